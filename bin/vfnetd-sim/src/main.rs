@@ -1,0 +1,3 @@
+//! The daemon over the simulated host, for tests.
+
+fn main() {}

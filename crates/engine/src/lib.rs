@@ -1,0 +1,1 @@
+//! The decisions: pools, placement, the life of a VF, admission, recovery.

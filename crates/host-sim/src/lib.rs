@@ -1,0 +1,1 @@
+//! A simulated kernel behind the host trait, with faults.

@@ -1,0 +1,1 @@
+//! This machine: PCI, SR-IOV, netlink, driver binding, IOMMU groups, uevents.

@@ -1,0 +1,1 @@
+//! What vfnet talks about: addresses, networks, ports, guests, node devices, and their documents.

@@ -1,0 +1,1 @@
+//! Guests: command line, launcher, QMP, supervision, adoption.

@@ -1,0 +1,3 @@
+//! What is tried in the emulated SR-IOV host.
+
+fn main() {}
