@@ -1,1 +1,22 @@
-//! What vfnet talks about: addresses, networks, ports, guests, node devices, and their documents.
+//! What vfnet talks about: PCI addresses, MACs, networks, ports, guests and node devices, and
+//! the XML documents that people and programs write of them.
+//!
+//! Values here are parsed once, at the edge; a value that exists is valid. This crate knows
+//! neither tokio nor the kernel, and does no I/O. Read first: [`network::Network`],
+//! [`inventory::Inventory`] (what the host was last seen to be) and [`xml::Document`] (how
+//! a document is read so that nothing in it is dropped in silence).
+
+pub mod inventory;
+pub mod mac;
+pub mod names;
+pub mod network;
+pub mod pci;
+pub mod vf;
+pub mod vlan;
+pub mod xml;
+
+pub use mac::MacAddress;
+pub use names::{BootId, DriverName, GuestName, NetdevName, NetworkName};
+pub use pci::PciAddress;
+pub use uuid::Uuid;
+pub use vlan::{Vlan, VlanId, VlanProtocol};

@@ -1,0 +1,121 @@
+//! Networks as their documents describe them (RFC step 1).
+//!
+//! A [`Network`] is what was written; what it resolves to on this host (which VFs a `<pf>` has
+//! today) is decided by the engine against an [`Inventory`](crate::inventory::Inventory).
+
+use uuid::Uuid;
+
+use crate::{NetdevName, NetworkName, PciAddress, VlanId};
+
+mod parse;
+mod print;
+
+pub use parse::parse;
+pub use print::{Form, Live, print};
+
+/// A network document.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// Its name, unique on the host.
+    pub name: NetworkName,
+    /// Its identity; `None` when the document left it out.
+    pub uuid: Option<Uuid>,
+    /// A short text.
+    pub title: Option<String>,
+    /// A long text.
+    pub description: Option<String>,
+    /// `<metadata>`, as it was written.
+    pub metadata: Option<String>,
+    /// `trustGuestRxFilters`, kept for the document; without effect on VFs.
+    pub trust_guest_rx_filters: Option<bool>,
+    /// How guests are connected.
+    pub forward: Forward,
+    /// Tag for every port that has none of its own.
+    pub vlan: Option<VlanId>,
+    /// Named classes of ports.
+    pub portgroups: Vec<PortGroup>,
+}
+
+/// `<forward>`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Forward {
+    /// A pool of VFs handed over by PCI passthrough: `mode='hostdev'`, the RFC's `hardware`.
+    Hostdev(Pool),
+    /// An existing bridge of the host: `mode='bridge'` with `<bridge name=…/>`.
+    Bridge(NetdevName),
+}
+
+/// The VFs of a hostdev network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// Whether vfnet binds and unbinds drivers (`managed='yes'`).
+    pub managed: bool,
+    /// `<driver>`.
+    pub driver: Option<PoolDriver>,
+    /// Which VFs.
+    pub members: Members,
+    /// `<vfnet:pf vfs='N'>`: VFs to be made when the network starts.
+    pub make_vfs: Vec<MakeVfs>,
+}
+
+/// `<driver name='vfio' model='…'/>`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PoolDriver {
+    /// `name='vfio'` was written. (Other names are refused.)
+    pub vfio: bool,
+    /// `model`: a VFIO driver to use instead of the best one for the device.
+    pub model: Option<crate::DriverName>,
+}
+
+/// How the document names the VFs of a pool. At most one kind, as libvirt has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Members {
+    /// Nothing listed: the pool is what `<vfnet:pf>` names, or empty.
+    None,
+    /// `<pf dev=…/>`: all VFs of that PF.
+    Pf(NetdevName),
+    /// `<address type='pci' …/>`, one a VF.
+    Addresses(Vec<PciAddress>),
+    /// `<interface dev=…/>`, one a VF by its netdev: the RFC's pool, resolved at network start.
+    Interfaces(Vec<NetdevName>),
+}
+
+/// `<vfnet:pf dev=… vfs=…/>`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MakeVfs {
+    /// The PF's netdev.
+    pub pf: NetdevName,
+    /// How many VFs it is to have; `None` leaves that to the administrator.
+    pub vfs: Option<u16>,
+}
+
+/// `<portgroup>`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortGroup {
+    /// Its name, unique in the network.
+    pub name: String,
+    /// Whether ports that name no group are of this one.
+    pub default: bool,
+    /// `trustGuestRxFilters`, kept for the document.
+    pub trust_guest_rx_filters: Option<bool>,
+    /// Tag for its ports.
+    pub vlan: Option<VlanId>,
+}
+
+impl Network {
+    /// The pool, when this is a hostdev network.
+    pub const fn pool(&self) -> Option<&Pool> {
+        match &self.forward {
+            Forward::Hostdev(pool) => Some(pool),
+            Forward::Bridge(_) => None,
+        }
+    }
+
+    /// The group of that name, or the default one where none is named.
+    pub fn portgroup(&self, name: Option<&str>) -> Option<&PortGroup> {
+        self.portgroups.iter().find(|group| match name {
+            Some(name) => group.name == name,
+            None => group.default,
+        })
+    }
+}

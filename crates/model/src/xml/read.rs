@@ -1,0 +1,419 @@
+//! Reading. See [`super`].
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+use roxmltree::{Node, NodeId};
+
+/// Longest document read, in bytes (libvirt's own limit of a string on the wire is 4 MiB).
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Deepest nesting read.
+pub const MAX_DEPTH: usize = 64;
+
+/// What sort of fault a document has; libvirt's clients branch on the number made of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Not well-formed, or too large (VIR_ERR_XML_ERROR 27).
+    Malformed,
+    /// A value or combination that makes no sense (VIR_ERR_XML_ERROR 27).
+    Invalid,
+    /// A name with a character that no name may have (VIR_ERR_XML_DETAIL 35).
+    Detail,
+    /// `<name>` is missing (VIR_ERR_NO_NAME 21).
+    NoName,
+    /// A value that libvirt reports as an internal error, such as a bad UUID (VIR_ERR_INTERNAL_ERROR 1).
+    Internal,
+    /// Understood, but not served (VIR_ERR_CONFIG_UNSUPPORTED 67).
+    Unsupported,
+}
+
+/// What is wrong with a document, and where.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}{}", Place(path, *line))]
+pub struct DocumentError {
+    /// The sort of fault.
+    pub kind: Kind,
+    /// What is wrong, in words.
+    pub message: String,
+    /// Path of the element or attribute, such as `/network/forward/@mode`; may be empty.
+    pub path: String,
+    /// Line in the document, from 1; 0 when it has none.
+    pub line: u32,
+}
+
+struct Place<'a>(&'a str, u32);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0, self.1) {
+            ("", 0) => Ok(()),
+            ("", line) => write!(f, " (line {line})"),
+            (path, 0) => write!(f, " (at {path})"),
+            (path, line) => write!(f, " (at {path}, line {line})"),
+        }
+    }
+}
+
+impl DocumentError {
+    /// A fault of the document as a whole.
+    pub fn whole(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), path: String::new(), line: 0 }
+    }
+}
+
+/// A well-formed document, and what of it has been taken.
+#[derive(Debug)]
+pub struct Document<'a> {
+    tree: roxmltree::Document<'a>,
+    taken: RefCell<HashSet<(NodeId, Option<usize>)>>,
+}
+
+impl<'a> Document<'a> {
+    /// Reads text into a tree. No DTD, no entities of its own, bounded size and depth.
+    pub fn parse(text: &'a str) -> Result<Self, DocumentError> {
+        if text.len() > MAX_BYTES {
+            return Err(DocumentError::whole(
+                Kind::Malformed,
+                format!("document has {} bytes, at most {MAX_BYTES} are read", text.len()),
+            ));
+        }
+        let tree = roxmltree::Document::parse(text).map_err(|fault| DocumentError {
+            kind: Kind::Malformed,
+            message: format!("not well-formed XML: {fault}"),
+            path: String::new(),
+            line: 0,
+        })?;
+        // Elements in document order, each with its depth known from its parent: no recursion,
+        // and no walk to the root per element.
+        let mut depth: Vec<usize> = Vec::new();
+        for node in tree.descendants() {
+            let of_parent = node.parent().map_or(0, |p| depth[p.id().get_usize()] + 1);
+            if of_parent > MAX_DEPTH {
+                return Err(DocumentError {
+                    kind: Kind::Malformed,
+                    message: format!("elements are nested more than {MAX_DEPTH} deep"),
+                    path: String::new(),
+                    line: tree.text_pos_at(node.range().start).row,
+                });
+            }
+            depth.push(of_parent);
+        }
+        Ok(Self { tree, taken: RefCell::default() })
+    }
+
+    /// The root element, which must have this name.
+    pub fn root(&self, name: &str) -> Result<Element<'_, 'a>, DocumentError> {
+        let root = Element { document: self, node: self.tree.root_element() };
+        self.take(root.node.id(), None);
+        if root.name() == name && root.node.tag_name().namespace().is_none() {
+            Ok(root)
+        } else {
+            Err(root.error(
+                Kind::Invalid,
+                format!("unexpected root element <{}>, expecting <{name}>", root.name()),
+            ))
+        }
+    }
+
+    /// Name of the root element.
+    pub fn root_name(&self) -> &str {
+        self.tree.root_element().tag_name().name()
+    }
+
+    /// Refuses the first element, attribute or text that nobody took.
+    pub fn refuse_rest(&self) -> Result<(), DocumentError> {
+        let taken = self.taken.borrow();
+        for node in self.tree.root_element().descendants() {
+            let element = Element { document: self, node };
+            if node.is_element() {
+                if !taken.contains(&(node.id(), None)) {
+                    return Err(element.unsupported(format!("element <{}>", element.shown_name())));
+                }
+                for (place, attribute) in node.attributes().enumerate() {
+                    if !taken.contains(&(node.id(), Some(place))) {
+                        return Err(DocumentError {
+                            kind: Kind::Unsupported,
+                            message: format!(
+                                "attribute '{}' of <{}>",
+                                attribute.name(),
+                                element.shown_name()
+                            ),
+                            path: format!("{}/@{}", element.path(), attribute.name()),
+                            line: self.tree.text_pos_at(attribute.range().start).row,
+                        });
+                    }
+                }
+            } else if node.is_text()
+                && !taken.contains(&(node.id(), None))
+                && node.text().is_some_and(|text| !text.trim().is_empty())
+            {
+                let parent =
+                    node.parent_element().map_or(element, |node| Element { document: self, node });
+                return Err(parent.unsupported(format!("text in <{}>", parent.shown_name())));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self, node: NodeId, attribute: Option<usize>) {
+        self.taken.borrow_mut().insert((node, attribute));
+    }
+}
+
+/// An element being read. Every accessor takes what it returns.
+#[derive(Clone, Copy, Debug)]
+pub struct Element<'d, 'a> {
+    document: &'d Document<'a>,
+    node: Node<'d, 'a>,
+}
+
+impl<'d, 'a> Element<'d, 'a> {
+    /// Local name.
+    pub fn name(&self) -> &'d str {
+        self.node.tag_name().name()
+    }
+
+    fn shown_name(&self) -> String {
+        let tag = self.node.tag_name();
+        match tag.namespace().and_then(|uri| self.node.lookup_prefix(uri)) {
+            Some(prefix) if !prefix.is_empty() => format!("{prefix}:{}", tag.name()),
+            _ => tag.name().to_owned(),
+        }
+    }
+
+    /// Path from the root, such as `/domain/devices/disk[2]/source`.
+    pub fn path(&self) -> String {
+        let mut parts: Vec<String> = self
+            .node
+            .ancestors()
+            .filter(|node| node.is_element())
+            .map(|node| {
+                let element = Element { document: self.document, node };
+                let same = |other: &Node<'_, '_>| {
+                    other.is_element() && other.tag_name() == node.tag_name()
+                };
+                let before = node.prev_siblings().skip(1).filter(same).count();
+                let after = node.next_siblings().skip(1).any(|other| same(&other));
+                if before > 0 || after {
+                    format!("{}[{}]", element.shown_name(), before + 1)
+                } else {
+                    element.shown_name()
+                }
+            })
+            .collect();
+        parts.push(String::new());
+        parts.reverse();
+        parts.join("/")
+    }
+
+    /// Line of its start tag, from 1.
+    pub fn line(&self) -> u32 {
+        self.document.tree.text_pos_at(self.node.range().start).row
+    }
+
+    /// A fault of this element.
+    pub fn error(&self, kind: Kind, message: impl Into<String>) -> DocumentError {
+        DocumentError { kind, message: message.into(), path: self.path(), line: self.line() }
+    }
+
+    /// A fault of this element's content: [`Kind::Invalid`].
+    pub fn invalid(&self, message: impl Into<String>) -> DocumentError {
+        self.error(Kind::Invalid, message)
+    }
+
+    /// This element asks for what is not served: [`Kind::Unsupported`].
+    pub fn unsupported(&self, message: impl Into<String>) -> DocumentError {
+        self.error(Kind::Unsupported, message)
+    }
+
+    /// An attribute without namespace.
+    pub fn attribute(&self, name: &str) -> Option<&'d str> {
+        let (place, attribute) =
+            self.node.attributes().enumerate().find(|(_, attribute)| {
+                attribute.name() == name && attribute.namespace().is_none()
+            })?;
+        self.document.take(self.node.id(), Some(place));
+        // The tree outlives the element, the attribute handle does not.
+        self.node.attribute(attribute.name())
+    }
+
+    /// An attribute that must be there.
+    pub fn required(&self, name: &str) -> Result<&'d str, DocumentError> {
+        self.attribute(name).ok_or_else(|| {
+            self.invalid(format!("<{}> needs the attribute '{name}'", self.shown_name()))
+        })
+    }
+
+    /// An attribute read as a value; its fault becomes one of this document.
+    pub fn parsed<T>(&self, name: &str) -> Result<Option<T>, DocumentError>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        self.attribute(name)
+            .map(|text| {
+                text.parse().map_err(|fault| {
+                    self.invalid(format!("invalid value '{text}' of '{name}': {fault}"))
+                })
+            })
+            .transpose()
+    }
+
+    /// An attribute that is one of a few words.
+    pub fn one_of<T: Copy>(
+        &self,
+        name: &str,
+        words: &[(&str, T)],
+    ) -> Result<Option<T>, DocumentError> {
+        self.attribute(name)
+            .map(|text| {
+                words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(
+                    || {
+                        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                        self.invalid(format!(
+                            "invalid value '{text}' of '{name}', expecting one of: {}",
+                            known.join(", ")
+                        ))
+                    },
+                )
+            })
+            .transpose()
+    }
+
+    /// A `yes`/`no` attribute.
+    pub fn yes_no(&self, name: &str) -> Result<Option<bool>, DocumentError> {
+        self.one_of(name, &[("yes", true), ("no", false)])
+    }
+
+    /// An `on`/`off` attribute.
+    pub fn on_off(&self, name: &str) -> Result<Option<bool>, DocumentError> {
+        self.one_of(name, &[("on", true), ("off", false)])
+    }
+
+    /// The one child of that name (no namespace), or none; more than one is a fault.
+    pub fn child(&self, name: &str) -> Result<Option<Element<'d, 'a>>, DocumentError> {
+        let mut found = self.children(name);
+        let first = found.next();
+        match found.next() {
+            Some(second) => Err(second.invalid(format!("more than one <{name}>"))),
+            None => Ok(first),
+        }
+    }
+
+    /// All children of that name (no namespace), in order.
+    pub fn children(&self, name: &str) -> impl Iterator<Item = Element<'d, 'a>> + use<'d, 'a> {
+        let name = name.to_owned();
+        self.elements()
+            .filter(move |child| {
+                child.name() == name && child.node.tag_name().namespace().is_none()
+            })
+            .inspect(|child| child.document.take(child.node.id(), None))
+    }
+
+    /// All children of that name in a namespace, in order.
+    pub fn children_in(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Iterator<Item = Element<'d, 'a>> + use<'d, 'a> {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.elements()
+            .filter(move |child| {
+                child.name() == name && child.node.tag_name().namespace() == Some(&namespace)
+            })
+            .inspect(|child| child.document.take(child.node.id(), None))
+    }
+
+    /// All child elements, in order, *not* taken: for dispatch over many kinds. Take each one
+    /// with [`Element::understood`] once it is known what it is.
+    pub fn elements(&self) -> impl Iterator<Item = Element<'d, 'a>> + use<'d, 'a> {
+        let document = self.document;
+        self.node.children().filter(Node::is_element).map(move |node| Element { document, node })
+    }
+
+    /// Takes the element itself.
+    pub fn understood(&self) {
+        self.document.take(self.node.id(), None);
+    }
+
+    /// Its text, all of it; child elements within are a fault of [`Document::refuse_rest`].
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for node in self.node.children().filter(Node::is_text) {
+            self.document.take(node.id(), None);
+            text.push_str(node.text().unwrap_or_default());
+        }
+        text
+    }
+
+    /// Text of the one child of that name.
+    pub fn child_text(&self, name: &str) -> Result<Option<String>, DocumentError> {
+        Ok(self.child(name)?.map(|child| child.text()))
+    }
+
+    /// The element with everything in it, as it was written. What it uses of namespace
+    /// declarations further out is not carried along.
+    pub fn raw(&self) -> &'a str {
+        for node in self.node.descendants() {
+            self.document.take(node.id(), None);
+            for (place, _) in node.attributes().enumerate() {
+                self.document.take(node.id(), Some(place));
+            }
+        }
+        &self.document.tree.input_text()[self.node.range()]
+    }
+
+    /// Takes the element with everything in it, for what is known to be a hint without effect.
+    pub fn ignore(&self) {
+        self.raw();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_took_is_refused_with_path_and_line() {
+        let text = "<a>\n <b x='1' y='2'>t</b>\n <b/>\n <c/>\n</a>";
+        let document = Document::parse(text).unwrap();
+        let root = document.root("a").unwrap();
+        let b: Vec<_> = root.children("b").collect();
+        assert_eq!(b[0].attribute("x"), Some("1"));
+        let refusal = document.refuse_rest().unwrap_err();
+        assert_eq!((refusal.path.as_str(), refusal.line), ("/a/b[1]/@y", 2));
+        assert_eq!(b[0].attribute("y"), Some("2"));
+        assert_eq!(document.refuse_rest().unwrap_err().message, "text in <b>");
+        assert_eq!(b[0].text(), "t");
+        let refusal = document.refuse_rest().unwrap_err();
+        assert_eq!((refusal.path.as_str(), refusal.line), ("/a/c", 4));
+        root.child("c").unwrap().unwrap().ignore();
+        document.refuse_rest().unwrap();
+    }
+
+    #[test]
+    fn a_hostile_document_is_refused_before_it_costs_anything() {
+        let bomb = "<!DOCTYPE a [<!ENTITY x 'y'><!ENTITY z '&x;&x;'>]><a>&z;</a>";
+        let deep = format!("{}{}", "<a>".repeat(100), "</a>".repeat(100));
+        let very_deep = format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
+        let large = format!("<a>{}</a>", " ".repeat(MAX_BYTES));
+        for text in [
+            bomb,
+            &deep,
+            &very_deep,
+            &large,
+            "",
+            "<a",
+            "<a></b>",
+            "<a/><b/>",
+            "<a x='1' x='2'/>",
+            "\0",
+        ] {
+            let refusal = Document::parse(text).unwrap_err();
+            assert_eq!(refusal.kind, Kind::Malformed);
+        }
+    }
+}
