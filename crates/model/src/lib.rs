@@ -7,6 +7,7 @@
 //! a document is read so that nothing in it is dropped in silence).
 
 pub mod drivers;
+pub mod guest;
 pub mod inventory;
 pub mod mac;
 pub mod names;
