@@ -1,1 +1,3 @@
 //! Guests: command line, launcher, QMP, supervision, adoption.
+
+pub mod command_line;
