@@ -1,1 +1,79 @@
 //! The decisions: pools, placement, the life of a VF, admission, recovery.
+//!
+//! One [`Engine`] owns the [`State`] of the host. It is told of everything as an [`Input`] (a
+//! request, an observation, the outcome of an effect) and answers with a [`Decision`]: records
+//! to be committed, then effects to be carried out. It does no I/O, reads no clock, draws no
+//! random number and iterates over ordered maps only, so that the same inputs give the same
+//! decisions. It depends on nothing but the model.
+//!
+//! Read first: [`Engine::decide`], [`claim`] (the life of a VF, with its table of transitions)
+//! and [`place`] (which VF, and why not the others).
+
+pub mod claim;
+mod decision;
+mod guests;
+mod input;
+mod needs;
+mod networks;
+pub mod place;
+mod ports;
+mod record;
+mod recover;
+mod refusal;
+mod state;
+mod vfs;
+
+pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
+pub use decision::{Announcement, Decision, Effect, StopHow, Urgency};
+pub use input::{
+    Answer, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, PortRequest, Reply, Request,
+    Ticket,
+};
+pub use record::{Entry, Home, Key, Pending, Record};
+pub use recover::Remembered;
+pub use refusal::{Because, Refusal, RefusalKind};
+pub use state::{
+    GuestDefinition, GuestEntry, GuestRun, HostdevNeed, LiveNetwork, NetworkDefinition,
+    NetworkEntry, NicNeed, NicSource, Phase, State,
+};
+
+use decision::Turn;
+
+/// The one owner of the state.
+#[derive(Debug, Default)]
+pub struct Engine {
+    state: State,
+}
+
+impl Engine {
+    /// What is known now.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes one input in. The state is changed at once; the caller commits the decision's
+    /// records before it carries out its effects, and calls [`Engine::revert`] when they cannot
+    /// be committed and [`Decision::urgency`] allows that.
+    pub fn decide(&mut self, input: Input) -> Decision {
+        let mut turn = Turn::new(&mut self.state, input.urgency());
+        match input {
+            Input::Ask(ticket, request) => turn.ask(ticket, request),
+            Input::Observed(inventory) => turn.observed(*inventory),
+            Input::Prepared(claim, outcome) => turn.prepared(claim, outcome),
+            Input::GivenBack(claim, outcome) => turn.given_back(claim, outcome),
+            Input::VfsMade(network, outcome) => turn.vfs_made(network, outcome),
+            Input::Launched(guest, outcome) => turn.launched(guest, outcome),
+            Input::GuestChanged(guest, change) => turn.guest_changed(guest, change),
+            Input::GuestEnded(guest, ended) => turn.guest_ended(guest, &ended),
+            Input::AutostartIsLate => turn.autostart_is_late(),
+        }
+        turn.finish()
+    }
+
+    /// Takes a decision back, as if its input had never come.
+    pub fn revert(&mut self, decision: Decision) {
+        for record in decision.undo.into_iter().rev() {
+            self.state.apply(record);
+        }
+    }
+}

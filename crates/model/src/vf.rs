@@ -158,3 +158,21 @@ pub struct OriginalState {
     /// The MAC of the VF's own netdev, when it had one.
     pub netdev_mac: Option<MacAddress>,
 }
+
+impl Original {
+    /// What a VF that nobody holds is to be given back as.
+    ///
+    /// Unknown where its row in the PF's table was not to be read, and where it sits on a VFIO
+    /// driver with a MAC set: that is what some earlier holder left, not a clean VF.
+    pub fn seen(vf: &crate::inventory::Vf, on_vfio: bool) -> Self {
+        let Some(mut attributes) = vf.attributes.clone() else { return Self::Unknown };
+        if on_vfio && !attributes.mac.is_zero() {
+            return Self::Unknown;
+        }
+        let netdev_mac = vf.netdev.as_ref().map(|dev| dev.mac);
+        if vf.netdev.as_ref().is_some_and(|dev| !dev.mac_from_pf && dev.mac == attributes.mac) {
+            attributes.mac = MacAddress::ZERO;
+        }
+        Self::Known(OriginalState { attributes, binding: vf.binding.clone(), netdev_mac })
+    }
+}

@@ -1,0 +1,281 @@
+//! What the engine answers with, and how a decision is built.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+use vfnet_model::{GuestName, NetworkName, PciAddress};
+
+use crate::claim::{After, Claim, ClaimId, Happening};
+use crate::input::{Ended, Reply, Request, Ticket};
+use crate::record::{Entry, Home, Key, Record};
+use crate::refusal::{Refusal, RefusalKind};
+use crate::state::State;
+
+/// What is to be written down, and then done.
+#[derive(Debug)]
+pub struct Decision {
+    /// To be committed first, in order. Those at home in memory are not among them.
+    pub records: Vec<Record>,
+    /// To be carried out once the records are committed.
+    pub effects: Vec<Effect>,
+    /// What to do when they cannot be committed.
+    pub urgency: Urgency,
+    /// Who asked, when somebody did.
+    pub asker: Option<Ticket>,
+    pub(crate) undo: Vec<Record>,
+}
+
+/// Whether a decision that cannot be recorded is taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Urgency {
+    /// Take it back, and refuse the request.
+    MayBeRefused,
+    /// Carry it out all the same: what was lent goes back even on a full disk, and recovery
+    /// copes with the older record.
+    MustGoOn,
+}
+
+/// Something to be done outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Send this to whoever asked.
+    Answer(Ticket, Reply),
+    /// Make a VF ready for its holder; then [`crate::Input::Prepared`].
+    Prepare(ClaimId),
+    /// Give a VF back; then [`crate::Input::GivenBack`].
+    GiveBack(ClaimId),
+    /// Have a PF make VFs for a network; then [`crate::Input::VfsMade`].
+    MakeVfs {
+        /// The network.
+        network: Uuid,
+        /// The PF.
+        pf: PciAddress,
+        /// How many it is to have.
+        count: u16,
+    },
+    /// Start a guest's process; then [`crate::Input::Launched`].
+    Launch {
+        /// The guest.
+        guest: Uuid,
+        /// Leave it paused.
+        paused: bool,
+    },
+    /// Find a guest's process again; then [`crate::Input::Launched`].
+    Adopt(Uuid),
+    /// Act on a guest's process.
+    Stop(Uuid, StopHow),
+    /// Remove what a guest's process left: its directory, taps, device ownership.
+    CleanUp(Uuid),
+    /// Tell everybody who listens.
+    Announce(Announcement),
+}
+
+/// What to do to a guest's process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopHow {
+    /// End it now. Answered when its VFs are back.
+    Kill,
+    /// Ask the guest to power off (ACPI). Answered when asked.
+    PowerOff,
+    /// Ask the guest to reboot (ACPI has no such request: power button, then start again is not
+    /// what users mean, so this resets).
+    Reboot,
+    /// Reset it as if by a button.
+    Reset,
+    /// Let its processors stand still.
+    Suspend,
+    /// Let them run again.
+    Resume,
+}
+
+/// What happened, for logs and event listeners.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Announcement {
+    /// A network's document was kept.
+    NetworkDefined(Uuid, NetworkName),
+    /// A network's document was forgotten.
+    NetworkUndefined(Uuid, NetworkName),
+    /// A network was started.
+    NetworkStarted(Uuid, NetworkName),
+    /// A network was stopped.
+    NetworkStopped(Uuid, NetworkName),
+    /// A guest's document was kept; whether it is a new guest.
+    GuestDefined(Uuid, GuestName, bool),
+    /// A guest's document was forgotten.
+    GuestUndefined(Uuid, GuestName),
+    /// A guest was started.
+    GuestStarted(Uuid, GuestName, i32),
+    /// A guest stands still.
+    GuestPaused(Uuid, GuestName, i32),
+    /// A guest runs again.
+    GuestResumed(Uuid, GuestName, i32),
+    /// A guest has been asked to power off.
+    GuestShuttingDown(Uuid, GuestName, i32),
+    /// A guest was reset.
+    GuestReset(Uuid, GuestName, i32),
+    /// A guest's kernel panicked.
+    GuestPanicked(Uuid, GuestName, i32),
+    /// A guest has ended and its VFs are back.
+    GuestStopped(Uuid, GuestName, i32, Ended),
+    /// A VF could not be given back clean.
+    VfQuarantined(PciAddress, String),
+    /// The kernel has not come back from a step on a VF.
+    VfStuck(PciAddress, String),
+    /// A VF went away while held.
+    VfVanished(PciAddress, String),
+    /// A start failed with nobody waiting for it.
+    StartFailed(String),
+    /// Autostart waits for something.
+    AutostartWaits(String),
+}
+
+/// A decision being built: every record is applied at once, so that what follows sees it.
+#[derive(Debug)]
+pub(crate) struct Turn<'s> {
+    pub(crate) state: &'s mut State,
+    records: Vec<Record>,
+    effects: Vec<Effect>,
+    undo: Vec<Record>,
+    urgency: Urgency,
+    asker: Option<Ticket>,
+}
+
+/// A point to go back to within a turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Savepoint {
+    records: usize,
+    effects: usize,
+    undo: usize,
+}
+
+impl<'s> Turn<'s> {
+    pub(crate) const fn new(state: &'s mut State, urgency: Urgency) -> Self {
+        Self {
+            state,
+            records: Vec::new(),
+            effects: Vec::new(),
+            undo: Vec::new(),
+            urgency,
+            asker: None,
+        }
+    }
+
+    pub(crate) fn ask(&mut self, ticket: Ticket, request: Request) {
+        self.asker = Some(ticket);
+        let point = self.savepoint();
+        let done = match request {
+            Request::NetworkDefine(def) => self.network_define(*def),
+            Request::NetworkCreate(def) => self.network_create(ticket, *def),
+            Request::NetworkStart(network) => self.network_start(Some(ticket), network),
+            Request::NetworkDestroy { network, force } => self.network_destroy(network, force),
+            Request::NetworkUndefine(network) => self.network_undefine(network),
+            Request::NetworkAutostart(network, on) => self.network_autostart(network, on),
+            Request::GuestDefine(def) => self.guest_define(*def),
+            Request::GuestCreate { definition, paused } => {
+                self.guest_create(ticket, *definition, paused)
+            }
+            Request::GuestStart { guest, paused } => self.guest_start(Some(ticket), guest, paused),
+            Request::GuestStop(guest, how) => self.guest_stop(ticket, guest, how),
+            Request::GuestUndefine(guest) => self.guest_undefine(guest),
+            Request::GuestAutostart(guest, on) => self.guest_autostart(guest, on),
+            Request::PortCreate(port) => self.port_create(*port),
+            Request::PortDelete { network, port } => self.port_delete(ticket, network, port),
+            Request::VfRestore(vf) => self.vf_restore(ticket, vf),
+        };
+        match done {
+            Ok(Some(answer)) => self.effect(Effect::Answer(ticket, Ok(answer))),
+            Ok(None) => {}
+            Err(refusal) => {
+                self.back_to(point);
+                self.effect(Effect::Answer(ticket, Err(refusal)));
+            }
+        }
+    }
+
+    pub(crate) fn put(&mut self, entry: Entry) {
+        self.record(Record::Put(Box::new(entry)));
+    }
+
+    pub(crate) fn forget(&mut self, key: Key) {
+        self.record(Record::Drop(key));
+    }
+
+    fn record(&mut self, record: Record) {
+        self.undo.push(self.state.apply(record.clone()));
+        self.records.push(record);
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn announce(&mut self, what: Announcement) {
+        self.effect(Effect::Announce(what));
+    }
+
+    pub(crate) fn savepoint(&self) -> Savepoint {
+        Savepoint {
+            records: self.records.len(),
+            effects: self.effects.len(),
+            undo: self.undo.len(),
+        }
+    }
+
+    pub(crate) fn back_to(&mut self, point: Savepoint) {
+        for record in self.undo.drain(point.undo..).rev() {
+            self.state.apply(record);
+        }
+        self.records.truncate(point.records);
+        self.effects.truncate(point.effects);
+    }
+
+    /// Lets something happen to a claim; true when it changed anything.
+    pub(crate) fn happen(&mut self, id: ClaimId, happening: Happening) -> bool {
+        let Some(claim) = self.state.claims.get(&id) else { return false };
+        match claim.state.after(happening) {
+            After::State(state) => {
+                let claim = Claim { state, ..claim.clone() };
+                self.put(Entry::Claim(claim));
+                true
+            }
+            After::Free => {
+                self.forget(Key::Claim(id));
+                true
+            }
+            After::Nothing => false,
+        }
+    }
+
+    pub(crate) fn finish(self) -> Decision {
+        // Of several records of one entry the last says it all.
+        let mut last: BTreeMap<Key, usize> = BTreeMap::new();
+        for (place, record) in self.records.iter().enumerate() {
+            last.insert(record.key(), place);
+        }
+        let records = self
+            .records
+            .into_iter()
+            .enumerate()
+            .filter(|(place, record)| {
+                record.key().home() != Home::Memory && last.get(&record.key()) == Some(place)
+            })
+            .map(|(_, record)| record)
+            .collect();
+        Decision {
+            records,
+            effects: self.effects,
+            urgency: self.urgency,
+            asker: self.asker,
+            undo: self.undo,
+        }
+    }
+}
+
+impl Decision {
+    /// What is said to whoever asked when the records cannot be committed.
+    pub fn unrecorded(why: &str) -> Refusal {
+        let message = format!("nothing was changed, because it cannot be recorded: {why}");
+        Refusal::new(RefusalKind::NotRecorded, message)
+            .hint("free some space, or mend the state directory, and try again")
+    }
+}

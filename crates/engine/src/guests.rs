@@ -1,0 +1,446 @@
+//! Guests: definitions, and the way from a start to a process with its VFs, and back.
+//!
+//! ```text
+//!   Preparing -> Launching -> Running <-> Paused | ShuttingDown
+//!        \___________\____________\_____________\-> Ending -> (no run)
+//! ```
+//!
+//! A run is recorded together with its claims before anything is done to a VF; it goes to
+//! Launching only when all its VFs are held. It is forgotten when its process has ended and
+//! its last VF is back (or quarantined, or stuck), so that "destroyed" means "given back".
+
+use uuid::Uuid;
+use vfnet_model::network::Forward;
+use vfnet_model::{NetworkName, Vlan};
+
+use crate::claim::{ClaimId, ClaimState, Executor, Owner};
+use crate::decision::{Announcement, Effect, StopHow, Turn};
+use crate::input::{Answer, Ended, GuestChange, Ticket};
+use crate::record::{Entry, GuestJob, Key};
+use crate::refusal::{Refusal, RefusalKind};
+use crate::state::{
+    GuestDefinition, GuestEntry, GuestRun, HostdevNeed, NicNeed, NicSource, Phase, State,
+};
+use crate::vfs::Asked;
+
+type Outcome = Result<Option<Answer>, Refusal>;
+
+fn no_guest(uuid: Uuid) -> Refusal {
+    Refusal::new(RefusalKind::NoGuest, format!("no guest with matching uuid '{uuid}'"))
+}
+
+impl Turn<'_> {
+    fn guest_identity(&self, def: &GuestDefinition) -> Result<(), Refusal> {
+        let refuse = |message| Err(Refusal::new(RefusalKind::OperationFailed, message));
+        if let Some(other) = self.state.guest_named(&def.name)
+            && other != def.uuid
+        {
+            return refuse(format!("guest '{}' already exists with uuid {other}", def.name));
+        }
+        if let Some(other) = self.state.guest(def.uuid)
+            && other.name != def.name
+        {
+            return refuse(format!(
+                "guest '{}' is already defined with uuid {}",
+                other.name, def.uuid
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn guest_define(&mut self, def: GuestDefinition) -> Outcome {
+        self.guest_identity(&def)?;
+        let (uuid, name) = (def.uuid, def.name.clone());
+        let known = self.state.guests.get(&uuid);
+        let autostart = known.is_some_and(|entry| entry.autostart);
+        let added = known.is_none();
+        self.put(Entry::Guest(GuestEntry { uuid, definition: def, autostart }));
+        self.announce(Announcement::GuestDefined(uuid, name.clone(), added));
+        let id = self.state.runs.get(&uuid).map(|run| run.id);
+        Ok(Some(Answer::Guest { uuid, name, id }))
+    }
+
+    pub(crate) fn guest_create(
+        &mut self,
+        ticket: Ticket,
+        def: GuestDefinition,
+        paused: bool,
+    ) -> Outcome {
+        self.guest_identity(&def)?;
+        self.begin_guest(Some(ticket), def, paused)
+    }
+
+    pub(crate) fn guest_start(
+        &mut self,
+        ticket: Option<Ticket>,
+        uuid: Uuid,
+        paused: bool,
+    ) -> Outcome {
+        let def = self.state.guest(uuid).ok_or_else(|| no_guest(uuid))?.clone();
+        self.begin_guest(ticket, def, paused)
+    }
+
+    fn begin_guest(
+        &mut self,
+        ticket: Option<Ticket>,
+        def: GuestDefinition,
+        paused: bool,
+    ) -> Outcome {
+        let (uuid, name) = (def.uuid, def.name.clone());
+        if let Some(run) = self.state.runs.get(&uuid) {
+            let what = match run.phase {
+                Phase::Preparing | Phase::Launching => "is being started",
+                Phase::Ending => "is still ending",
+                _ => "is already running",
+            };
+            return Err(Refusal::invalid(format!("guest '{name}' {what}")));
+        }
+        let mut claims = Vec::new();
+        for (place, nic) in def.nics.iter().enumerate() {
+            claims.extend(self.claim_for_nic(&def, place, nic)?);
+        }
+        for (place, hostdev) in def.hostdevs.iter().enumerate() {
+            let owner = Owner::Hostdev { guest: uuid, name: name.clone(), hostdev: place };
+            claims.push(self.claim_device(owner, hostdev, None)?);
+        }
+        let phase = if claims.is_empty() { Phase::Launching } else { Phase::Preparing };
+        let run = GuestRun {
+            guest: uuid,
+            id: self.state.last_id + 1,
+            definition: def,
+            uid_slot: free_slot(self.state)?,
+            phase,
+            pid: None,
+        };
+        self.put(Entry::Run(run));
+        self.put(Entry::GuestJob(uuid, GuestJob { start: ticket, paused, ..GuestJob::default() }));
+        if claims.is_empty() {
+            self.effect(Effect::Launch { guest: uuid, paused });
+        }
+        for claim in claims {
+            self.effect(Effect::Prepare(claim));
+        }
+        Ok(None)
+    }
+
+    /// The VF behind an `<interface>`, when it needs one.
+    fn claim_for_nic(
+        &mut self,
+        def: &GuestDefinition,
+        place: usize,
+        nic: &NicNeed,
+    ) -> Result<Option<ClaimId>, Refusal> {
+        let owner = Owner::Nic { guest: def.uuid, name: def.name.clone(), nic: place };
+        match &nic.source {
+            NicSource::Bridge(_) => Ok(None),
+            NicSource::Device(hostdev) => self.claim_device(owner, hostdev, Some(nic)).map(Some),
+            NicSource::Network { name, portgroup } => {
+                self.claim_from_network(owner, name, portgroup.as_deref(), nic)
+            }
+        }
+    }
+
+    fn claim_from_network(
+        &mut self,
+        owner: Owner,
+        network: &NetworkName,
+        portgroup: Option<&str>,
+        nic: &NicNeed,
+    ) -> Result<Option<ClaimId>, Refusal> {
+        let uuid = self.state.network_named(network).ok_or_else(|| {
+            Refusal::new(
+                RefusalKind::NoNetwork,
+                format!("no network with matching name '{network}'"),
+            )
+        })?;
+        let live = self.state.live_networks.get(&uuid).ok_or_else(|| {
+            Refusal::invalid(format!("network '{network}' is not active"))
+                .hint(format!("vfnet net start {network}"))
+        })?;
+        let document = &live.definition.network;
+        let Forward::Hostdev(pool) = &document.forward else { return Ok(None) };
+        let group = document.portgroup(portgroup);
+        if let (Some(wanted), None) = (portgroup, group) {
+            let message = format!("network '{network}' has no portgroup '{wanted}'");
+            return Err(Refusal::new(RefusalKind::Unsupported, message));
+        }
+        let vlan = nic.vlan.or_else(|| group.and_then(|group| group.vlan)).or(document.vlan);
+        let asked = Asked {
+            owner,
+            executor: Executor::Vfnet,
+            what: format!("network '{network}'"),
+            candidates: &self.state.pool(live),
+            network: Some((uuid, network.clone(), portgroup.map(ToOwned::to_owned))),
+            port: None,
+            mac: Some(nic.mac),
+            vlan: vlan.map(Vlan::tagged),
+            teaming: nic.teaming,
+            managed: pool.managed,
+            driver: pool.driver.as_ref().and_then(|driver| driver.model.clone()),
+        };
+        self.claim(asked).map(Some)
+    }
+
+    fn claim_device(
+        &mut self,
+        owner: Owner,
+        hostdev: &HostdevNeed,
+        nic: Option<&NicNeed>,
+    ) -> Result<ClaimId, Refusal> {
+        let asked = Asked {
+            owner,
+            executor: Executor::Vfnet,
+            what: format!("device {}", hostdev.address),
+            candidates: &[hostdev.address],
+            network: None,
+            port: None,
+            mac: nic.map(|nic| nic.mac),
+            vlan: nic.and_then(|nic| nic.vlan).map(Vlan::tagged),
+            teaming: nic.is_some_and(|nic| nic.teaming),
+            managed: hostdev.managed,
+            driver: hostdev.driver.clone(),
+        };
+        self.claim(asked)
+    }
+
+    fn set_phase(&mut self, guest: Uuid, phase: Phase) {
+        if let Some(run) = self.state.runs.get(&guest) {
+            let run = GuestRun { phase, ..run.clone() };
+            self.put(Entry::Run(run));
+        }
+    }
+
+    /// One of a guest's VFs has become ready.
+    pub(crate) fn vf_is_ready(&mut self, guest: Uuid) {
+        let Some(run) = self.state.runs.get(&guest) else { return };
+        match run.phase {
+            Phase::Preparing => {
+                let ready = |claim: &crate::Claim| matches!(claim.state, ClaimState::Held { .. });
+                if self.state.claims_of(guest).all(ready) {
+                    self.set_phase(guest, Phase::Launching);
+                    let paused = self.state.guest_jobs.get(&guest).is_some_and(|job| job.paused);
+                    self.effect(Effect::Launch { guest, paused });
+                }
+            }
+            Phase::Ending => self.release_all(guest),
+            _ => {}
+        }
+    }
+
+    /// A start cannot be completed: what was taken goes back, and whoever waits hears why.
+    pub(crate) fn start_failed(&mut self, guest: Uuid, why: Refusal) {
+        if !self.state.runs.contains_key(&guest) {
+            return;
+        }
+        let mut job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
+        job.failed.get_or_insert(why);
+        self.put(Entry::GuestJob(guest, job));
+        self.set_phase(guest, Phase::Ending);
+        self.release_all(guest);
+    }
+
+    /// Gives back every VF of a guest that is held. Those still being prepared follow when
+    /// their preparing has ended.
+    fn release_all(&mut self, guest: Uuid) {
+        let held: Vec<_> = self
+            .state
+            .claims_of(guest)
+            .filter(|claim| matches!(claim.state, ClaimState::Held { .. } | ClaimState::Vanished))
+            .map(|claim| claim.id)
+            .collect();
+        for claim in held {
+            self.give_back(claim);
+        }
+        self.maybe_ended(guest);
+    }
+
+    /// Forgets a run whose process is gone and whose VFs are back.
+    pub(crate) fn maybe_ended(&mut self, guest: Uuid) {
+        let Some(run) = self.state.runs.get(&guest) else { return };
+        let busy = self.state.claims_of(guest).any(|claim| {
+            matches!(
+                claim.state,
+                ClaimState::Preparing
+                    | ClaimState::Held { .. }
+                    | ClaimState::Releasing
+                    | ClaimState::Vanished
+            )
+        });
+        if run.phase != Phase::Ending || run.pid.is_some() || busy {
+            return;
+        }
+        let job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
+        self.forget(Key::GuestJob(guest));
+        self.forget(Key::Run(guest));
+        for ticket in job.stops {
+            self.effect(Effect::Answer(ticket, Ok(Answer::Done)));
+        }
+        match (job.start, job.failed) {
+            (Some(ticket), failed) => {
+                let destroyed =
+                    || Refusal::invalid("the guest was destroyed while it was being started");
+                self.effect(Effect::Answer(ticket, Err(failed.unwrap_or_else(destroyed))));
+            }
+            (None, Some(failed)) => self.announce(Announcement::StartFailed(failed.to_string())),
+            (None, None) => {}
+        }
+    }
+
+    pub(crate) fn launched(&mut self, guest: Uuid, outcome: Result<u32, String>) {
+        let Some(run) = self.state.runs.get(&guest) else { return };
+        let name = run.definition.name.clone();
+        let (phase, id) = (run.phase, run.id);
+        match outcome {
+            Err(words) => {
+                self.effect(Effect::CleanUp(guest));
+                let message = format!("cannot start guest '{name}': {words}");
+                self.start_failed(guest, Refusal::new(RefusalKind::OperationFailed, message));
+            }
+            Ok(pid) => {
+                let job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
+                let next = match phase {
+                    Phase::Ending => Phase::Ending,
+                    _ if job.paused => Phase::Paused,
+                    _ => Phase::Running,
+                };
+                let run = GuestRun { pid: Some(pid), phase: next, ..run.clone() };
+                self.put(Entry::Run(run));
+                if next == Phase::Ending {
+                    self.effect(Effect::Stop(guest, StopHow::Kill));
+                    return;
+                }
+                self.forget(Key::Pending(guest));
+                if let Some(ticket) = job.start {
+                    let job = GuestJob { start: None, ..job };
+                    self.put(Entry::GuestJob(guest, job));
+                    let answer = Answer::Guest { uuid: guest, name: name.clone(), id: Some(id) };
+                    self.effect(Effect::Answer(ticket, Ok(answer)));
+                }
+                self.announce(Announcement::GuestStarted(guest, name, id));
+            }
+        }
+    }
+
+    pub(crate) fn guest_stop(&mut self, ticket: Ticket, guest: Uuid, how: StopHow) -> Outcome {
+        let def = self.state.guest(guest).ok_or_else(|| no_guest(guest))?;
+        let Some(run) = self.state.runs.get(&guest) else {
+            return Err(Refusal::invalid(format!("guest '{}' is not running", def.name)));
+        };
+        let phase = run.phase;
+        if how != StopHow::Kill {
+            if matches!(phase, Phase::Preparing | Phase::Launching | Phase::Ending) {
+                let message = format!("guest '{}' is being started or ended", run.definition.name);
+                return Err(Refusal::invalid(message));
+            }
+            self.effect(Effect::Stop(guest, how));
+            return Ok(Some(Answer::Done));
+        }
+        let has_process = run.pid.is_some();
+        let mut job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
+        job.stops.push(ticket);
+        self.put(Entry::GuestJob(guest, job));
+        self.forget(Key::Pending(guest));
+        match phase {
+            // Its VFs go back as each one's preparing ends.
+            Phase::Preparing => {
+                self.set_phase(guest, Phase::Ending);
+                self.release_all(guest);
+            }
+            // The process may or may not be there yet: its launch ends first.
+            Phase::Launching if !has_process => self.set_phase(guest, Phase::Ending),
+            Phase::Ending if !has_process => {}
+            _ => self.effect(Effect::Stop(guest, StopHow::Kill)),
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn guest_changed(&mut self, guest: Uuid, change: GuestChange) {
+        let Some(run) = self.state.runs.get(&guest) else { return };
+        let (id, name, phase) = (run.id, run.definition.name.clone(), run.phase);
+        if matches!(phase, Phase::Ending | Phase::Preparing) {
+            return;
+        }
+        let next = match change {
+            GuestChange::Paused => Phase::Paused,
+            GuestChange::Resumed => Phase::Running,
+            GuestChange::ShuttingDown => Phase::ShuttingDown,
+            GuestChange::Reset | GuestChange::Panicked => phase,
+        };
+        if next != phase {
+            self.set_phase(guest, next);
+        }
+        self.announce(match change {
+            GuestChange::Paused => Announcement::GuestPaused(guest, name, id),
+            GuestChange::Resumed => Announcement::GuestResumed(guest, name, id),
+            GuestChange::ShuttingDown => Announcement::GuestShuttingDown(guest, name, id),
+            GuestChange::Reset => Announcement::GuestReset(guest, name, id),
+            GuestChange::Panicked => Announcement::GuestPanicked(guest, name, id),
+        });
+    }
+
+    pub(crate) fn guest_ended(&mut self, guest: Uuid, ended: &Ended) {
+        let Some(run) = self.state.runs.get(&guest).cloned() else { return };
+        let (id, name) = (run.id, run.definition.name.clone());
+        if run.phase == Phase::Launching
+            && let Ended::Crashed(words) = ended
+        {
+            let message = format!("guest '{name}' ended while it was being started: {words}");
+            let mut job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
+            job.failed.get_or_insert(Refusal::new(RefusalKind::OperationFailed, message));
+            self.put(Entry::GuestJob(guest, job));
+        }
+        self.put(Entry::Run(GuestRun { phase: Phase::Ending, pid: None, ..run }));
+        self.effect(Effect::CleanUp(guest));
+        self.announce(Announcement::GuestStopped(guest, name, id, ended.clone()));
+        self.release_all(guest);
+    }
+
+    pub(crate) fn guest_undefine(&mut self, guest: Uuid) -> Outcome {
+        let name = self.state.guest(guest).ok_or_else(|| no_guest(guest))?.name.clone();
+        if !self.state.guests.contains_key(&guest) {
+            return Err(Refusal::invalid(format!(
+                "guest '{name}' is transient: there is nothing to undefine"
+            )));
+        }
+        self.forget(Key::Guest(guest));
+        self.forget(Key::Pending(guest));
+        self.announce(Announcement::GuestUndefined(guest, name));
+        Ok(Some(Answer::Done))
+    }
+
+    pub(crate) fn guest_autostart(&mut self, guest: Uuid, autostart: bool) -> Outcome {
+        let Some(entry) = self.state.guests.get(&guest).cloned() else {
+            self.state.guest(guest).ok_or_else(|| no_guest(guest))?;
+            return Err(Refusal::invalid("cannot set autostart for transient guest"));
+        };
+        self.put(Entry::Guest(GuestEntry { autostart, ..entry }));
+        Ok(Some(Answer::Done))
+    }
+
+    /// Autostart waits for the guest's networks.
+    pub(crate) fn guest_can_autostart(&self, uuid: Uuid) -> Result<(), String> {
+        if self.state.runs.contains_key(&uuid) {
+            return Err("it is being started".to_owned());
+        }
+        let Some(def) = self.state.guest(uuid) else { return Err("it is not defined".to_owned()) };
+        for nic in &def.nics {
+            if let NicSource::Network { name, .. } = &nic.source {
+                let active = self
+                    .state
+                    .network_named(name)
+                    .is_some_and(|network| self.state.live_networks.contains_key(&network));
+                if !active {
+                    return Err(format!("guest '{}' waits for network '{name}'", def.name));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lowest place in the range of user ids that no run has.
+fn free_slot(state: &State) -> Result<u16, Refusal> {
+    (0..u16::MAX)
+        .find(|slot| state.runs.values().all(|run| run.uid_slot != *slot))
+        .ok_or_else(|| Refusal::new(RefusalKind::Exhausted, "no user id is left for another guest"))
+}

@@ -1,0 +1,228 @@
+//! What the engine is told.
+
+use uuid::Uuid;
+use vfnet_model::inventory::Inventory;
+use vfnet_model::{DriverName, GuestName, MacAddress, NetworkName, PciAddress, VlanId};
+
+use crate::claim::ClaimId;
+use crate::decision::{StopHow, Urgency};
+use crate::refusal::{Because, Refusal};
+use crate::state::{GuestDefinition, NetworkDefinition};
+
+/// Names a request, so that its answer finds the way back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// Something happened, or is asked for.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Somebody asks; exactly one answer goes back ([`crate::Effect::Answer`]).
+    Ask(Ticket, Request),
+    /// The host was looked at.
+    Observed(Box<Inventory>),
+    /// [`crate::Effect::Prepare`] has ended.
+    Prepared(ClaimId, Result<HeldBy, Failure>),
+    /// [`crate::Effect::GiveBack`] has ended.
+    GivenBack(ClaimId, GivenBack),
+    /// [`crate::Effect::MakeVfs`] has ended.
+    VfsMade(Uuid, Result<(), String>),
+    /// [`crate::Effect::Launch`] or [`crate::Effect::Adopt`] has ended: the guest runs under
+    /// this process id, or why it does not.
+    Launched(Uuid, Result<u32, String>),
+    /// A running guest changed.
+    GuestChanged(Uuid, GuestChange),
+    /// A guest's process has ended, and its lock is free.
+    GuestEnded(Uuid, Ended),
+    /// Autostart has been waiting for long enough to say so.
+    AutostartIsLate,
+}
+
+impl Input {
+    /// Whether its decision may be refused when it cannot be recorded: requests may, what has
+    /// happened may not.
+    pub const fn urgency(&self) -> Urgency {
+        match self {
+            Self::Ask(_, request) => request.urgency(),
+            _ => Urgency::MustGoOn,
+        }
+    }
+}
+
+/// What a prepared VF is bound to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldBy {
+    /// The VFIO driver.
+    pub driver: DriverName,
+    /// The IOMMU group.
+    pub group: u32,
+}
+
+/// Why a VF could not be prepared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// In words.
+    pub why: String,
+    /// The step that the kernel has not come back from, if that is why.
+    pub stuck: Option<String>,
+}
+
+/// How giving back a VF ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GivenBack {
+    /// It is as it was.
+    Clean,
+    /// It is not, for these reasons.
+    Unclean(String),
+    /// The kernel has not come back from this step.
+    Stuck(String),
+    /// It is not there any more.
+    Gone,
+}
+
+/// A change of a running guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GuestChange {
+    /// Its processors stand still.
+    Paused,
+    /// They run (again).
+    Resumed,
+    /// It has been asked to power off.
+    ShuttingDown,
+    /// It was reset.
+    Reset,
+    /// Its kernel panicked.
+    Panicked,
+}
+
+/// How a guest's process ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The guest powered itself off, or did as it was asked to.
+    PoweredOff,
+    /// It was destroyed by request.
+    Destroyed,
+    /// QEMU crashed or was killed; its own last words.
+    Crashed(String),
+    /// It was gone when vfnet came back.
+    Lost,
+}
+
+/// What can be asked for.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Keep a network's document.
+    NetworkDefine(Box<NetworkDefinition>),
+    /// Start a network that is not kept.
+    NetworkCreate(Box<NetworkDefinition>),
+    /// Start a kept network.
+    NetworkStart(Uuid),
+    /// Stop a network. With `force`, also when VFs are held: claims stay on record.
+    NetworkDestroy {
+        /// Which.
+        network: Uuid,
+        /// Also when VFs are held.
+        force: bool,
+    },
+    /// Forget a network's document.
+    NetworkUndefine(Uuid),
+    /// Start it when the host boots, or not.
+    NetworkAutostart(Uuid, bool),
+    /// Keep a guest's document.
+    GuestDefine(Box<GuestDefinition>),
+    /// Start a guest that is not kept.
+    GuestCreate {
+        /// Its document.
+        definition: Box<GuestDefinition>,
+        /// Leave it paused.
+        paused: bool,
+    },
+    /// Start a kept guest.
+    GuestStart {
+        /// Which.
+        guest: Uuid,
+        /// Leave it paused.
+        paused: bool,
+    },
+    /// End, ask to end, reset, pause or resume a running guest.
+    GuestStop(Uuid, StopHow),
+    /// Forget a guest's document.
+    GuestUndefine(Uuid),
+    /// Start it when the host boots, or not.
+    GuestAutostart(Uuid, bool),
+    /// Lend a VF to another daemon's guest.
+    PortCreate(Box<PortRequest>),
+    /// That daemon returns it.
+    PortDelete {
+        /// The network.
+        network: Uuid,
+        /// The port.
+        port: Uuid,
+    },
+    /// Try again to give back a VF, or set a left-over one to its driver's baseline.
+    VfRestore(PciAddress),
+}
+
+/// A port that another daemon asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortRequest {
+    /// The network.
+    pub network: Uuid,
+    /// The identity that the client chose.
+    pub port: Uuid,
+    /// The guest's identity.
+    pub owner: Uuid,
+    /// The guest's name.
+    pub owner_name: GuestName,
+    /// The portgroup, if named.
+    pub portgroup: Option<String>,
+    /// The MAC that the client will set.
+    pub mac: MacAddress,
+    /// A tag of the port's own.
+    pub vlan: Option<VlanId>,
+}
+
+impl Request {
+    const fn urgency(&self) -> Urgency {
+        match self {
+            Self::GuestStop(..) | Self::PortDelete { .. } | Self::VfRestore(_) => Urgency::MustGoOn,
+            _ => Urgency::MayBeRefused,
+        }
+    }
+}
+
+/// What a request that was granted comes back with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// A network, with what is to be said of its document besides.
+    Network {
+        /// Its identity.
+        uuid: Uuid,
+        /// Its name.
+        name: NetworkName,
+        /// Hardware that is absent, and the like.
+        warnings: Vec<String>,
+    },
+    /// A guest.
+    Guest {
+        /// Its identity.
+        uuid: Uuid,
+        /// Its name.
+        name: GuestName,
+        /// Its number while it runs.
+        id: Option<i32>,
+    },
+    /// A port, and the VF that it got.
+    Port {
+        /// Its identity.
+        port: Uuid,
+        /// Its VF.
+        vf: PciAddress,
+    },
+    /// A VF was restored, or why not yet.
+    Restored(Result<PciAddress, Because>),
+}
+
+/// What goes back to whoever asked.
+pub type Reply = Result<Answer, Refusal>;

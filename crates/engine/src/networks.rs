@@ -1,0 +1,337 @@
+//! Networks: definitions, start and stop, autostart.
+
+use uuid::Uuid;
+use vfnet_model::PciAddress;
+use vfnet_model::network::{Forward, Members};
+
+use crate::decision::{Announcement, Effect, Turn};
+use crate::input::{Answer, Ticket};
+use crate::record::{Entry, Key, NetworkJob, Pending};
+use crate::refusal::{Refusal, RefusalKind};
+use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry, State};
+
+type Outcome = Result<Option<Answer>, Refusal>;
+
+fn no_network(uuid: Uuid) -> Refusal {
+    Refusal::new(RefusalKind::NoNetwork, format!("no network with matching uuid '{uuid}'"))
+}
+
+impl Turn<'_> {
+    /// Refuses a document whose name or UUID is another network's.
+    fn network_identity(&self, def: &NetworkDefinition) -> Result<(), Refusal> {
+        let name = &def.network.name;
+        if let Some(other) = self.state.network_named(name)
+            && other != def.uuid
+        {
+            let message = format!("network '{name}' already exists with uuid {other}");
+            return Err(Refusal::new(RefusalKind::OperationFailed, message));
+        }
+        if let Some(other) = self.state.network(def.uuid)
+            && other.network.name != *name
+        {
+            let message = format!(
+                "network '{}' is already defined with uuid {}",
+                other.network.name, def.uuid
+            );
+            return Err(Refusal::new(RefusalKind::OperationFailed, message));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn network_define(&mut self, def: NetworkDefinition) -> Outcome {
+        self.network_identity(&def)?;
+        let (uuid, name) = (def.uuid, def.network.name.clone());
+        let warnings = missing_hardware(self.state, &def);
+        let autostart = self.state.networks.get(&uuid).is_some_and(|entry| entry.autostart);
+        self.put(Entry::Network(NetworkEntry { uuid, definition: def, autostart }));
+        self.announce(Announcement::NetworkDefined(uuid, name.clone()));
+        Ok(Some(Answer::Network { uuid, name, warnings }))
+    }
+
+    pub(crate) fn network_create(&mut self, ticket: Ticket, def: NetworkDefinition) -> Outcome {
+        self.network_identity(&def)?;
+        if self.state.live_networks.contains_key(&def.uuid) {
+            let message = format!("network is already active as '{}'", def.network.name);
+            return Err(Refusal::invalid(message));
+        }
+        self.begin_network(Some(ticket), def)
+    }
+
+    pub(crate) fn network_start(&mut self, ticket: Option<Ticket>, uuid: Uuid) -> Outcome {
+        let def = self.state.network(uuid).ok_or_else(|| no_network(uuid))?.clone();
+        if self.state.live_networks.contains_key(&uuid) {
+            return Err(Refusal::invalid(format!(
+                "network '{}' is already active",
+                def.network.name
+            )));
+        }
+        if self.state.network_jobs.contains_key(&uuid) {
+            return Err(Refusal::invalid(format!(
+                "network '{}' is being started",
+                def.network.name
+            )));
+        }
+        self.begin_network(ticket, def)
+    }
+
+    fn begin_network(&mut self, ticket: Option<Ticket>, def: NetworkDefinition) -> Outcome {
+        let (live, wanted) = resolve(self.state, def)?;
+        let short: Vec<_> = wanted
+            .into_iter()
+            .filter(|(pf, count)| {
+                self.state.inventory.pfs.get(pf).is_some_and(|pf| pf.num_vfs < *count)
+            })
+            .collect();
+        if short.is_empty() {
+            return self.network_is_up(live).map(Some);
+        }
+        for (pf, count) in &short {
+            if let Some(found) = self.state.inventory.pfs.get(pf)
+                && found.num_vfs > 0
+            {
+                let message = format!(
+                    "PF {pf} has {} VFs and is to have {count}; the kernel changes that only by way of 0",
+                    found.num_vfs
+                );
+                let hint =
+                    format!("when none is in use: echo 0 > /sys/bus/pci/devices/{pf}/sriov_numvfs");
+                return Err(Refusal::invalid(message).hint(hint));
+            }
+            self.effect(Effect::MakeVfs { network: live.uuid, pf: *pf, count: *count });
+        }
+        let (uuid, waiting) = (live.uuid, short.len());
+        self.put(Entry::NetworkJob(uuid, NetworkJob { ticket, live, waiting, failed: Vec::new() }));
+        Ok(None)
+    }
+
+    pub(crate) fn vfs_made(&mut self, uuid: Uuid, outcome: Result<(), String>) {
+        let Some(mut job) = self.state.network_jobs.get(&uuid).cloned() else { return };
+        job.waiting = job.waiting.saturating_sub(1);
+        job.failed.extend(outcome.err());
+        if job.waiting > 0 {
+            self.put(Entry::NetworkJob(uuid, job));
+            return;
+        }
+        self.forget(Key::NetworkJob(uuid));
+        let name = job.live.name().clone();
+        let outcome = if job.failed.is_empty() {
+            self.network_is_up(job.live)
+        } else {
+            let message = format!("cannot start network '{name}': {}", job.failed.join("; "));
+            Err(Refusal::new(RefusalKind::OperationFailed, message))
+        };
+        match (job.ticket, outcome) {
+            (Some(ticket), outcome) => self.effect(Effect::Answer(ticket, outcome)),
+            (None, Err(refusal)) => self.announce(Announcement::StartFailed(refusal.to_string())),
+            (None, Ok(_)) => self.try_pending(),
+        }
+    }
+
+    fn network_is_up(&mut self, live: LiveNetwork) -> Result<Answer, Refusal> {
+        let (uuid, name) = (live.uuid, live.name().clone());
+        let listed =
+            live.definition.network.pool().is_some_and(|pool| pool.members != Members::None)
+                || !live.pfs.is_empty();
+        if listed && self.state.pool(&live).is_empty() {
+            let mut message = format!("network '{name}' has no usable VFs");
+            let pfs: Vec<_> = live.pfs.iter().map(|pf| shown_pf(self.state, *pf)).collect();
+            if !pfs.is_empty() {
+                message = format!("{message}: {} has none", pfs.join(", "));
+            }
+            return Err(Refusal::new(RefusalKind::Exhausted, message).hint(
+                "make some with <vfnet:pf vfs='N'/> in the network, or through sriov_numvfs",
+            ));
+        }
+        self.forget(Key::Pending(uuid));
+        self.put(Entry::LiveNetwork(live));
+        self.announce(Announcement::NetworkStarted(uuid, name.clone()));
+        Ok(Answer::Network { uuid, name, warnings: Vec::new() })
+    }
+
+    pub(crate) fn network_destroy(&mut self, uuid: Uuid, force: bool) -> Outcome {
+        let Some(live) = self.state.live_networks.get(&uuid) else {
+            let name = &self.state.network(uuid).ok_or_else(|| no_network(uuid))?.network.name;
+            return Err(Refusal::invalid(format!("network '{name}' is not active")));
+        };
+        let name = live.name().clone();
+        let held: Vec<_> = self
+            .state
+            .claims_on_network(uuid)
+            .map(|claim| format!("{} {}", claim.vf, claim.why_taken()))
+            .collect();
+        if !held.is_empty() && !force {
+            let message = format!("network '{name}' is in use: {}", held.join("; "));
+            return Err(Refusal::invalid(message).hint(format!(
+                "to stop it and let the guests keep their VFs: vfnet net destroy --force {name}"
+            )));
+        }
+        self.forget(Key::LiveNetwork(uuid));
+        self.forget(Key::Pending(uuid));
+        self.announce(Announcement::NetworkStopped(uuid, name));
+        Ok(Some(Answer::Done))
+    }
+
+    pub(crate) fn network_undefine(&mut self, uuid: Uuid) -> Outcome {
+        let name = self.state.network(uuid).ok_or_else(|| no_network(uuid))?.network.name.clone();
+        if !self.state.networks.contains_key(&uuid) {
+            return Err(Refusal::invalid(format!(
+                "network '{name}' is transient: there is nothing to undefine"
+            )));
+        }
+        self.forget(Key::Network(uuid));
+        self.forget(Key::Pending(uuid));
+        self.announce(Announcement::NetworkUndefined(uuid, name));
+        Ok(Some(Answer::Done))
+    }
+
+    pub(crate) fn network_autostart(&mut self, uuid: Uuid, autostart: bool) -> Outcome {
+        let Some(entry) = self.state.networks.get(&uuid).cloned() else {
+            self.state.network(uuid).ok_or_else(|| no_network(uuid))?;
+            return Err(Refusal::invalid("cannot set autostart for transient network"));
+        };
+        self.put(Entry::Network(NetworkEntry { autostart, ..entry }));
+        Ok(Some(Answer::Done))
+    }
+
+    /// Starts whatever autostart has still to start and can by now.
+    pub(crate) fn try_pending(&mut self) {
+        let mut pending: Vec<_> =
+            self.state.pending.iter().map(|(uuid, what)| (*uuid, *what)).collect();
+        // Guests need networks.
+        pending.sort_by_key(|(_, what)| *what == Pending::Guest);
+        for (uuid, what) in pending {
+            let possible = match what {
+                Pending::Network => self.network_can_autostart(uuid),
+                Pending::Guest => self.guest_can_autostart(uuid),
+            };
+            if possible.is_ok() {
+                let point = self.savepoint();
+                let begun = match what {
+                    Pending::Network => self.network_start(None, uuid),
+                    Pending::Guest => self.guest_start(None, uuid, false),
+                };
+                if begun.is_err() {
+                    self.back_to(point);
+                }
+            }
+        }
+    }
+
+    /// Says of everything pending what it waits for.
+    pub(crate) fn autostart_is_late(&mut self) {
+        let pending: Vec<_> =
+            self.state.pending.iter().map(|(uuid, what)| (*uuid, *what)).collect();
+        for (uuid, what) in pending {
+            let point = self.savepoint();
+            let why = match what {
+                Pending::Network => self
+                    .network_can_autostart(uuid)
+                    .and_then(|()| self.network_start(None, uuid).map_err(|why| why.to_string())),
+                Pending::Guest => self.guest_can_autostart(uuid).and_then(|()| {
+                    self.guest_start(None, uuid, false).map_err(|why| why.to_string())
+                }),
+            };
+            self.back_to(point);
+            if let Err(why) = why {
+                self.announce(Announcement::AutostartWaits(why));
+            }
+        }
+    }
+
+    /// Autostart waits for the PFs to be there and up; a person's own start does not.
+    fn network_can_autostart(&self, uuid: Uuid) -> Result<(), String> {
+        if self.state.network_jobs.contains_key(&uuid) {
+            return Err("it is being started".to_owned());
+        }
+        let Some(def) = self.state.network(uuid) else {
+            return Err("it is not defined".to_owned());
+        };
+        let (live, _) = resolve(self.state, def.clone()).map_err(|refusal| refusal.to_string())?;
+        for pf in &live.pfs {
+            let up = self
+                .state
+                .inventory
+                .pfs
+                .get(pf)
+                .is_some_and(|pf| pf.netdev.as_ref().is_some_and(|dev| dev.up));
+            if !up {
+                let name = live.name();
+                return Err(format!(
+                    "network '{name}' waits for PF {} to be up",
+                    shown_pf(self.state, *pf)
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shown_pf(state: &State, pf: PciAddress) -> String {
+    let name = state.inventory.pfs.get(&pf).and_then(|pf| pf.netdev.as_ref()).map(|dev| &dev.name);
+    name.map_or_else(|| pf.to_string(), |name| format!("{name} ({pf})"))
+}
+
+/// What a document comes to on this host now: its PFs and VFs by address, and how many VFs its
+/// PFs are to have.
+fn resolve(
+    state: &State,
+    definition: NetworkDefinition,
+) -> Result<(LiveNetwork, Vec<(PciAddress, u16)>), Refusal> {
+    let missing = |what: String| {
+        let message = format!("cannot start network '{}': {what}", definition.network.name);
+        Refusal::new(RefusalKind::Exhausted, message)
+    };
+    let (mut pfs, mut vfs, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+    if let Forward::Hostdev(pool) = &definition.network.forward {
+        let pf_named = |name| {
+            state.inventory.pf_by_netdev(name).ok_or_else(|| {
+                missing(format!("there is no SR-IOV PF '{name}'"))
+                    .hint("vfnet pf ls lists the PFs of this host")
+            })
+        };
+        match &pool.members {
+            Members::None => {}
+            Members::Pf(name) => pfs.push(pf_named(name)?.address),
+            Members::Addresses(addresses) => {
+                for address in addresses {
+                    if !state.inventory.vfs.contains_key(address) {
+                        return Err(missing(format!(
+                            "{address} is not an SR-IOV Virtual Function"
+                        )));
+                    }
+                    vfs.push(*address);
+                }
+            }
+            Members::Interfaces(names) => {
+                for name in names {
+                    let vf = state.inventory.vf_by_netdev(name).ok_or_else(|| {
+                        missing(format!("'{name}' is not the netdev of an SR-IOV Virtual Function"))
+                    })?;
+                    vfs.push(vf.address);
+                }
+            }
+        }
+        for make in &pool.make_vfs {
+            let pf = pf_named(&make.pf)?;
+            if !pfs.contains(&pf.address) {
+                pfs.push(pf.address);
+            }
+            if let Some(count) = make.vfs {
+                if count > pf.total_vfs {
+                    return Err(missing(format!(
+                        "PF {} allows {} VFs, {count} are wanted",
+                        make.pf, pf.total_vfs
+                    )));
+                }
+                wanted.push((pf.address, count));
+            }
+        }
+    }
+    let uuid = definition.uuid;
+    Ok((LiveNetwork { uuid, definition, pfs, vfs }, wanted))
+}
+
+/// Definitions are written before cards are there: what is absent is a warning.
+fn missing_hardware(state: &State, def: &NetworkDefinition) -> Vec<String> {
+    resolve(state, def.clone()).err().map(|refusal| refusal.to_string()).into_iter().collect()
+}

@@ -1,0 +1,159 @@
+//! What is written down. A record puts or drops one entry; the state is what all records made
+//! of it, and the store keeps those that outlive the daemon.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::claim::{Claim, ClaimId};
+use crate::input::Ticket;
+use crate::refusal::Refusal;
+use crate::state::{GuestEntry, GuestRun, LiveNetwork, NetworkEntry};
+
+/// How long an entry lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Home {
+    /// Over power cuts: definitions and the administrator's decisions.
+    Definitions,
+    /// Until the next boot: what runs and what is lent.
+    Live,
+    /// As long as the daemon: who waits for what.
+    Memory,
+}
+
+/// Names an entry.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Key {
+    /// A kept network.
+    Network(Uuid),
+    /// A kept guest.
+    Guest(Uuid),
+    /// An active network.
+    LiveNetwork(Uuid),
+    /// A guest that runs, starts or ends.
+    Run(Uuid),
+    /// A VF that is not free.
+    Claim(ClaimId),
+    /// A network or guest that autostart has still to start.
+    Pending(Uuid),
+    /// Autostart has been decided in this boot.
+    Autostarted,
+    /// A network that is being started.
+    NetworkJob(Uuid),
+    /// Who waits for a guest.
+    GuestJob(Uuid),
+    /// Who waits for a VF.
+    VfJob(ClaimId),
+}
+
+impl Key {
+    /// Where the entry lives.
+    pub const fn home(self) -> Home {
+        match self {
+            Self::Network(_) | Self::Guest(_) => Home::Definitions,
+            Self::LiveNetwork(_)
+            | Self::Run(_)
+            | Self::Claim(_)
+            | Self::Pending(_)
+            | Self::Autostarted => Home::Live,
+            Self::NetworkJob(_) | Self::GuestJob(_) | Self::VfJob(_) => Home::Memory,
+        }
+    }
+}
+
+/// An entry.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// See [`Key::Network`].
+    Network(NetworkEntry),
+    /// See [`Key::Guest`].
+    Guest(GuestEntry),
+    /// See [`Key::LiveNetwork`].
+    LiveNetwork(LiveNetwork),
+    /// See [`Key::Run`].
+    Run(GuestRun),
+    /// See [`Key::Claim`].
+    Claim(Claim),
+    /// See [`Key::Pending`].
+    Pending(Uuid, Pending),
+    /// See [`Key::Autostarted`].
+    Autostarted,
+    /// See [`Key::NetworkJob`].
+    NetworkJob(Uuid, NetworkJob),
+    /// See [`Key::GuestJob`].
+    GuestJob(Uuid, GuestJob),
+    /// See [`Key::VfJob`].
+    VfJob(ClaimId, Ticket),
+}
+
+impl Entry {
+    /// Its name.
+    pub const fn key(&self) -> Key {
+        match self {
+            Self::Network(entry) => Key::Network(entry.uuid),
+            Self::Guest(entry) => Key::Guest(entry.uuid),
+            Self::LiveNetwork(live) => Key::LiveNetwork(live.uuid),
+            Self::Run(run) => Key::Run(run.guest),
+            Self::Claim(claim) => Key::Claim(claim.id),
+            Self::Pending(uuid, _) => Key::Pending(*uuid),
+            Self::Autostarted => Key::Autostarted,
+            Self::NetworkJob(uuid, _) => Key::NetworkJob(*uuid),
+            Self::GuestJob(uuid, _) => Key::GuestJob(*uuid),
+            Self::VfJob(claim, _) => Key::VfJob(*claim),
+        }
+    }
+}
+
+/// What autostart has still to start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pending {
+    /// A network.
+    Network,
+    /// A guest.
+    Guest,
+}
+
+/// A network whose VFs are being made.
+#[derive(Clone, Debug)]
+pub struct NetworkJob {
+    /// Who waits; nobody at autostart.
+    pub ticket: Option<Ticket>,
+    /// What it will be once its VFs are there.
+    pub live: LiveNetwork,
+    /// How many PFs are still at work.
+    pub waiting: usize,
+    /// What failed so far.
+    pub failed: Vec<String>,
+}
+
+/// Who waits for a guest, and why its start failed.
+#[derive(Clone, Debug, Default)]
+pub struct GuestJob {
+    /// Who asked for the start.
+    pub start: Option<Ticket>,
+    /// Who asked for its end.
+    pub stops: Vec<Ticket>,
+    /// Whether it is to be left paused.
+    pub paused: bool,
+    /// Why the start failed.
+    pub failed: Option<Refusal>,
+}
+
+/// Puts or drops an entry.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// There is this entry, whatever there was under its key.
+    Put(Box<Entry>),
+    /// There is no such entry.
+    Drop(Key),
+}
+
+impl Record {
+    /// The key of its entry.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Put(entry) => entry.key(),
+            Self::Drop(key) => *key,
+        }
+    }
+}

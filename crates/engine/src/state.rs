@@ -1,0 +1,307 @@
+//! What the engine knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vfnet_model::inventory::Inventory;
+use vfnet_model::network::Network;
+use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
+
+use crate::claim::{Claim, ClaimId, ClaimState, Owner};
+use crate::input::Ticket;
+use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, Record};
+
+/// Everything, indexed by identity. Changed by records alone, but for the inventory.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The host as last seen.
+    pub inventory: Inventory,
+    /// Kept networks.
+    pub networks: BTreeMap<Uuid, NetworkEntry>,
+    /// Active networks, kept or not.
+    pub live_networks: BTreeMap<Uuid, LiveNetwork>,
+    /// Kept guests.
+    pub guests: BTreeMap<Uuid, GuestEntry>,
+    /// Guests that run, start or end, kept or not.
+    pub runs: BTreeMap<Uuid, GuestRun>,
+    /// VFs that are not free.
+    pub claims: BTreeMap<ClaimId, Claim>,
+    /// What autostart has still to start.
+    pub pending: BTreeMap<Uuid, Pending>,
+    /// Whether autostart has been decided in this boot.
+    pub autostarted: bool,
+    pub(crate) network_jobs: BTreeMap<Uuid, NetworkJob>,
+    pub(crate) guest_jobs: BTreeMap<Uuid, GuestJob>,
+    pub(crate) vf_jobs: BTreeMap<ClaimId, Ticket>,
+    pub(crate) last_claim: u64,
+    pub(crate) last_id: i32,
+}
+
+/// A network's document.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetworkDefinition {
+    /// Its identity, made up by the edge where the document had none.
+    pub uuid: Uuid,
+    /// What the document says; its `uuid` is set.
+    pub network: Network,
+    /// The document as it was given.
+    pub xml: String,
+}
+
+/// A kept network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetworkEntry {
+    /// Its identity.
+    pub uuid: Uuid,
+    /// Its document.
+    pub definition: NetworkDefinition,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+}
+
+/// An active network, and what its pool came to on this host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveNetwork {
+    /// Its identity.
+    pub uuid: Uuid,
+    /// The document that it was started from.
+    pub definition: NetworkDefinition,
+    /// PFs whose VFs, whichever there are, belong to the pool.
+    pub pfs: Vec<PciAddress>,
+    /// VFs that the document names one by one.
+    pub vfs: Vec<PciAddress>,
+}
+
+impl LiveNetwork {
+    /// Its name.
+    pub const fn name(&self) -> &NetworkName {
+        &self.definition.network.name
+    }
+}
+
+/// A guest's document, and what it needs of vfnet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GuestDefinition {
+    /// Its identity, made up by the edge where the document had none.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: GuestName,
+    /// The document as kept: as given, with what was missing filled in.
+    pub xml: String,
+    /// Its `<interface>`s, in document order.
+    pub nics: Vec<NicNeed>,
+    /// Its PCI `<hostdev>`s, in document order.
+    pub hostdevs: Vec<HostdevNeed>,
+}
+
+/// What an `<interface>` needs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NicNeed {
+    /// Where it comes from.
+    pub source: NicSource,
+    /// The MAC that the guest sees.
+    pub mac: MacAddress,
+    /// A tag of its own.
+    pub vlan: Option<VlanId>,
+    /// Whether it is one of a `<teaming>` pair.
+    pub teaming: bool,
+}
+
+/// Where a NIC comes from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NicSource {
+    /// `<interface type='network'>`.
+    Network {
+        /// The network's name.
+        name: NetworkName,
+        /// The portgroup, if named.
+        portgroup: Option<String>,
+    },
+    /// `<interface type='bridge'>`: no VF.
+    Bridge(NetdevName),
+    /// `<interface type='hostdev'>`: this VF.
+    Device(HostdevNeed),
+}
+
+/// What a device named by its address needs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HostdevNeed {
+    /// The device.
+    pub address: PciAddress,
+    /// Whether vfnet binds and unbinds drivers.
+    pub managed: bool,
+    /// A VFIO driver to use instead of the best one for the device.
+    pub driver: Option<DriverName>,
+}
+
+/// A kept guest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GuestEntry {
+    /// Its identity.
+    pub uuid: Uuid,
+    /// Its document.
+    pub definition: GuestDefinition,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+}
+
+/// A guest that runs, or is on its way there or from there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GuestRun {
+    /// Its identity.
+    pub guest: Uuid,
+    /// libvirt's number of a running domain.
+    pub id: i32,
+    /// The document that it was started from.
+    pub definition: GuestDefinition,
+    /// Its place in the range of user ids for guests.
+    pub uid_slot: u16,
+    /// How far it is.
+    pub phase: Phase,
+    /// Its process, once it has one.
+    pub pid: Option<u32>,
+}
+
+/// How far a guest is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Its VFs are being prepared.
+    Preparing,
+    /// Its process is being started, or found again.
+    Launching,
+    /// It runs.
+    Running,
+    /// It stands still.
+    Paused,
+    /// It has been asked to power off.
+    ShuttingDown,
+    /// Its process has ended or is being ended, and its VFs go back.
+    Ending,
+}
+
+impl State {
+    /// Takes a record in; gives back the one that undoes it.
+    pub fn apply(&mut self, record: Record) -> Record {
+        let key = record.key();
+        let before = match record {
+            Record::Put(entry) => self.put(*entry),
+            Record::Drop(key) => self.take(key),
+        };
+        before.map_or(Record::Drop(key), |entry| Record::Put(Box::new(entry)))
+    }
+
+    fn put(&mut self, entry: Entry) -> Option<Entry> {
+        match entry {
+            Entry::Network(x) => self.networks.insert(x.uuid, x).map(Entry::Network),
+            Entry::Guest(x) => self.guests.insert(x.uuid, x).map(Entry::Guest),
+            Entry::LiveNetwork(x) => self.live_networks.insert(x.uuid, x).map(Entry::LiveNetwork),
+            Entry::Run(x) => {
+                self.last_id = self.last_id.max(x.id);
+                self.runs.insert(x.guest, x).map(Entry::Run)
+            }
+            Entry::Claim(x) => {
+                self.last_claim = self.last_claim.max(x.id.0);
+                self.claims.insert(x.id, x).map(Entry::Claim)
+            }
+            Entry::Pending(uuid, x) => {
+                self.pending.insert(uuid, x).map(|x| Entry::Pending(uuid, x))
+            }
+            Entry::Autostarted => {
+                std::mem::replace(&mut self.autostarted, true).then_some(Entry::Autostarted)
+            }
+            Entry::NetworkJob(uuid, x) => {
+                self.network_jobs.insert(uuid, x).map(|x| Entry::NetworkJob(uuid, x))
+            }
+            Entry::GuestJob(uuid, x) => {
+                self.guest_jobs.insert(uuid, x).map(|x| Entry::GuestJob(uuid, x))
+            }
+            Entry::VfJob(claim, x) => self.vf_jobs.insert(claim, x).map(|x| Entry::VfJob(claim, x)),
+        }
+    }
+
+    fn take(&mut self, key: Key) -> Option<Entry> {
+        match key {
+            Key::Network(uuid) => self.networks.remove(&uuid).map(Entry::Network),
+            Key::Guest(uuid) => self.guests.remove(&uuid).map(Entry::Guest),
+            Key::LiveNetwork(uuid) => self.live_networks.remove(&uuid).map(Entry::LiveNetwork),
+            Key::Run(uuid) => self.runs.remove(&uuid).map(Entry::Run),
+            Key::Claim(id) => self.claims.remove(&id).map(Entry::Claim),
+            Key::Pending(uuid) => self.pending.remove(&uuid).map(|x| Entry::Pending(uuid, x)),
+            Key::Autostarted => std::mem::take(&mut self.autostarted).then_some(Entry::Autostarted),
+            Key::NetworkJob(uuid) => {
+                self.network_jobs.remove(&uuid).map(|x| Entry::NetworkJob(uuid, x))
+            }
+            Key::GuestJob(uuid) => self.guest_jobs.remove(&uuid).map(|x| Entry::GuestJob(uuid, x)),
+            Key::VfJob(claim) => self.vf_jobs.remove(&claim).map(|x| Entry::VfJob(claim, x)),
+        }
+    }
+
+    /// The claim on a VF.
+    pub fn claim_on(&self, vf: PciAddress) -> Option<&Claim> {
+        // A vanished VF's claim does not stand in the way of the device that took its address.
+        let there = self.inventory.vfs.get(&vf).map(|vf| vf.incarnation);
+        self.claims.values().find(|claim| {
+            claim.vf == vf
+                && !(claim.state == ClaimState::Vanished && there != Some(claim.incarnation))
+        })
+    }
+
+    /// The claims that belong to a guest's run, in the order they were made: not what an
+    /// earlier run left quarantined or stuck, nor what another daemon holds for it.
+    pub fn claims_of(&self, guest: Uuid) -> impl Iterator<Item = &Claim> {
+        self.claims.values().filter(move |claim| {
+            let of_run = matches!(claim.owner, Owner::Nic { .. } | Owner::Hostdev { .. });
+            let over =
+                matches!(claim.state, ClaimState::Quarantined { .. } | ClaimState::Stuck { .. });
+            claim.owner.guest() == Some(guest) && of_run && !over
+        })
+    }
+
+    /// The claims on a network's VFs.
+    pub fn claims_on_network(&self, network: Uuid) -> impl Iterator<Item = &Claim> {
+        self.claims
+            .values()
+            .filter(move |claim| claim.network.as_ref().is_some_and(|of| of.uuid == network))
+    }
+
+    /// The VFs of an active network's pool that exist now, in pool order.
+    pub fn pool(&self, live: &LiveNetwork) -> Vec<PciAddress> {
+        let of_pfs = live.pfs.iter().flat_map(|pf| self.inventory.vfs_of(*pf)).map(|vf| vf.address);
+        let named = live.vfs.iter().copied().filter(|vf| self.inventory.vfs.contains_key(vf));
+        let mut seen = BTreeSet::new();
+        of_pfs.chain(named).filter(|vf| seen.insert(*vf)).collect()
+    }
+
+    /// The network of that name, kept or active: its identity.
+    pub fn network_named(&self, name: &NetworkName) -> Option<Uuid> {
+        let kept = self.networks.values().map(|entry| &entry.definition);
+        let live = self.live_networks.values().map(|live| &live.definition);
+        kept.chain(live).find(|def| def.network.name == *name).map(|def| def.uuid)
+    }
+
+    /// The document of a network: the kept one, else the active one's.
+    pub fn network(&self, uuid: Uuid) -> Option<&NetworkDefinition> {
+        self.networks
+            .get(&uuid)
+            .map(|entry| &entry.definition)
+            .or_else(|| self.live_networks.get(&uuid).map(|live| &live.definition))
+    }
+
+    /// The guest of that name, kept or running: its identity.
+    pub fn guest_named(&self, name: &GuestName) -> Option<Uuid> {
+        let kept = self.guests.values().map(|entry| &entry.definition);
+        let runs = self.runs.values().map(|run| &run.definition);
+        kept.chain(runs).find(|def| def.name == *name).map(|def| def.uuid)
+    }
+
+    /// The document of a guest: the kept one, else the running one's.
+    pub fn guest(&self, uuid: Uuid) -> Option<&GuestDefinition> {
+        self.guests
+            .get(&uuid)
+            .map(|entry| &entry.definition)
+            .or_else(|| self.runs.get(&uuid).map(|run| &run.definition))
+    }
+}

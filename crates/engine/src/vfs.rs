@@ -1,0 +1,250 @@
+//! Claims: taking a VF for an owner, and what comes of it.
+
+use uuid::Uuid;
+use vfnet_model::inventory::{Inventory, Vf};
+use vfnet_model::vf::{Original, WantedSettings};
+use vfnet_model::{DriverName, MacAddress, PciAddress, Vlan};
+
+use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
+use crate::decision::{Announcement, Effect, Turn};
+use crate::input::{Answer, Failure, GivenBack, HeldBy, Ticket};
+use crate::place::{Wish, first_fit};
+use crate::record::{Entry, Key};
+use crate::refusal::{Because, Refusal, RefusalKind};
+
+/// A VF asked for: from a network's pool, or this one.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) owner: Owner,
+    pub(crate) executor: Executor,
+    /// In words, for the refusal.
+    pub(crate) what: String,
+    pub(crate) candidates: &'a [PciAddress],
+    pub(crate) network: Option<(Uuid, vfnet_model::NetworkName, Option<String>)>,
+    /// The port's identity, where a client chose one.
+    pub(crate) port: Option<Uuid>,
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) vlan: Option<Vlan>,
+    pub(crate) teaming: bool,
+    pub(crate) managed: bool,
+    pub(crate) driver: Option<DriverName>,
+}
+
+impl Turn<'_> {
+    /// Takes a VF. The claim is recorded as being prepared (or as lent, where somebody else
+    /// prepares it); nothing has been done to the VF yet.
+    pub(crate) fn claim(&mut self, asked: Asked<'_>) -> Result<ClaimId, Refusal> {
+        let wish = Wish {
+            owner: &asked.owner,
+            mac: asked.mac,
+            vlan: asked.vlan,
+            teaming: asked.teaming,
+            managed: asked.managed,
+        };
+        let address = self.state.choose(&asked.what, asked.candidates, &wish, first_fit)?;
+        let gone = || Refusal::new(RefusalKind::NoDevice, format!("{address} is not there"));
+        let vf = self.state.inventory.vfs.get(&address).ok_or_else(gone)?;
+        let id = ClaimId(self.state.last_claim + 1);
+        let network = asked.network.map(|(uuid, name, portgroup)| {
+            let port = asked.port.unwrap_or_else(|| port_identity(uuid, &asked.owner, id));
+            NetworkOf { uuid, name, port, portgroup }
+        });
+        let claim = Claim {
+            id,
+            owner: asked.owner,
+            executor: asked.executor,
+            network,
+            vf: address,
+            pf: vf.pf,
+            index: vf.index,
+            incarnation: vf.incarnation,
+            iommu_group: vf.iommu_group,
+            netdev: vf.netdev.as_ref().map(|dev| dev.name.clone()),
+            original: Original::seen(vf, self.state.is_on_vfio(vf)),
+            wanted: asked
+                .mac
+                .map(|mac| WantedSettings { vlan: asked.vlan, ..WantedSettings::mac(mac) }),
+            managed: asked.managed,
+            driver: asked.driver,
+            state: match asked.executor {
+                Executor::Vfnet => ClaimState::Preparing,
+                Executor::Outside => ClaimState::Lent,
+            },
+        };
+        self.put(Entry::Claim(claim));
+        Ok(id)
+    }
+
+    /// Starts giving back a claim's VF; true while there is something to wait for.
+    pub(crate) fn give_back(&mut self, id: ClaimId) -> bool {
+        if self.happen(id, Happening::GiveBack) && self.state.claims.contains_key(&id) {
+            self.effect(Effect::GiveBack(id));
+            return true;
+        }
+        false
+    }
+
+    pub(crate) fn prepared(&mut self, id: ClaimId, outcome: Result<HeldBy, Failure>) {
+        let Some(guest) = self.state.claims.get(&id).and_then(|claim| claim.owner.guest()) else {
+            return;
+        };
+        match outcome {
+            Ok(HeldBy { driver, group }) => {
+                self.happen(id, Happening::Prepared { driver, group });
+                self.vf_is_ready(guest);
+            }
+            Err(Failure { why, stuck }) => {
+                let Some(claim) = self.state.claims.get(&id) else { return };
+                let mut refusal = Refusal::new(
+                    RefusalKind::OperationFailed,
+                    format!("cannot prepare a VF for {}", claim.owner),
+                );
+                refusal.vfs.push(Because { vf: claim.vf, reason: why });
+                match stuck {
+                    Some(step) => self.stuck(id, step),
+                    None => {
+                        self.give_back(id);
+                    }
+                }
+                self.start_failed(guest, refusal);
+            }
+        }
+    }
+
+    pub(crate) fn given_back(&mut self, id: ClaimId, outcome: GivenBack) {
+        let Some(claim) = self.state.claims.get(&id) else { return };
+        let (vf, guest) = (claim.vf, claim.owner.guest());
+        let result = match outcome {
+            GivenBack::Clean => {
+                self.happen(id, Happening::Clean);
+                Ok(vf)
+            }
+            GivenBack::Gone => {
+                self.happen(id, Happening::Gone);
+                Ok(vf)
+            }
+            GivenBack::Unclean(reason) => {
+                self.happen(id, Happening::Unclean(reason.clone()));
+                self.announce(Announcement::VfQuarantined(vf, reason.clone()));
+                Err(Because { vf, reason })
+            }
+            GivenBack::Stuck(step) => {
+                self.stuck(id, step.clone());
+                Err(Because { vf, reason: format!("the kernel has not finished {step}") })
+            }
+        };
+        if let Some(ticket) = self.state.vf_jobs.get(&id).copied() {
+            self.forget(Key::VfJob(id));
+            self.effect(Effect::Answer(ticket, Ok(Answer::Restored(result))));
+        }
+        if let Some(guest) = guest {
+            self.maybe_ended(guest);
+        }
+    }
+
+    fn stuck(&mut self, id: ClaimId, step: String) {
+        let Some(vf) = self.state.claims.get(&id).map(|claim| claim.vf) else { return };
+        if self.happen(id, Happening::Stuck(step.clone())) {
+            self.announce(Announcement::VfStuck(vf, step));
+        }
+    }
+
+    pub(crate) fn vf_restore(
+        &mut self,
+        ticket: Ticket,
+        vf: PciAddress,
+    ) -> Result<Option<Answer>, Refusal> {
+        let id = match self.state.claim_on(vf) {
+            Some(claim) => {
+                let id = claim.id;
+                if !matches!(claim.state, ClaimState::Quarantined { .. } | ClaimState::Stuck { .. })
+                {
+                    let why = claim.why_taken();
+                    return Err(Refusal::invalid(format!("{vf} needs no restoring: it is {why}")));
+                }
+                self.happen(id, Happening::Restore);
+                id
+            }
+            None => self.adopt_leftover(vf)?,
+        };
+        self.put(Entry::VfJob(id, ticket));
+        self.effect(Effect::GiveBack(id));
+        Ok(None)
+    }
+
+    /// A free VF that some other tool left on VFIO or with a MAC goes to its driver's baseline.
+    fn adopt_leftover(&mut self, address: PciAddress) -> Result<ClaimId, Refusal> {
+        let missing = || {
+            Refusal::new(
+                RefusalKind::NoDevice,
+                format!("{address} is not an SR-IOV VF of this host"),
+            )
+        };
+        let vf = self.state.inventory.vfs.get(&address).ok_or_else(missing)?;
+        if let Some(used) = vf.uses.first() {
+            return Err(Refusal::invalid(format!("{address} is not restored: {used}")));
+        }
+        if Original::seen(vf, self.state.is_on_vfio(vf)) != Original::Unknown {
+            return Err(Refusal::invalid(format!(
+                "{address} needs no restoring: it is free and clean"
+            )));
+        }
+        let claim = leftover(vf, ClaimId(self.state.last_claim + 1));
+        let id = claim.id;
+        self.put(Entry::Claim(claim));
+        Ok(id)
+    }
+
+    /// Takes in what the host looks like now.
+    pub(crate) fn observed(&mut self, inventory: Inventory) {
+        self.state.inventory = inventory;
+        let gone: Vec<_> = self
+            .state
+            .claims
+            .values()
+            .filter(|claim| {
+                let there = self.state.inventory.vfs.get(&claim.vf).map(|vf| vf.incarnation);
+                matches!(claim.state, ClaimState::Held { .. } | ClaimState::Lent)
+                    && there != Some(claim.incarnation)
+            })
+            .map(|claim| (claim.id, claim.vf, claim.owner.to_string()))
+            .collect();
+        for (id, vf, owner) in gone {
+            if self.happen(id, Happening::Gone) {
+                self.announce(Announcement::VfVanished(vf, owner));
+            }
+        }
+        self.try_pending();
+    }
+}
+
+/// A claim that only serves to set a left-over VF to its baseline.
+fn leftover(vf: &Vf, id: ClaimId) -> Claim {
+    Claim {
+        id,
+        owner: Owner::Administrator,
+        executor: Executor::Vfnet,
+        network: None,
+        vf: vf.address,
+        pf: vf.pf,
+        index: vf.index,
+        incarnation: vf.incarnation,
+        iommu_group: vf.iommu_group,
+        netdev: vf.netdev.as_ref().map(|dev| dev.name.clone()),
+        original: Original::Unknown,
+        wanted: Some(WantedSettings::mac(MacAddress::ZERO)),
+        managed: true,
+        driver: None,
+        state: ClaimState::Releasing,
+    }
+}
+
+/// A port's identity where no client chose one: unique in this boot, and made without chance,
+/// from the owner's identity and the claim's number (UUID version 8).
+fn port_identity(network: Uuid, owner: &Owner, id: ClaimId) -> Uuid {
+    let (a, b) = owner.guest().unwrap_or(network).as_u64_pair();
+    let mut octets = [0; 16];
+    octets[..8].copy_from_slice(&a.to_be_bytes());
+    octets[8..].copy_from_slice(&(b ^ id.0).to_be_bytes());
+    Uuid::new_v8(octets)
+}
