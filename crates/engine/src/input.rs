@@ -1,7 +1,7 @@
 //! What the engine is told.
 
 use uuid::Uuid;
-use vfnet_model::inventory::Inventory;
+use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::{DriverName, GuestName, MacAddress, NetworkName, PciAddress, VlanId};
 
 use crate::claim::ClaimId;
@@ -13,17 +13,35 @@ use crate::state::{GuestDefinition, NetworkDefinition};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
 
+/// A point in the order of looks at the host: a count, not a clock.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Moment(pub u64);
+
 /// Something happened, or is asked for.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Somebody asks; exactly one answer goes back ([`crate::Effect::Answer`]).
     Ask(Ticket, Request),
     /// The host was looked at.
-    Observed(Box<Inventory>),
+    Observed {
+        /// When the look began.
+        began: Moment,
+        /// What was seen.
+        inventory: Box<Inventory>,
+    },
     /// [`crate::Effect::Prepare`] has ended.
     Prepared(ClaimId, Result<HeldBy, Failure>),
     /// [`crate::Effect::GiveBack`] has ended.
-    GivenBack(ClaimId, GivenBack),
+    GivenBack {
+        /// The claim.
+        claim: ClaimId,
+        /// How it ended.
+        outcome: GivenBack,
+        /// The VF as it was seen afterwards, when it was.
+        seen: Option<Box<Vf>>,
+        /// When that was.
+        at: Moment,
+    },
     /// [`crate::Effect::MakeVfs`] has ended.
     VfsMade(Uuid, Result<(), String>),
     /// [`crate::Effect::Launch`] or [`crate::Effect::Adopt`] has ended: the guest runs under

@@ -26,8 +26,8 @@ mod vfs;
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
 pub use decision::{Announcement, Decision, Effect, StopHow, Urgency};
 pub use input::{
-    Answer, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, PortRequest, Reply, Request,
-    Ticket,
+    Answer, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, Moment, PortRequest, Reply,
+    Request, Ticket,
 };
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;
@@ -58,9 +58,12 @@ impl Engine {
         let mut turn = Turn::new(&mut self.state, input.urgency());
         match input {
             Input::Ask(ticket, request) => turn.ask(ticket, request),
-            Input::Observed(inventory) => turn.observed(*inventory),
+            Input::Observed { began, inventory } => turn.observed(began, *inventory),
             Input::Prepared(claim, outcome) => turn.prepared(claim, outcome),
-            Input::GivenBack(claim, outcome) => turn.given_back(claim, outcome),
+            Input::GivenBack { claim, outcome, seen, at } => {
+                turn.saw_returned(claim, seen, at);
+                turn.given_back(claim, outcome);
+            }
             Input::VfsMade(network, outcome) => turn.vfs_made(network, outcome),
             Input::Launched(guest, outcome) => turn.launched(guest, outcome),
             Input::GuestChanged(guest, change) => turn.guest_changed(guest, change),

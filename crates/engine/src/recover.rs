@@ -8,7 +8,7 @@ use vfnet_model::inventory::Inventory;
 use crate::Engine;
 use crate::claim::{ClaimState, Executor, Happening, Owner};
 use crate::decision::{Decision, Effect, Turn, Urgency};
-use crate::input::Ended;
+use crate::input::{Ended, Moment};
 use crate::record::{Entry, Pending, Record};
 use crate::state::{GuestRun, Phase};
 
@@ -37,7 +37,7 @@ impl Engine {
         turn.claims_without_a_guest();
         turn.guests(&remembered.alive);
         turn.decide_autostart();
-        turn.observed(remembered.inventory);
+        turn.observed(Moment::default(), remembered.inventory);
         let decision = turn.finish();
         (engine, decision)
     }

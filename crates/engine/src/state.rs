@@ -9,7 +9,7 @@ use vfnet_model::network::Network;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
-use crate::input::Ticket;
+use crate::input::{Moment, Ticket};
 use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, Record};
 
 /// Everything, indexed by identity. Changed by records alone, but for the inventory.
@@ -34,6 +34,9 @@ pub struct State {
     pub(crate) network_jobs: BTreeMap<Uuid, NetworkJob>,
     pub(crate) guest_jobs: BTreeMap<Uuid, GuestJob>,
     pub(crate) vf_jobs: BTreeMap<ClaimId, Ticket>,
+    /// VFs seen one by one after they were given back, and when: a look at the whole host that
+    /// began before that must not bring back what it saw of them.
+    pub(crate) seen_alone: BTreeMap<PciAddress, Moment>,
     pub(crate) last_claim: u64,
     pub(crate) last_id: i32,
 }

@@ -7,7 +7,7 @@ use vfnet_model::{DriverName, MacAddress, PciAddress, Vlan};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
 use crate::decision::{Announcement, Effect, Turn};
-use crate::input::{Answer, Failure, GivenBack, HeldBy, Ticket};
+use crate::input::{Answer, Failure, GivenBack, HeldBy, Moment, Ticket};
 use crate::place::{Wish, first_fit};
 use crate::record::{Entry, Key};
 use crate::refusal::{Because, Refusal, RefusalKind};
@@ -195,8 +195,38 @@ impl Turn<'_> {
         Ok(id)
     }
 
+    /// Takes in what one VF looks like after it was given back.
+    pub(crate) fn saw_returned(&mut self, id: ClaimId, seen: Option<Box<Vf>>, at: Moment) {
+        let (Some(claim), Some(vf)) = (self.state.claims.get(&id), seen) else { return };
+        let members = vf.iommu_group.and_then(|group| self.state.inventory.groups.get_mut(&group));
+        if let Some(member) =
+            members.into_iter().flatten().find(|member| member.address == vf.address)
+        {
+            member.on_vfio = vf.binding.driver.as_ref().is_some_and(DriverName::is_vfio);
+            member.driver.clone_from(&vf.binding.driver);
+        }
+        self.state.seen_alone.insert(claim.vf, at);
+        self.state.inventory.vfs.insert(claim.vf, *vf);
+    }
+
     /// Takes in what the host looks like now.
-    pub(crate) fn observed(&mut self, inventory: Inventory) {
+    pub(crate) fn observed(&mut self, began: Moment, mut inventory: Inventory) {
+        self.state.seen_alone.retain(|_, at| *at > began);
+        for vf in self.state.seen_alone.keys() {
+            let alone = self.state.inventory.vfs.get(vf);
+            let whole = inventory.vfs.get_mut(vf);
+            if let (Some(alone), Some(whole)) = (alone, whole)
+                && alone.incarnation == whole.incarnation
+            {
+                let on_vfio = alone.binding.driver.as_ref().is_some_and(DriverName::is_vfio);
+                let members = alone.iommu_group.and_then(|group| inventory.groups.get_mut(&group));
+                for member in members.into_iter().flatten().filter(|member| member.address == *vf) {
+                    member.driver.clone_from(&alone.binding.driver);
+                    member.on_vfio = on_vfio;
+                }
+                whole.clone_from(alone);
+            }
+        }
         self.state.inventory = inventory;
         let gone: Vec<_> = self
             .state

@@ -125,6 +125,14 @@ name!(
     BootId, "boot id", 64, |c| !(c.is_ascii_hexdigit() || c == '-')
 );
 
+impl DriverName {
+    /// Whether it is vfio-pci or one of its variants (mlx5_vfio_pci, virtio-vfio-pci, …), going
+    /// by the name that all of them have had so far.
+    pub fn is_vfio(&self) -> bool {
+        self.0.ends_with("vfio-pci") || self.0.ends_with("vfio_pci")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
