@@ -6,11 +6,12 @@
 //! back, in terms of that trait, so that it runs alike over the kernel and over a simulated one;
 //! [`linux::LinuxHost`], the real thing.
 
+pub mod lend;
 pub mod process;
 
 use std::time::Duration;
 
-use vfnet_model::inventory::{Inventory, Vf};
+use vfnet_model::inventory::{Inventory, Pf, Vf};
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{BootId, DriverName, MacAddress, PciAddress};
 
@@ -29,6 +30,11 @@ pub trait Host: Send + Sync + 'static {
 
     /// One VF, as it is now; `None` when there is no such VF.
     fn vf(&self, vf: PciAddress) -> Result<Option<Vf>, HostError>;
+
+    /// One PF, as it is now; `None` when there is no such PF.
+    fn pf(&self, pf: PciAddress) -> Result<Option<Pf>, HostError> {
+        Ok(self.inventory()?.pfs.remove(&pf))
+    }
 
     /// One row of a PF's table (netlink, without statistics).
     fn vf_attributes(&self, pf: PciAddress, vf: VfIndex) -> Result<VfAttributes, HostError>;
@@ -67,6 +73,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// Who has a VFIO group open, if anybody ("qemu-system-x86 (pid 123)").
     fn vfio_group_holder(&self, group: u32) -> Result<Option<String>, HostError>;
+
+    /// Whether a VFIO group can be opened: `/dev/vfio/N` is there. True by itself for hosts
+    /// without device nodes.
+    fn vfio_group_ready(&self, _group: u32) -> bool {
+        true
+    }
 
     /// Waits until `done` holds, looking again whenever the kernel announces a change and at
     /// least every 100 ms; false when the limit passed first. A simulated host advances its

@@ -1,0 +1,268 @@
+//! From held, or half prepared, back to what it was.
+
+use vfnet_model::inventory::{HostUse, Vf};
+use vfnet_model::vf::{Original, OriginalState};
+use vfnet_model::{DriverName, MacAddress};
+
+use super::{Cause, Deadlines, LendError, Lending, Step, Work, settings};
+use crate::Host;
+
+/// What became of a VF that was given back.
+#[derive(Debug)]
+pub struct GiveBack {
+    /// Everything that went wrong on the way, in order; some of it may have been made good by a
+    /// later step.
+    pub errors: Vec<LendError>,
+    /// Where it ended.
+    pub outcome: Outcome,
+}
+
+/// Where a VF ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// As it was before, verified by reading everything back.
+    Clean,
+    /// Not as it was; why.
+    Quarantine(String),
+    /// The kernel has not come back from this step.
+    Stuck(Step),
+    /// The device of the lending is no more, so there is nothing to restore.
+    Vanished,
+}
+
+/// Which driver the VF is to end with.
+enum Goal<'a> {
+    Exactly(Option<&'a DriverName>),
+    /// Whatever the kernel picks, but no VFIO one.
+    KernelsChoice,
+}
+
+/// Undoes all that [`super::prepare`] does, and what a holder may have left. Admin values first,
+/// then the driver, then the netdev's own MAC.
+///
+/// Nothing is touched while anybody has the VF's VFIO group open: the kernel would wait for them
+/// without end (kernel: `vfio_unregister_group_dev`).
+pub fn give_back(
+    host: &dyn Host,
+    lending: &Lending,
+    deadlines: &Deadlines,
+    progress: &mut dyn FnMut(Step),
+) -> GiveBack {
+    let work = Work::new(host, lending, deadlines);
+    let mut errors = Vec::new();
+    let outcome = match run(&work, progress, &mut errors) {
+        Ok(()) => Outcome::Clean,
+        Err(error) => {
+            let outcome = if error.is_stuck() {
+                Outcome::Stuck(error.step)
+            } else if error.is_vanished() {
+                Outcome::Vanished
+            } else {
+                Outcome::Quarantine(errors.first().unwrap_or(&error).explain())
+            };
+            errors.push(error);
+            outcome
+        }
+    };
+    GiveBack { errors, outcome }
+}
+
+/// Errors that are worth going on after end in `errors`; the last word is the verification.
+fn run(
+    work: &Work<'_>,
+    progress: &mut dyn FnMut(Step),
+    errors: &mut Vec<LendError>,
+) -> Result<(), LendError> {
+    progress(Step::Look);
+    let vf = work.look(Step::Look)?;
+
+    progress(Step::Holder);
+    wait_for_holder(work, &vf)?;
+
+    if let Some(wanted) = &work.lending.wanted {
+        progress(Step::Settings);
+        for error in settings::restore(work, wanted, own_mac(&vf)) {
+            keep(error, errors)?;
+        }
+    }
+    if work.lending.managed
+        && let Err(error) = restore_driver(work, progress)
+    {
+        keep(error, errors)?;
+    }
+    if let Some(mac) = own_netdev_mac(work) {
+        progress(Step::Netdev);
+        if let Err(error) = restore_netdev(work, mac) {
+            keep(error, errors)?;
+        }
+    }
+    progress(Step::Verify);
+    verify(work)
+}
+
+/// Puts an error aside, unless it ends everything.
+fn keep(error: LendError, errors: &mut Vec<LendError>) -> Result<(), LendError> {
+    if error.is_stuck() || error.is_vanished() {
+        return Err(error);
+    }
+    errors.push(error);
+    Ok(())
+}
+
+fn wait_for_holder(work: &Work<'_>, vf: &Vf) -> Result<(), LendError> {
+    let Some(group) = vf.iommu_group.filter(|_| work.on_vfio(vf)) else { return Ok(()) };
+    let mut last = Ok(None);
+    let free = work.host.wait(work.deadlines.holder, &mut || {
+        last = work.host.vfio_group_holder(group);
+        !matches!(last, Ok(Some(_)))
+    });
+    match last {
+        Ok(Some(who)) if !free => Err(work.failed(Step::Holder, Cause::HeldOpen(who))),
+        Ok(_) => Ok(()),
+        Err(source) => Err(work.failed(Step::Holder, source.into())),
+    }
+}
+
+/// The MAC that the VF shows and that did not come from the PF.
+fn own_mac(vf: &Vf) -> Option<MacAddress> {
+    vf.netdev.as_ref().filter(|netdev| !netdev.mac_from_pf).map(|netdev| netdev.mac)
+}
+
+fn original<'a>(work: &Work<'a>) -> Option<&'a OriginalState> {
+    match &work.lending.original {
+        Original::Known(state) => Some(state),
+        Original::Unknown => None,
+    }
+}
+
+fn goal<'a>(work: &Work<'a>) -> Goal<'a> {
+    original(work).map_or(Goal::KernelsChoice, |state| Goal::Exactly(state.binding.driver.as_ref()))
+}
+
+fn restore_driver(work: &Work<'_>, progress: &mut dyn FnMut(Step)) -> Result<(), LendError> {
+    let override_ = original(work).and_then(|state| state.binding.driver_override.as_ref());
+    let goal = goal(work);
+
+    progress(Step::Override);
+    let vf = work.look(Step::Override)?;
+    work.set_override(&vf, override_)?;
+
+    let there = match goal {
+        Goal::Exactly(driver) => vf.binding.driver.as_ref() == driver,
+        Goal::KernelsChoice => vf.binding.driver.is_some() && !work.on_vfio(&vf),
+    };
+    if there {
+        return Ok(());
+    }
+    if vf.binding.driver.is_some() {
+        let uses = foreign_uses(&vf);
+        if !uses.is_empty() {
+            return Err(work.failed(Step::Unbind, Cause::InUse(uses)));
+        }
+        progress(Step::Unbind);
+        work.unbind()?;
+    }
+    let wanted = match goal {
+        Goal::Exactly(None) => return Ok(()),
+        Goal::Exactly(wanted) => wanted,
+        Goal::KernelsChoice => None,
+    };
+
+    progress(Step::Bind);
+    let vf = work.probe()?;
+    if let Some(wanted) = wanted
+        && vf.binding.driver.as_ref() != Some(wanted)
+    {
+        // It had been bound by hand: its driver takes it only by name.
+        if vf.binding.driver.is_some() {
+            work.unbind()?;
+        }
+        work.set_override(&vf, Some(wanted))?;
+        let vf = work.probe()?;
+        work.set_override(&vf, override_)?;
+    }
+    Ok(())
+}
+
+/// Uses that began after the VF had left its holder; to unbind it then would harm somebody.
+fn foreign_uses(vf: &Vf) -> Vec<HostUse> {
+    vf.uses.iter().filter(|host| !matches!(host, HostUse::NoNetdev(_))).cloned().collect()
+}
+
+/// The MAC that the VF's netdev had, when it is to have a netdev.
+fn own_netdev_mac(work: &Work<'_>) -> Option<MacAddress> {
+    let state = original(work)?;
+    let driver = state.binding.driver.as_ref()?;
+    state.netdev_mac.filter(|_| !work.host.is_vfio_driver(driver))
+}
+
+fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
+    let found = || work.look(Step::Netdev).map(|vf| vf.netdev);
+    let mut seen = None;
+    let mut gone = None;
+    work.host.wait(work.deadlines.netdev, &mut || match found() {
+        Ok(netdev) => {
+            seen = netdev;
+            seen.is_some()
+        }
+        Err(error) => {
+            gone = Some(error);
+            true
+        }
+    });
+    if let Some(error) = gone {
+        return Err(error);
+    }
+    let netdev = seen.ok_or_else(|| work.failed(Step::Netdev, Cause::NoNetdev))?;
+
+    // Where the VF had chosen its MAC, the PF must learn it again: clearing the admin MAC has
+    // made it forget the filter (kernel: igb_ndo_set_vf_mac).
+    let chosen = original(work).is_some_and(|state| state.attributes.mac.is_zero());
+    let forgotten =
+        work.lending.wanted.is_some() && chosen && settings::shows(work, MacAddress::ZERO);
+    if netdev.mac == mac && !forgotten {
+        return Ok(());
+    }
+    work.host
+        .set_netdev_mac(work.lending.vf, mac)
+        .map_err(|source| work.failed(Step::Netdev, source.into()))
+}
+
+fn verify(work: &Work<'_>) -> Result<(), LendError> {
+    let vf = work.look(Step::Verify)?;
+    if work.lending.managed {
+        let wrong = match goal(work) {
+            Goal::Exactly(driver) if vf.binding.driver.as_ref() == driver => None,
+            Goal::Exactly(Some(wanted)) => {
+                Some(Cause::NotBound { wanted: wanted.clone(), found: vf.binding.driver.clone() })
+            }
+            Goal::Exactly(None) => Some(Cause::WrongDriver(vf.binding.driver.clone())),
+            Goal::KernelsChoice => {
+                work.on_vfio(&vf).then(|| Cause::WrongDriver(vf.binding.driver.clone()))
+            }
+        };
+        if let Some(cause) = wrong {
+            return Err(work.failed(Step::Verify, cause));
+        }
+        let wanted = original(work).and_then(|state| state.binding.driver_override.clone());
+        if vf.binding.driver_override != wanted {
+            let found = vf.binding.driver_override;
+            return Err(work.failed(Step::Verify, Cause::WrongOverride { wanted, found }));
+        }
+    }
+    if let Some(mac) = own_netdev_mac(work) {
+        let netdev = vf.netdev.as_ref();
+        let netdev = netdev.ok_or_else(|| work.failed(Step::Verify, Cause::NoNetdev))?;
+        if netdev.mac != mac {
+            let (wanted, found) = (mac.to_string(), netdev.mac.to_string());
+            return Err(work.failed(Step::Verify, Cause::NetdevMac { wanted, found }));
+        }
+    }
+    match &work.lending.wanted {
+        Some(wanted) => {
+            let own = vf.netdev.as_ref().map(|netdev| netdev.mac);
+            settings::verify_restored(work, wanted, own)
+        }
+        None => Ok(()),
+    }
+}
