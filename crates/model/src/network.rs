@@ -13,6 +13,9 @@ mod print;
 pub use parse::parse;
 pub use print::{Form, Live, print};
 
+/// The namespace of what libvirt's networks cannot say, by convention with the prefix `vfnet`.
+pub const NAMESPACE: &str = "urn:vfnet:network:1";
+
 /// A network document.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Network {

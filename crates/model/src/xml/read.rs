@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
+use std::fmt::Write as _;
 use std::str::FromStr;
 
 use roxmltree::{Node, NodeId};
@@ -242,9 +243,11 @@ impl<'d, 'a> Element<'d, 'a> {
 
     /// An attribute that must be there.
     pub fn required(&self, name: &str) -> Result<&'d str, DocumentError> {
-        self.attribute(name).ok_or_else(|| {
-            self.invalid(format!("<{}> needs the attribute '{name}'", self.shown_name()))
-        })
+        self.attribute(name).ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, name: &str) -> DocumentError {
+        self.invalid(format!("<{}> needs the attribute '{name}'", self.shown_name()))
     }
 
     /// An attribute read as a value; its fault becomes one of this document.
@@ -257,6 +260,34 @@ impl<'d, 'a> Element<'d, 'a> {
             .map(|text| {
                 text.parse().map_err(|fault| {
                     self.invalid(format!("invalid value '{text}' of '{name}': {fault}"))
+                })
+            })
+            .transpose()
+    }
+
+    /// An attribute read as a value, which must be there.
+    pub fn required_parsed<T>(&self, name: &str) -> Result<T, DocumentError>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        self.parsed(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// A number as libvirt reads those of addresses: decimal, `0x` hexadecimal, or octal with a
+    /// leading 0.
+    pub fn number(&self, name: &str) -> Result<Option<u64>, DocumentError> {
+        self.attribute(name)
+            .map(|text| {
+                let (digits, radix) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+                    Some(digits) => (digits, 16),
+                    None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
+                    None => (text, 10),
+                };
+                // from_str_radix would take a sign.
+                let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
+                u64::from_str_radix(digits, radix).ok().filter(|_| plain).ok_or_else(|| {
+                    self.invalid(format!("invalid value '{text}' of '{name}': not a number"))
                 })
             })
             .transpose()
@@ -294,7 +325,7 @@ impl<'d, 'a> Element<'d, 'a> {
     }
 
     /// The one child of that name (no namespace), or none; more than one is a fault.
-    pub fn child(&self, name: &str) -> Result<Option<Element<'d, 'a>>, DocumentError> {
+    pub fn child(&self, name: &str) -> Result<Option<Self>, DocumentError> {
         let mut found = self.children(name);
         let first = found.next();
         match found.next() {
@@ -354,8 +385,31 @@ impl<'d, 'a> Element<'d, 'a> {
         Ok(self.child(name)?.map(|child| child.text()))
     }
 
+    /// The element with everything in it, as it was written, able to stand alone: prefixes that
+    /// it uses and that are declared further out are declared on it.
+    pub fn raw_standalone(&self) -> String {
+        let raw = self.raw();
+        let names_end =
+            raw.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(raw.len());
+        let own = declared_prefixes(&raw[names_end..]);
+        let mut declarations = String::new();
+        for namespace in self.node.namespaces() {
+            let Some(prefix) = namespace.name() else { continue };
+            let used = self.node.descendants().any(|node| {
+                node.tag_name().namespace() == Some(namespace.uri())
+                    || node.attributes().any(|a| a.namespace() == Some(namespace.uri()))
+            });
+            if prefix != "xml" && used && !own.contains(&prefix) {
+                let uri = super::escape_attribute(namespace.uri());
+                // Writing to a String does not fail.
+                let _infallible = write!(declarations, " xmlns:{prefix}='{uri}'");
+            }
+        }
+        format!("{}{declarations}{}", &raw[..names_end], &raw[names_end..])
+    }
+
     /// The element with everything in it, as it was written. What it uses of namespace
-    /// declarations further out is not carried along.
+    /// declarations further out is not carried along: see [`Element::raw_standalone`].
     pub fn raw(&self) -> &'a str {
         for node in self.node.descendants() {
             self.document.take(node.id(), None);
@@ -370,6 +424,22 @@ impl<'d, 'a> Element<'d, 'a> {
     pub fn ignore(&self) {
         self.raw();
     }
+}
+
+/// Prefixes that a start tag declares itself; `attributes` begins after the element's name.
+fn declared_prefixes(attributes: &str) -> Vec<&str> {
+    let mut prefixes = Vec::new();
+    let mut rest = attributes.trim_start();
+    // Well-formed already: name, `=`, quoted value, until the tag ends.
+    while !rest.starts_with(['>', '/']) {
+        let Some((name, after)) = rest.split_once('=') else { break };
+        prefixes.extend(name.trim().strip_prefix("xmlns:"));
+        let after = after.trim_start();
+        let Some(quote) = after.chars().next() else { break };
+        let Some((_, next)) = after[quote.len_utf8()..].split_once(quote) else { break };
+        rest = next.trim_start();
+    }
+    prefixes
 }
 
 #[cfg(test)]
@@ -392,6 +462,31 @@ mod tests {
         assert_eq!((refusal.path.as_str(), refusal.line), ("/a/c", 4));
         root.child("c").unwrap().unwrap().ignore();
         document.refuse_rest().unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_as_written_can_stand_alone() {
+        let text = "<n xmlns:a='urn:a' xmlns:b='urn:b'>\n<m x='xmlns:a=' xmlns:c = \"urn:c\">\
+                    <a:t/><c:t/></m></n>";
+        let document = Document::parse(text).unwrap();
+        let raw = document.root("n").unwrap().child("m").unwrap().unwrap().raw_standalone();
+        assert_eq!(raw, "<m xmlns:a='urn:a' x='xmlns:a=' xmlns:c = \"urn:c\"><a:t/><c:t/></m>");
+        let again = Document::parse(&raw).unwrap();
+        assert_eq!(again.root("m").unwrap().raw_standalone(), raw);
+    }
+
+    #[test]
+    fn a_number_is_read_in_the_base_that_its_prefix_says() {
+        let document =
+            Document::parse("<a x='0x1F' o='017' d='19' z='0' s='+1' e='0x' t='1a'/>").unwrap();
+        let root = document.root("a").unwrap();
+        for (name, value) in [("x", 31), ("o", 15), ("d", 19), ("z", 0)] {
+            assert_eq!(root.number(name).unwrap(), Some(value));
+        }
+        assert_eq!(root.number("absent").unwrap(), None);
+        for name in ["s", "e", "t"] {
+            assert_eq!(root.number(name).unwrap_err().kind, Kind::Invalid);
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write as _;
 
-/// Escapes text for an element's content or a single-quoted attribute.
+/// Escapes text for an element's content.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(['<', '>', '&', '\'', '"']) {
+    // A reader turns a bare carriage return into a newline.
+    if !text.contains(['<', '>', '&', '\'', '"', '\r']) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -17,10 +18,19 @@ pub fn escape(text: &str) -> Cow<'_, str> {
             '&' => out.push_str("&amp;"),
             '\'' => out.push_str("&apos;"),
             '"' => out.push_str("&quot;"),
+            '\r' => out.push_str("&#13;"),
             c => out.push(c),
         }
     }
     Cow::Owned(out)
+}
+
+/// Escapes text for a quoted attribute, where a reader turns bare white space into blanks.
+pub fn escape_attribute(text: &str) -> Cow<'_, str> {
+    match escape(text) {
+        text if !text.contains(['\n', '\t']) => text,
+        text => Cow::Owned(text.replace('\n', "&#10;").replace('\t', "&#9;")),
+    }
 }
 
 /// A document being written.
@@ -87,7 +97,8 @@ impl Tag<'_> {
     /// ` name='value'`.
     pub fn attr(self, name: &str, value: impl fmt::Display) -> Self {
         // Writing to a String does not fail.
-        let _infallible = write!(self.writer.out, " {name}='{}'", escape(&value.to_string()));
+        let _infallible =
+            write!(self.writer.out, " {name}='{}'", escape_attribute(&value.to_string()));
         self
     }
 
@@ -102,6 +113,14 @@ impl Tag<'_> {
     /// ` name='yes'` or `'no'`.
     pub fn yes_no(self, name: &str, value: bool) -> Self {
         self.attr(name, if value { "yes" } else { "no" })
+    }
+
+    /// ` name='yes'` or `'no'`, or nothing.
+    pub fn yes_no_opt(self, name: &str, value: Option<bool>) -> Self {
+        match value {
+            Some(value) => self.yes_no(name, value),
+            None => self,
+        }
     }
 
     /// `/>`.

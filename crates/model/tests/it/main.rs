@@ -1,0 +1,7 @@
+//! Documents as people write them, read and printed.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod corpus;
+mod network;
+mod network_random;
