@@ -1,3 +1,125 @@
 //! The project's own commands: demo, test, lab.
 
-fn main() {}
+#![expect(clippy::disallowed_methods, reason = "not part of the daemon: it drives cargo and QEMU")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program for a terminal")]
+
+mod cpio;
+mod images;
+mod lab;
+mod packages;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use lab::{Ended, Lab};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Options {
+    #[command(subcommand)]
+    command: Option<Task>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Work with an emulated SR-IOV host
+    #[command(subcommand)]
+    Lab(LabTask),
+}
+
+#[derive(Debug, Subcommand)]
+enum LabTask {
+    /// Open a shell in the host
+    Shell(LabOptions),
+    /// Run a script or a program in the host, as root
+    Run {
+        #[command(flatten)]
+        options: LabOptions,
+        program: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Install what the host needs and build its images, without booting it
+    Prepare,
+}
+
+#[derive(Debug, clap::Args)]
+struct LabOptions {
+    /// SR-IOV cards (PFs) in the host
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=8))]
+    pfs: u8,
+    /// Memory of the host in MiB
+    #[arg(long, default_value_t = 2600)]
+    memory: u32,
+    /// Disk image to mount at /disk; made when absent
+    #[arg(long)]
+    disk: Option<PathBuf>,
+    /// Folder that the host may write to, at /save
+    #[arg(long)]
+    share: Option<PathBuf>,
+    /// Seconds after which the host is switched off
+    #[arg(long, default_value_t = 900)]
+    limit: u64,
+}
+
+impl LabOptions {
+    fn lab(self, name: &str) -> Lab {
+        let mut lab = Lab::new(name)
+            .pfs(self.pfs)
+            .memory(self.memory)
+            .limit(Duration::from_secs(self.limit));
+        if let Some(disk) = self.disk {
+            lab = lab.disk(disk);
+        }
+        if let Some(share) = self.share {
+            lab = lab.share(share);
+        }
+        lab
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Options::parse().command {
+        None => Options::command().print_help().map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Some(Task::Lab(task)) => run_lab(task),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run_lab(task: LabTask) -> Result<ExitCode> {
+    match task {
+        LabTask::Shell(options) => options.lab("shell").shell()?,
+        LabTask::Prepare => {
+            packages::ensure()?;
+            let images = images::Images::ready()?;
+            println!("{}", images.guest_kernel.display());
+            println!("{}", images.guest_initrd.display());
+        }
+        LabTask::Run { options, program, args } => {
+            let report = options.lab("run").run(&program, &args, |line| println!("{line}"))?;
+            eprintln!(
+                "booted in {:.1} s, switched off after {:.1} s; console: {}",
+                report.boot.as_secs_f64(),
+                report.total.as_secs_f64(),
+                report.console.display()
+            );
+            match report.ended {
+                Ended::Exit(0) => {}
+                Ended::Exit(code) => {
+                    eprintln!("the program ended with exit code {code}");
+                    return Ok(ExitCode::FAILURE);
+                }
+                Ended::PowerLost => eprintln!("the host lost its power under the program"),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
