@@ -1,0 +1,116 @@
+//! What happens to the machine without the program under test: power, administrators, guests.
+
+use std::time::Duration;
+
+use vfnet_model::{DriverName, PciAddress};
+
+use super::binding::name;
+use super::{Kernel, NetdevState, VFIO_PCI};
+
+/// Why a VFIO group cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VfioOpenError {
+    /// The device is not on a VFIO driver, or there is no such device or IOMMU.
+    #[error("{0} is not on a VFIO driver")]
+    NotOnVfio(PciAddress),
+    /// Somebody else has it.
+    #[error("group {group} is open by {holder}")]
+    Busy {
+        /// The group.
+        group: u32,
+        /// Who.
+        holder: String,
+    },
+    /// Another endpoint of the group has a host driver.
+    #[error("group {group} is not viable: {member} is bound to {driver}")]
+    NotViable {
+        /// The group.
+        group: u32,
+        /// The endpoint.
+        member: PciAddress,
+        /// Its driver.
+        driver: DriverName,
+    },
+}
+
+impl Kernel {
+    /// Power off and on: VFs, bindings and modules are as the firmware and the boot scripts leave
+    /// them, which is without VFs.
+    pub(crate) fn reboot(&mut self) {
+        self.boot_id = self.chance.boot_id();
+        self.clock += Duration::from_secs(60);
+        self.loaded = self.loaded_at_boot.clone();
+        self.open_groups.clear();
+        self.pending.clear();
+        self.vfs.clear();
+        self.next_group = 0;
+        for pf in self.pfs.values_mut() {
+            pf.num_vfs = 0;
+            pf.autoprobe = pf.autoprobe_at_boot;
+            pf.driver = Some(name(pf.personality().pf_driver));
+        }
+        for other in self.others.values_mut() {
+            other.driver = other.device.driver.clone();
+            other.driver_override = None;
+            other.group = None;
+        }
+    }
+
+    /// Opens a device's VFIO group and the device, which resets the function.
+    pub(crate) fn open_vfio(&mut self, device: PciAddress, who: &str) -> Result<(), VfioOpenError> {
+        let on_vfio = self.driver_of(device).is_some_and(Self::is_vfio);
+        let group = self.group_of(device).filter(|_| on_vfio);
+        let group = group.ok_or(VfioOpenError::NotOnVfio(device))?;
+        if let Some(holder) = self.open_groups.get(&group)
+            && holder != who
+        {
+            return Err(VfioOpenError::Busy { group, holder: holder.clone() });
+        }
+        let members = self.groups().remove(&group).unwrap_or_default();
+        let in_the_way = members.into_iter().find(|member| !member.bridge && !member.on_vfio);
+        if let Some(member) = in_the_way
+            && let Some(driver) = member.driver
+        {
+            return Err(VfioOpenError::NotViable { group, member: member.address, driver });
+        }
+        self.open_groups.insert(group, who.to_owned());
+        self.reset_function(device);
+        Ok(())
+    }
+
+    /// Closes a device's VFIO group; what waited for that goes on.
+    pub(crate) fn close_vfio(&mut self, device: PciAddress) {
+        if let Some(group) = self.group_of(device) {
+            self.open_groups.remove(&group);
+        }
+        self.reset_function(device);
+        self.advance(Duration::ZERO);
+    }
+
+    pub(crate) fn group_of(&self, device: PciAddress) -> Option<u32> {
+        let vf = self.vfs.get(&device).and_then(|vf| vf.group);
+        vf.or_else(|| self.others.get(&device).and_then(|other| other.group))
+    }
+
+    /// Takes a VF away, as hot removal does. The PF still counts it.
+    pub(crate) fn remove_vf(&mut self, vf: PciAddress) {
+        self.drop_vf(vf);
+        self.advance(Duration::ZERO);
+    }
+
+    pub(crate) fn netdev_mut(&mut self, vf: PciAddress) -> Option<&mut NetdevState> {
+        self.vfs.get_mut(&vf)?.netdev.as_mut()
+    }
+
+    pub(crate) fn set_vfio_modules(&mut self, loaded: bool, loadable: bool) {
+        let vfio = name(VFIO_PCI);
+        for (set, wanted) in [(&mut self.loaded, loaded), (&mut self.loadable, loadable)] {
+            if wanted {
+                set.insert(vfio.clone());
+            } else {
+                set.remove(&vfio);
+            }
+        }
+        self.loaded_at_boot = self.loaded.clone();
+    }
+}
