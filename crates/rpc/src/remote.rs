@@ -1,0 +1,237 @@
+//! libvirt's main program, as far as it is served: the table of its procedures and events.
+//!
+//! Numbers and shapes are those of libvirt 11.3 and were checked against its own client. A
+//! number that the protocol has and this table has not is answered with `VIR_ERR_NO_SUPPORT`,
+//! from which clients know how to fall back (see [`server`](crate::server)).
+//!
+//! To add a procedure: one line here, and a struct in one of the modules below if its
+//! arguments or result are more than a single value.
+
+mod connect;
+mod domain;
+mod network;
+mod node_device;
+
+pub use connect::{
+    AuthType, CallbackArgs, CloseReason, ConnectOpenArgs, DomainCapabilitiesArgs, Feature,
+    IDENTITY_PARAMS_MAX, ModelName, NodeInfo, SetIdentityArgs, XmlToNativeArgs,
+};
+pub use domain::{
+    AllDomainStatsArgs, DomainAutostartArgs, DomainDevice, DomainDeviceArgs, DomainEventRegister,
+    DomainFlags, DomainGetMetadataArgs, DomainInfo, DomainLifecycle, DomainLifecycleBody,
+    DomainMemory, DomainMemoryFlags, DomainRebooted, DomainRemoved, DomainSetMetadataArgs,
+    DomainState, DomainStats, OpenConsoleArgs, XmlFlags,
+};
+pub use network::{
+    DhcpLease, DhcpLeasesArgs, NetworkAutostartArgs, NetworkEventRegister, NetworkFlags,
+    NetworkGetMetadataArgs, NetworkLifecycle, NetworkMetadataChange, NetworkSetMetadataArgs,
+    NetworkUpdateArgs, PORT_PARAMS_MAX, PortByUuid, PortCreateArgs, PortFlags, PortListArgs,
+    PortParameters, PortParametersArgs, PortSetParametersArgs,
+};
+pub use node_device::{
+    NodeDeviceDetachArgs, NodeDeviceEventRegister, NodeDeviceFlags, NodeDeviceLifecycle,
+    NodeDeviceListArgs, NodeDeviceListCapsArgs, NodeDeviceNumArgs, NodeDeviceUpdate,
+};
+
+use uuid::Uuid;
+
+use crate::objects::{
+    Domain, ListArgs, Listed, NODE_DEVICES_MAX, Network, NetworkPort, NodeDevice, OBJECTS_MAX,
+};
+use crate::procedures::{Access, program};
+use crate::xdr::{List, Text};
+
+/// The program's number.
+pub const PROGRAM: u32 = 0x2000_8086;
+/// The program's version.
+pub const VERSION: u32 = 1;
+/// The highest number that libvirt 11.3 gives to a procedure or event.
+pub const LAST_PROCEDURE: i32 = 453;
+
+/// Names in the answer of a call that lists names.
+type Names = List<Text, OBJECTS_MAX>;
+
+program! {
+    program PROGRAM, version VERSION;
+
+    /// A decoded call of libvirt's main program.
+    calls Call {
+        // connections
+        66 AuthList "AUTH_LIST" Read (()) -> List<u32, 20>;
+        1 ConnectOpen "CONNECT_OPEN" Read (ConnectOpenArgs) -> ();
+        2 ConnectClose "CONNECT_CLOSE" Read (()) -> ();
+        60 ConnectSupportsFeature "CONNECT_SUPPORTS_FEATURE" Read (i32) -> i32;
+        360 ConnectRegisterCloseCallback "CONNECT_REGISTER_CLOSE_CALLBACK" Read (()) -> ();
+        361 ConnectUnregisterCloseCallback "CONNECT_UNREGISTER_CLOSE_CALLBACK" Read (()) -> ();
+        419 ConnectSetIdentity "CONNECT_SET_IDENTITY" Write (SetIdentityArgs) -> ();
+        149 ConnectIsSecure "CONNECT_IS_SECURE" Read (()) -> i32;
+        3 ConnectGetType "CONNECT_GET_TYPE" Read (()) -> Text;
+        4 ConnectGetVersion "CONNECT_GET_VERSION" Read (()) -> u64;
+        157 ConnectGetLibVersion "CONNECT_GET_LIB_VERSION" Read (()) -> u64;
+        59 ConnectGetHostname "CONNECT_GET_HOSTNAME" Read (()) -> Text;
+        110 ConnectGetUri "CONNECT_GET_URI" Read (()) -> Text;
+        203 ConnectGetSysinfo "CONNECT_GET_SYSINFO" Read (u32) -> Text;
+        5 ConnectGetMaxVcpus "CONNECT_GET_MAX_VCPUS" Read (Option<Text>) -> i32;
+        6 NodeGetInfo "NODE_GET_INFO" Read (()) -> NodeInfo;
+        102 NodeGetFreeMemory "NODE_GET_FREE_MEMORY" Read (()) -> u64;
+        7 ConnectGetCapabilities "CONNECT_GET_CAPABILITIES" Read (()) -> Text;
+        342 ConnectGetDomainCapabilities "CONNECT_GET_DOMAIN_CAPABILITIES" Read
+            (DomainCapabilitiesArgs) -> Text;
+        136 ConnectDomainXmlToNative "CONNECT_DOMAIN_XML_TO_NATIVE" Write
+            (XmlToNativeArgs) -> Text;
+
+        // networks
+        283 ConnectListAllNetworks "CONNECT_LIST_ALL_NETWORKS" Read
+            (ListArgs) -> Listed<Network, OBJECTS_MAX>;
+        52 ConnectNumOfNetworks "CONNECT_NUM_OF_NETWORKS" Read (()) -> i32;
+        38 ConnectListNetworks "CONNECT_LIST_NETWORKS" Read (i32) -> Names;
+        50 ConnectNumOfDefinedNetworks "CONNECT_NUM_OF_DEFINED_NETWORKS" Read (()) -> i32;
+        36 ConnectListDefinedNetworks "CONNECT_LIST_DEFINED_NETWORKS" Read (i32) -> Names;
+        46 NetworkLookupByName "NETWORK_LOOKUP_BY_NAME" Read (Text) -> Network;
+        47 NetworkLookupByUuid "NETWORK_LOOKUP_BY_UUID" Read (Uuid) -> Network;
+        41 NetworkDefineXml "NETWORK_DEFINE_XML" Write (Text) -> Network;
+        432 NetworkDefineXmlFlags "NETWORK_DEFINE_XML_FLAGS" Write (XmlFlags) -> Network;
+        40 NetworkCreateXml "NETWORK_CREATE_XML" Write (Text) -> Network;
+        437 NetworkCreateXmlFlags "NETWORK_CREATE_XML_FLAGS" Write (XmlFlags) -> Network;
+        39 NetworkCreate "NETWORK_CREATE" Write (Network) -> ();
+        42 NetworkDestroy "NETWORK_DESTROY" Write (Network) -> ();
+        49 NetworkUndefine "NETWORK_UNDEFINE" Write (Network) -> ();
+        291 NetworkUpdate "NETWORK_UPDATE" Write (NetworkUpdateArgs) -> ();
+        43 NetworkGetXmlDesc "NETWORK_GET_XML_DESC" Read (NetworkFlags) -> Text;
+        44 NetworkGetAutostart "NETWORK_GET_AUTOSTART" Read (Network) -> i32;
+        48 NetworkSetAutostart "NETWORK_SET_AUTOSTART" Write (NetworkAutostartArgs) -> ();
+        45 NetworkGetBridgeName "NETWORK_GET_BRIDGE_NAME" Read (Network) -> Text;
+        152 NetworkIsActive "NETWORK_IS_ACTIVE" Read (Network) -> i32;
+        153 NetworkIsPersistent "NETWORK_IS_PERSISTENT" Read (Network) -> i32;
+        341 NetworkGetDhcpLeases "NETWORK_GET_DHCP_LEASES" Read
+            (DhcpLeasesArgs) -> Listed<DhcpLease, NODE_DEVICES_MAX>;
+        444 NetworkSetMetadata "NETWORK_SET_METADATA" Write (NetworkSetMetadataArgs) -> ();
+        445 NetworkGetMetadata "NETWORK_GET_METADATA" Read (NetworkGetMetadataArgs) -> Text;
+        313 ConnectNetworkEventRegisterAny "CONNECT_NETWORK_EVENT_REGISTER_ANY" Read
+            (NetworkEventRegister) -> i32;
+        314 ConnectNetworkEventDeregisterAny "CONNECT_NETWORK_EVENT_DEREGISTER_ANY" Read
+            (CallbackArgs) -> ();
+
+        // ports of networks
+        404 NetworkListAllPorts "NETWORK_LIST_ALL_PORTS" Read
+            (PortListArgs) -> Listed<NetworkPort, OBJECTS_MAX>;
+        405 NetworkPortLookupByUuid "NETWORK_PORT_LOOKUP_BY_UUID" Read
+            (PortByUuid) -> NetworkPort;
+        406 NetworkPortCreateXml "NETWORK_PORT_CREATE_XML" Write (PortCreateArgs) -> NetworkPort;
+        407 NetworkPortGetParameters "NETWORK_PORT_GET_PARAMETERS" Read
+            (PortParametersArgs) -> PortParameters;
+        408 NetworkPortSetParameters "NETWORK_PORT_SET_PARAMETERS" Write
+            (PortSetParametersArgs) -> ();
+        409 NetworkPortGetXmlDesc "NETWORK_PORT_GET_XML_DESC" Read (PortFlags) -> Text;
+        410 NetworkPortDelete "NETWORK_PORT_DELETE" Write (PortFlags) -> ();
+
+        // guests
+        273 ConnectListAllDomains "CONNECT_LIST_ALL_DOMAINS" Read
+            (ListArgs) -> Listed<Domain, OBJECTS_MAX>;
+        51 ConnectNumOfDomains "CONNECT_NUM_OF_DOMAINS" Read (()) -> i32;
+        37 ConnectListDomains "CONNECT_LIST_DOMAINS" Read (i32) -> List<i32, OBJECTS_MAX>;
+        25 ConnectNumOfDefinedDomains "CONNECT_NUM_OF_DEFINED_DOMAINS" Read (()) -> i32;
+        21 ConnectListDefinedDomains "CONNECT_LIST_DEFINED_DOMAINS" Read (i32) -> Names;
+        22 DomainLookupById "DOMAIN_LOOKUP_BY_ID" Read (i32) -> Domain;
+        23 DomainLookupByName "DOMAIN_LOOKUP_BY_NAME" Read (Text) -> Domain;
+        24 DomainLookupByUuid "DOMAIN_LOOKUP_BY_UUID" Read (Uuid) -> Domain;
+        11 DomainDefineXml "DOMAIN_DEFINE_XML" Write (Text) -> Domain;
+        350 DomainDefineXmlFlags "DOMAIN_DEFINE_XML_FLAGS" Write (XmlFlags) -> Domain;
+        10 DomainCreateXml "DOMAIN_CREATE_XML" Write (XmlFlags) -> Domain;
+        9 DomainCreate "DOMAIN_CREATE" Write (Domain) -> ();
+        196 DomainCreateWithFlags "DOMAIN_CREATE_WITH_FLAGS" Write (DomainFlags) -> Domain;
+        12 DomainDestroy "DOMAIN_DESTROY" Write (Domain) -> ();
+        234 DomainDestroyFlags "DOMAIN_DESTROY_FLAGS" Write (DomainFlags) -> ();
+        35 DomainUndefine "DOMAIN_UNDEFINE" Write (Domain) -> ();
+        231 DomainUndefineFlags "DOMAIN_UNDEFINE_FLAGS" Write (DomainFlags) -> ();
+        33 DomainShutdown "DOMAIN_SHUTDOWN" Write (Domain) -> ();
+        258 DomainShutdownFlags "DOMAIN_SHUTDOWN_FLAGS" Write (DomainFlags) -> ();
+        27 DomainReboot "DOMAIN_REBOOT" Write (DomainFlags) -> ();
+        245 DomainReset "DOMAIN_RESET" Write (DomainFlags) -> ();
+        34 DomainSuspend "DOMAIN_SUSPEND" Write (Domain) -> ();
+        28 DomainResume "DOMAIN_RESUME" Write (Domain) -> ();
+        16 DomainGetInfo "DOMAIN_GET_INFO" Read (Domain) -> DomainInfo;
+        212 DomainGetState "DOMAIN_GET_STATE" Read (DomainFlags) -> DomainState;
+        14 DomainGetXmlDesc "DOMAIN_GET_XML_DESC" Read (DomainFlags) -> Text;
+        150 DomainIsActive "DOMAIN_IS_ACTIVE" Read (Domain) -> i32;
+        151 DomainIsPersistent "DOMAIN_IS_PERSISTENT" Read (Domain) -> i32;
+        202 DomainIsUpdated "DOMAIN_IS_UPDATED" Read (Domain) -> i32;
+        15 DomainGetAutostart "DOMAIN_GET_AUTOSTART" Read (Domain) -> i32;
+        29 DomainSetAutostart "DOMAIN_SET_AUTOSTART" Write (DomainAutostartArgs) -> ();
+        19 DomainGetOsType "DOMAIN_GET_OS_TYPE" Read (Domain) -> Text;
+        17 DomainGetMaxMemory "DOMAIN_GET_MAX_MEMORY" Read (Domain) -> u64;
+        18 DomainGetMaxVcpus "DOMAIN_GET_MAX_VCPUS" Read (Domain) -> i32;
+        200 DomainGetVcpusFlags "DOMAIN_GET_VCPUS_FLAGS" Read (DomainFlags) -> i32;
+        31 DomainSetMemory "DOMAIN_SET_MEMORY" Write (DomainMemory) -> ();
+        204 DomainSetMemoryFlags "DOMAIN_SET_MEMORY_FLAGS" Write (DomainMemoryFlags) -> ();
+        183 DomainHasManagedSaveImage "DOMAIN_HAS_MANAGED_SAVE_IMAGE" Read (DomainFlags) -> i32;
+        187 DomainSnapshotNum "DOMAIN_SNAPSHOT_NUM" Read (DomainFlags) -> i32;
+        8 DomainAttachDevice "DOMAIN_ATTACH_DEVICE" Write (DomainDevice) -> ();
+        13 DomainDetachDevice "DOMAIN_DETACH_DEVICE" Write (DomainDevice) -> ();
+        160 DomainAttachDeviceFlags "DOMAIN_ATTACH_DEVICE_FLAGS" Write (DomainDeviceArgs) -> ();
+        161 DomainDetachDeviceFlags "DOMAIN_DETACH_DEVICE_FLAGS" Write (DomainDeviceArgs) -> ();
+        174 DomainUpdateDeviceFlags "DOMAIN_UPDATE_DEVICE_FLAGS" Write (DomainDeviceArgs) -> ();
+        392 DomainDetachDeviceAlias "DOMAIN_DETACH_DEVICE_ALIAS" Write (DomainDeviceArgs) -> ();
+        264 DomainSetMetadata "DOMAIN_SET_METADATA" Write (DomainSetMetadataArgs) -> ();
+        265 DomainGetMetadata "DOMAIN_GET_METADATA" Read (DomainGetMetadataArgs) -> Text;
+        344 ConnectGetAllDomainStats "CONNECT_GET_ALL_DOMAIN_STATS" Read
+            (AllDomainStatsArgs) -> List<DomainStats, OBJECTS_MAX>;
+        201 DomainOpenConsole "DOMAIN_OPEN_CONSOLE" Write (OpenConsoleArgs) -> ();
+        316 ConnectDomainEventCallbackRegisterAny "CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY" Read
+            (DomainEventRegister) -> i32;
+        317 ConnectDomainEventCallbackDeregisterAny
+            "CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY" Read (CallbackArgs) -> ();
+
+        // devices of the host
+        285 ConnectListAllNodeDevices "CONNECT_LIST_ALL_NODE_DEVICES" Read
+            (ListArgs) -> Listed<NodeDevice, NODE_DEVICES_MAX>;
+        111 NodeNumOfDevices "NODE_NUM_OF_DEVICES" Read (NodeDeviceNumArgs) -> i32;
+        112 NodeListDevices "NODE_LIST_DEVICES" Read
+            (NodeDeviceListArgs) -> List<Text, NODE_DEVICES_MAX>;
+        113 NodeDeviceLookupByName "NODE_DEVICE_LOOKUP_BY_NAME" Read (Text) -> NodeDevice;
+        114 NodeDeviceGetXmlDesc "NODE_DEVICE_GET_XML_DESC" Read (NodeDeviceFlags) -> Text;
+        115 NodeDeviceGetParent "NODE_DEVICE_GET_PARENT" Read (Text) -> Option<Text>;
+        116 NodeDeviceNumOfCaps "NODE_DEVICE_NUM_OF_CAPS" Read (Text) -> i32;
+        117 NodeDeviceListCaps "NODE_DEVICE_LIST_CAPS" Read
+            (NodeDeviceListCapsArgs) -> List<Text, NODE_DEVICES_MAX>;
+        118 NodeDeviceDettach "NODE_DEVICE_DETTACH" Write (Text) -> ();
+        301 NodeDeviceDetachFlags "NODE_DEVICE_DETACH_FLAGS" Write (NodeDeviceDetachArgs) -> ();
+        119 NodeDeviceReAttach "NODE_DEVICE_RE_ATTACH" Write (Text) -> ();
+        120 NodeDeviceReset "NODE_DEVICE_RESET" Write (Text) -> ();
+        433 NodeDeviceGetAutostart "NODE_DEVICE_GET_AUTOSTART" Read (Text) -> i32;
+        435 NodeDeviceIsPersistent "NODE_DEVICE_IS_PERSISTENT" Read (Text) -> i32;
+        436 NodeDeviceIsActive "NODE_DEVICE_IS_ACTIVE" Read (Text) -> i32;
+        374 ConnectNodeDeviceEventRegisterAny "CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY" Read
+            (NodeDeviceEventRegister) -> i32;
+        375 ConnectNodeDeviceEventDeregisterAny "CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY" Read
+            (CallbackArgs) -> ();
+    }
+
+    /// A decoded event of libvirt's main program.
+    events RemoteEvent {
+        315 NetworkEventLifecycle "NETWORK_EVENT_LIFECYCLE" (NetworkLifecycle);
+        446 NetworkEventMetadataChange "NETWORK_EVENT_CALLBACK_METADATA_CHANGE"
+            (NetworkMetadataChange);
+        318 DomainEventLifecycle "DOMAIN_EVENT_CALLBACK_LIFECYCLE" (DomainLifecycle);
+        319 DomainEventReboot "DOMAIN_EVENT_CALLBACK_REBOOT" (DomainRebooted);
+        334 DomainEventDeviceRemoved "DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED" (DomainRemoved);
+        376 NodeDeviceEventLifecycle "NODE_DEVICE_EVENT_LIFECYCLE" (NodeDeviceLifecycle);
+        377 NodeDeviceEventUpdate "NODE_DEVICE_EVENT_UPDATE" (NodeDeviceUpdate);
+        362 ConnectEventConnectionClosed "CONNECT_EVENT_CONNECTION_CLOSED" (i32);
+    }
+}
+
+impl Call {
+    /// Who may make this very call. Flags can ask for more than the procedure does: passwords
+    /// in a guest's document are for read-write connections.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::DomainGetXmlDesc(args, _)
+                if args.flags & crate::flags::DOMAIN_XML_SECURE != 0 =>
+            {
+                Access::Write
+            }
+            call => call.facts().access,
+        }
+    }
+}

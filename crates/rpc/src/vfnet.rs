@@ -1,0 +1,52 @@
+//! vfnet's own program: what libvirt has no call for.
+//!
+//! It lives on the same socket, beside libvirt's main program. Arguments are XDR; a result is
+//! one string with a JSON document, whose types belong to the daemon and are documented there:
+//! a document may gain members without a new version. New procedures take the next number;
+//! a number never changes its meaning. A change that breaks clients gets a new
+//! [`VERSION`].
+
+use crate::procedures::program;
+use crate::xdr::{Text, xdr};
+
+/// The program's number.
+pub const PROGRAM: u32 = 0x2076_666e;
+/// The program's version.
+pub const VERSION: u32 = 1;
+
+/// A JSON document.
+pub type Json = Text;
+
+xdr! {
+    /// `EXPLAIN`
+    pub struct ExplainArgs {
+        /// The network's name.
+        pub network: Text,
+        /// The document of a guest that would ask for its VFs.
+        pub guest: Option<Text>,
+    }
+}
+
+program! {
+    program PROGRAM, version VERSION;
+
+    /// A decoded call of vfnet's own program.
+    calls Call {
+        1 DaemonInfo "DAEMON_INFO" Read (()) -> Json;
+        2 Inventory "INVENTORY" Read (()) -> Json;
+        3 Explain "EXPLAIN" Read (ExplainArgs) -> Json;
+        4 VfRestore "VF_RESTORE" Write (Text) -> Json;
+        5 NetworkDestroyForced "NETWORK_DESTROY_FORCED" Write (Text) -> Json;
+        6 Doctor "DOCTOR" Read (()) -> Json;
+        7 PortList "PORT_LIST" Read (()) -> Json;
+        8 GuestShow "GUEST_SHOW" Read (Text) -> Json;
+        9 Claims "CLAIMS" Read (()) -> Json;
+    }
+}
+
+impl Call {
+    /// Who may make this call.
+    pub fn access(&self) -> crate::procedures::Access {
+        self.facts().access
+    }
+}

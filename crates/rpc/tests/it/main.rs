@@ -1,0 +1,1 @@
+//! What a real client and a hostile one see.
