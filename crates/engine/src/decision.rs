@@ -64,8 +64,6 @@ pub enum Effect {
     Adopt(Uuid),
     /// Act on a guest's process.
     Stop(Uuid, StopHow),
-    /// Remove what a guest's process left: its directory, taps, device ownership.
-    CleanUp(Uuid),
     /// Tell everybody who listens.
     Announce(Announcement),
 }

@@ -292,7 +292,6 @@ impl Turn<'_> {
         let (phase, id) = (run.phase, run.id);
         match outcome {
             Err(words) => {
-                self.effect(Effect::CleanUp(guest));
                 let message = format!("cannot start guest '{name}': {words}");
                 self.start_failed(guest, Refusal::new(RefusalKind::OperationFailed, message));
             }
@@ -390,7 +389,6 @@ impl Turn<'_> {
             self.put(Entry::GuestJob(guest, job));
         }
         self.put(Entry::Run(GuestRun { phase: Phase::Ending, pid: None, ..run }));
-        self.effect(Effect::CleanUp(guest));
         self.announce(Announcement::GuestStopped(guest, name, id, ended.clone()));
         self.release_all(guest);
     }

@@ -49,7 +49,7 @@ pub enum Input {
     Launched(Uuid, Result<u32, String>),
     /// A running guest changed.
     GuestChanged(Uuid, GuestChange),
-    /// A guest's process has ended, and its lock is free.
+    /// A guest's process has ended, its lock is free, and what it left has been removed.
     GuestEnded(Uuid, Ended),
     /// Autostart has been waiting for long enough to say so.
     AutostartIsLate,

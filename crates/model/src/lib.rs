@@ -8,15 +8,19 @@
 
 pub mod drivers;
 pub mod guest;
+mod explain;
 pub mod inventory;
 pub mod mac;
 pub mod names;
 pub mod network;
+pub mod node_device;
 pub mod pci;
+pub mod port;
 pub mod vf;
 pub mod vlan;
 pub mod xml;
 
+pub use explain::explain;
 pub use mac::MacAddress;
 pub use names::{BootId, DriverName, GuestName, NetdevName, NetworkName};
 pub use pci::PciAddress;

@@ -1,0 +1,211 @@
+//! The one owner of the state: a thread that takes letters one by one, has the engine decide,
+//! commits the decision's records, and only then lets its effects be carried out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+use vfnet_engine::{
+    Answer, Decision, Effect, Engine, Input, Moment, Record, Refusal, RefusalKind, Reply, Request,
+    State, Ticket, Urgency,
+};
+use vfnet_store::Store;
+
+/// Letters that may wait before senders do.
+const MAILBOX: usize = 1024;
+
+type Question = Box<dyn FnOnce(&State) + Send>;
+
+enum Letter {
+    Tell(Input),
+    Ask(Request, oneshot::Sender<Reply>),
+    Read(Question),
+}
+
+/// The way to the engine, for everybody.
+#[derive(Clone)]
+pub struct EngineHandle {
+    letters: mpsc::Sender<Letter>,
+    moments: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineHandle").finish_non_exhaustive()
+    }
+}
+
+/// The daemon is on its way out, and nobody decides any more.
+fn leaving() -> Refusal {
+    Refusal::new(RefusalKind::OperationFailed, "vfnetd is being stopped")
+}
+
+impl EngineHandle {
+    /// Reports what happened. Nobody hears of it once the daemon is on its way out, and then
+    /// the next one finds out by looking.
+    pub async fn tell(&self, input: Input) {
+        if self.letters.send(Letter::Tell(input)).await.is_err() {
+            tracing::debug!("an input came after the end");
+        }
+    }
+
+    /// Asks, and waits until it is granted or refused, however long that takes.
+    pub async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.letters.send(Letter::Ask(request, reply)).await.map_err(|_| leaving())?;
+        answer.await.map_err(|_| leaving())?
+    }
+
+    /// Reads the state between two decisions.
+    pub async fn read<T, F>(&self, question: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&State) -> T + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let question: Question = Box::new(move |state| {
+            // Whoever asked may have gone away meanwhile.
+            let _gone = reply.send(question(state));
+        });
+        self.letters.send(Letter::Read(question)).await.map_err(|_| leaving())?;
+        answer.await.map_err(|_| leaving())
+    }
+
+    /// The next point in the order of looks at the host.
+    pub fn moment(&self) -> Moment {
+        Moment(self.moments.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
+
+/// Carries out effects. Called on the engine's thread: it starts the work and returns.
+pub trait CarryOut: Send + 'static {
+    /// Starts one effect; `state` is as the decision left it.
+    fn carry_out(&self, effect: Effect, state: &State);
+}
+
+/// The mailbox, before there is anybody to read it.
+#[derive(Debug)]
+pub struct Mailbox {
+    letters: mpsc::Receiver<Letter>,
+}
+
+impl std::fmt::Debug for Letter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Letter")
+    }
+}
+
+/// A mailbox and the way to it.
+pub fn mailbox() -> (EngineHandle, Mailbox) {
+    let (sender, letters) = mpsc::channel(MAILBOX);
+    (EngineHandle { letters: sender, moments: Arc::default() }, Mailbox { letters })
+}
+
+/// Starts the engine's thread with what recovery decided first. It ends when every handle is
+/// gone.
+pub fn start(
+    engine: Engine,
+    first: Decision,
+    store: Store,
+    mailbox: Mailbox,
+    hands: impl CarryOut,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let mut desk = Desk {
+            engine,
+            store,
+            hands,
+            waiting: BTreeMap::new(),
+            last_ticket: 0,
+            unsaved: Vec::new(),
+        };
+        desk.settle(first);
+        let mut letters = mailbox.letters;
+        while let Some(letter) = letters.blocking_recv() {
+            desk.open(letter);
+        }
+    })
+}
+
+struct Desk<H> {
+    engine: Engine,
+    store: Store,
+    hands: H,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    last_ticket: u64,
+    /// Records of decisions that had to go on though they could not be committed; they go
+    /// first in the next commit.
+    unsaved: Vec<Record>,
+}
+
+impl<H: CarryOut> Desk<H> {
+    fn open(&mut self, letter: Letter) {
+        match letter {
+            Letter::Read(question) => question(self.engine.state()),
+            Letter::Tell(input) => {
+                let decision = self.engine.decide(input);
+                self.settle(decision);
+            }
+            Letter::Ask(request, reply) => {
+                self.last_ticket += 1;
+                let ticket = Ticket(self.last_ticket);
+                self.waiting.insert(ticket, reply);
+                let decision = self.engine.decide(Input::Ask(ticket, request));
+                self.settle(decision);
+            }
+        }
+    }
+
+    /// Commits, then acts.
+    fn settle(&mut self, mut decision: Decision) {
+        let records = std::mem::take(&mut decision.records);
+        if let Err(fault) = self.commit(&records) {
+            let why = vfnet_model::explain(&fault);
+            tracing::error!("cannot record a decision: {why}");
+            if decision.urgency == Urgency::MayBeRefused {
+                let asker = decision.asker;
+                self.engine.revert(decision);
+                if let Some(ticket) = asker {
+                    self.answer(ticket, Err(Decision::unrecorded(&why)));
+                }
+                return;
+            }
+            self.keep(records);
+        }
+        for effect in decision.effects {
+            match effect {
+                Effect::Answer(ticket, reply) => self.answer(ticket, reply),
+                effect => self.hands.carry_out(effect, self.engine.state()),
+            }
+        }
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), vfnet_store::StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        if self.unsaved.is_empty() {
+            return self.store.commit(records);
+        }
+        let all: Vec<_> = self.unsaved.iter().chain(records).cloned().collect();
+        self.store.commit(&all)?;
+        self.unsaved.clear();
+        Ok(())
+    }
+
+    fn keep(&mut self, records: Vec<Record>) {
+        for record in records {
+            self.unsaved.retain(|older| older.key() != record.key());
+            self.unsaved.push(record);
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: Reply) {
+        if let Some(waiting) = self.waiting.remove(&ticket) {
+            // A client that has gone away does not hear the answer; what it asked for stands.
+            let _gone = waiting.send(reply);
+        }
+    }
+}

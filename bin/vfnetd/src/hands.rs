@@ -1,0 +1,182 @@
+//! Carrying out what the engine decided, and telling it how that went.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+use vfnet_engine::{
+    Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, State,
+};
+use vfnet_host::Host;
+use vfnet_host::lend::{self, Deadlines, Lending};
+use vfnet_model::{PciAddress, explain};
+
+use crate::engine_task::{CarryOut, EngineHandle};
+use crate::guests::{Guests, LaunchOrder};
+use crate::observe::Observer;
+
+/// Announcements that a slow listener may be behind before it misses some.
+const ANNOUNCEMENTS: usize = 1024;
+
+/// Everything that effects need.
+#[derive(Clone)]
+pub struct Hands {
+    host: Arc<dyn Host>,
+    engine: EngineHandle,
+    observer: Observer,
+    guests: Guests,
+    runtime: Handle,
+    announce: broadcast::Sender<Announcement>,
+}
+
+impl std::fmt::Debug for Hands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hands").finish_non_exhaustive()
+    }
+}
+
+impl Hands {
+    /// Hands that work on this host and these guests.
+    pub fn new(
+        host: Arc<dyn Host>,
+        engine: EngineHandle,
+        observer: Observer,
+        guests: Guests,
+        runtime: Handle,
+    ) -> Self {
+        let announce = broadcast::Sender::new(ANNOUNCEMENTS);
+        Self { host, engine, observer, guests, runtime, announce }
+    }
+
+    /// Where announcements can be heard.
+    pub const fn announcements(&self) -> &broadcast::Sender<Announcement> {
+        &self.announce
+    }
+
+    fn prepare(&self, claim: &Claim) {
+        let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
+        let lending = lending(claim);
+        let who = claim.owner.to_string();
+        self.runtime.spawn(async move {
+            let outcome = blocking(move || {
+                let vf = lending.vf;
+                let mut progress = |step| tracing::debug!(%vf, %who, "{step} {vf}");
+                lend::prepare(&*host, &lending, &Deadlines::default(), &mut progress)
+                    .map(|ready| HeldBy { driver: ready.driver, group: ready.vfio_group })
+                    .map_err(|fault| Failure {
+                        stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
+                        why: fault.explain(),
+                    })
+            });
+            let outcome = outcome.await.unwrap_or_else(|why| Err(Failure { why, stuck: None }));
+            engine.tell(Input::Prepared(id, outcome)).await;
+        });
+    }
+
+    fn give_back(&self, claim: &Claim) {
+        let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
+        let lending = lending(claim);
+        let vf = claim.vf;
+        self.runtime.spawn(async move {
+            let moments = engine.clone();
+            let done = blocking(move || {
+                let mut progress = |step| tracing::debug!(%vf, "{step} {vf}");
+                let back = lend::give_back(&*host, &lending, &Deadlines::default(), &mut progress);
+                for fault in &back.errors {
+                    tracing::warn!(%vf, "giving back: {}", fault.explain());
+                }
+                let seen = host.vf(vf).ok().flatten().map(Box::new);
+                (outcome(back.outcome, vf), seen, moments.moment())
+            })
+            .await;
+            let (outcome, seen, at) = done
+                .unwrap_or_else(|why| (GivenBack::Unclean(why), None, engine.moment()));
+            engine.tell(Input::GivenBack { claim: id, outcome, seen, at }).await;
+        });
+    }
+
+    fn make_vfs(&self, network: Uuid, pf: PciAddress, count: u16) {
+        let (host, engine) = (Arc::clone(&self.host), self.engine.clone());
+        let observer = self.observer.clone();
+        self.runtime.spawn(async move {
+            let made = blocking(move || crate::vfs::make(&*host, pf, count)).await;
+            observer.look().await;
+            engine.tell(Input::VfsMade(network, made.and_then(|made| made))).await;
+        });
+    }
+
+    fn launch(&self, guest: Uuid, paused: bool, state: &State) {
+        let Some(order) = LaunchOrder::from_state(state, guest, paused) else { return };
+        let (guests, engine) = (self.guests.clone(), self.engine.clone());
+        self.runtime.spawn(async move {
+            let outcome = guests.launch(order).await.map_err(|fault| explain(&fault));
+            engine.tell(Input::Launched(guest, outcome)).await;
+        });
+    }
+
+    fn adopt(&self, guest: Uuid, state: &State) {
+        let Some(order) = LaunchOrder::from_state(state, guest, false) else { return };
+        let (guests, engine) = (self.guests.clone(), self.engine.clone());
+        self.runtime.spawn(async move { guests.adopt(order, &engine).await });
+    }
+}
+
+impl CarryOut for Hands {
+    fn carry_out(&self, effect: Effect, state: &State) {
+        let claim = |id: &ClaimId| state.claims.get(id);
+        match effect {
+            Effect::Prepare(id) => {
+                if let Some(claim) = claim(&id) {
+                    self.prepare(claim);
+                }
+            }
+            Effect::GiveBack(id) => {
+                if let Some(claim) = claim(&id) {
+                    self.give_back(claim);
+                }
+            }
+            Effect::MakeVfs { network, pf, count } => self.make_vfs(network, pf, count),
+            Effect::Launch { guest, paused } => self.launch(guest, paused, state),
+            Effect::Adopt(guest) => self.adopt(guest, state),
+            Effect::Stop(guest, how) => {
+                let (guests, engine) = (self.guests.clone(), self.engine.clone());
+                self.runtime.spawn(async move { guests.stop(guest, how, &engine).await });
+            }
+            Effect::Announce(what) => {
+                crate::journal::write(&what);
+                // Nobody need be listening.
+                let _listeners = self.announce.send(what);
+            }
+            Effect::Answer(..) => {}
+        }
+    }
+}
+
+/// Runs kernel work on a thread of its own; a panic in it is reported, not spread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|fault| format!("internal fault: {fault}"))
+}
+
+fn lending(claim: &Claim) -> Lending {
+    Lending {
+        vf: claim.vf,
+        pf: claim.pf,
+        index: claim.index,
+        incarnation: claim.incarnation,
+        original: claim.original.clone(),
+        wanted: claim.wanted.clone(),
+        managed: claim.managed,
+        driver: claim.driver.clone(),
+        keep_host_settings: !claim.managed,
+    }
+}
+
+fn outcome(outcome: lend::Outcome, vf: PciAddress) -> GivenBack {
+    match outcome {
+        lend::Outcome::Clean => GivenBack::Clean,
+        lend::Outcome::Quarantine(why) => GivenBack::Unclean(why),
+        lend::Outcome::Stuck(step) => GivenBack::Stuck(format!("to {step} {vf}")),
+        lend::Outcome::Vanished => GivenBack::Gone,
+    }
+}

@@ -1,0 +1,133 @@
+//! What the daemon is told: command line, then configuration file, then defaults.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use serde::Deserialize;
+
+/// Lends SR-IOV virtual functions to virtual machines, and speaks libvirt's protocol.
+///
+/// Stays in the foreground and tells systemd when it is ready. State that must survive a power
+/// cut lives in the state directory, what is true only until the next boot in the run directory.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "vfnetd", version)]
+pub struct Options {
+    /// Definitions and the administrator's decisions
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Sockets, guests' run directories, and what is lent (should be on tmpfs)
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Configuration file (TOML); it need not exist
+    #[arg(long, value_name = "FILE", default_value = "/etc/vfnet/vfnetd.toml")]
+    pub config: PathBuf,
+    /// Also serve as libvirt's network daemon on this socket
+    #[arg(long, value_name = "PATH")]
+    pub network_socket: Option<PathBuf>,
+    /// Log more: once for what is done, twice for every step
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The configuration file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// See [`Options::state_dir`].
+    pub state_dir: PathBuf,
+    /// See [`Options::run_dir`].
+    pub run_dir: PathBuf,
+    /// Where each guest's log is appended.
+    pub log_dir: PathBuf,
+    /// Group that may use the read-write socket; without it, root alone may.
+    pub socket_group: Option<String>,
+    /// First user id of guests.
+    pub guest_uid_first: u32,
+    /// How many user ids guests may have.
+    pub guest_uid_count: u16,
+    /// QEMU, where a guest's document names none.
+    pub emulator: PathBuf,
+    /// Seconds until autostart that still waits says so.
+    pub autostart_patience: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/var/lib/vfnet"),
+            run_dir: PathBuf::from("/run/vfnet"),
+            log_dir: PathBuf::from("/var/log/vfnet"),
+            socket_group: Some("vfnet".to_owned()),
+            guest_uid_first: 1_879_048_192,
+            guest_uid_count: 4096,
+            emulator: PathBuf::from("/usr/bin/qemu-system-x86_64"),
+            autostart_patience: 60,
+        }
+    }
+}
+
+/// The configuration file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is there, but cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It says something that is not understood.
+    #[error("{path} is not understood")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// The file's settings with the command line's over them. A missing file is an empty one.
+    pub fn load(options: &Options) -> Result<Self, ConfigError> {
+        let mut config = Self::read(&options.config)?;
+        if let Some(dir) = &options.state_dir {
+            config.state_dir.clone_from(dir);
+        }
+        if let Some(dir) = &options.run_dir {
+            config.run_dir.clone_from(dir);
+        }
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Syntax {
+                path: path.to_owned(),
+                source: Box::new(source),
+            }),
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_is_not_known_is_refused_and_a_missing_file_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vfnetd.toml");
+        assert_eq!(Config::read(&path).unwrap().run_dir, Path::new("/run/vfnet"));
+        std::fs::write(&path, "run_dir = '/tmp/x'\n").unwrap();
+        assert_eq!(Config::read(&path).unwrap().run_dir, Path::new("/tmp/x"));
+        std::fs::write(&path, "run_dri = '/tmp/x'\n").unwrap();
+        let Err(ConfigError::Syntax { .. }) = Config::read(&path) else {
+            panic!("a misspelt setting was taken")
+        };
+    }
+}

@@ -1,0 +1,51 @@
+//! Making VFs.
+
+use std::time::Duration;
+
+use vfnet_host::Host;
+use vfnet_model::{PciAddress, explain};
+
+/// How long a PF's driver may take to make its VFs (i40e: 22 s for 64).
+const MAKING: Duration = Duration::from_secs(120);
+
+/// How long the VFs may take until their drivers are done with them (ixgbe: 3 s for 32).
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// Has a PF make VFs and waits until they can be used. Fewer than asked for is an error here,
+/// though to the kernel it is not; in words.
+pub fn make(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), String> {
+    host.set_num_vfs(pf, count, MAKING).map_err(|fault| {
+        format!("PF {pf} cannot make {count} VFs: {}{}", explain(&fault), hint(&fault))
+    })?;
+    let mut made = 0;
+    let settled = host.wait(SETTLING, &mut || {
+        let Ok(now) = host.inventory() else { return false };
+        let vfs = now.vfs_of(pf);
+        made = vfs.len();
+        let autoprobe = now.pfs.get(&pf).is_some_and(|pf| pf.autoprobe);
+        let ready = vfs.iter().all(|vf| {
+            let probed = vf.binding.driver.is_none() || vf.netdev.is_some();
+            probed && (vf.binding.driver.is_some() || !autoprobe)
+        });
+        made == usize::from(count) && ready
+    });
+    if !settled && made < usize::from(count) {
+        return Err(format!("PF {pf} was to make {count} VFs and made {made}"));
+    }
+    Ok(())
+}
+
+/// What the kernel's error numbers mean here (field research: `sriov_numvfs_store`).
+fn hint(fault: &vfnet_host::HostError) -> &'static str {
+    let vfnet_host::HostError::File { source, .. } = fault else { return "" };
+    match source.kind() {
+        std::io::ErrorKind::OutOfMemory => {
+            " (no room for the VFs' memory or bus numbers: boot with pci=realloc, or enable \
+             SR-IOV and above-4G decoding in the firmware)"
+        }
+        std::io::ErrorKind::StorageFull => " (the device has no interrupt vectors left for them)",
+        std::io::ErrorKind::PermissionDenied => " (more than its driver allows)",
+        std::io::ErrorKind::ResourceBusy => " (it has some already: set sriov_numvfs to 0 first)",
+        _ => "",
+    }
+}
