@@ -90,8 +90,8 @@ impl Hands {
                 (outcome(back.outcome, vf), seen, moments.moment())
             })
             .await;
-            let (outcome, seen, at) = done
-                .unwrap_or_else(|why| (GivenBack::Unclean(why), None, engine.moment()));
+            let (outcome, seen, at) =
+                done.unwrap_or_else(|why| (GivenBack::Unclean(why), None, engine.moment()));
             engine.tell(Input::GivenBack { claim: id, outcome, seen, at }).await;
         });
     }
@@ -154,7 +154,9 @@ impl CarryOut for Hands {
 }
 
 /// Runs kernel work on a thread of its own; a panic in it is reported, not spread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|fault| format!("internal fault: {fault}"))
 }
 

@@ -21,7 +21,9 @@ pub fn write(what: &Announcement) {
         A::GuestStopped(_, name, _, Ended::Crashed(words)) => {
             tracing::warn!("guest {name}: QEMU ended: {words}");
         }
-        A::GuestStopped(_, name, _, Ended::PoweredOff) => tracing::info!("guest {name}: powered off"),
+        A::GuestStopped(_, name, _, Ended::PoweredOff) => {
+            tracing::info!("guest {name}: powered off")
+        }
         A::GuestStopped(_, name, _, Ended::Destroyed) => tracing::info!("guest {name}: destroyed"),
         A::GuestStopped(_, name, _, Ended::Lost) => {
             tracing::warn!("guest {name}: ended while vfnetd was away");

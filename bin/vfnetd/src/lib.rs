@@ -6,5 +6,47 @@
 //! over any [`vfnet_host::Host`], so that tests run the same wiring over a simulated one.
 
 pub mod engine_task;
+pub mod guests;
+mod hands;
+mod journal;
 pub mod observe;
 pub mod options;
+mod vfs;
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+use vfnet_engine::Announcement;
+use vfnet_host::Host;
+use vfnet_model::BootId;
+
+use engine_task::EngineHandle;
+use guests::Guests;
+use observe::Observer;
+use options::Config;
+
+/// What a session needs to serve its client. Clones share everything.
+#[derive(Clone)]
+pub struct Daemon {
+    /// Who decides.
+    pub engine: EngineHandle,
+    /// Has the engine see the host as it is; to be awaited before a request that takes VFs or
+    /// starts a network, and before reports.
+    pub observer: Observer,
+    /// Running guests: live documents, consoles.
+    pub guests: Guests,
+    /// This machine.
+    pub host: Arc<dyn Host>,
+    /// What happens.
+    pub announcements: broadcast::Sender<Announcement>,
+    /// What it was told at its start.
+    pub config: Arc<Config>,
+    /// The kernel's id of this boot.
+    pub boot_id: BootId,
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Daemon").finish_non_exhaustive()
+    }
+}

@@ -7,8 +7,8 @@
 //! a document is read so that nothing in it is dropped in silence).
 
 pub mod drivers;
-pub mod guest;
 mod explain;
+pub mod guest;
 pub mod inventory;
 pub mod mac;
 pub mod names;
@@ -16,6 +16,7 @@ pub mod network;
 pub mod node_device;
 pub mod pci;
 pub mod port;
+pub mod report;
 pub mod vf;
 pub mod vlan;
 pub mod xml;

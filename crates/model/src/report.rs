@@ -1,0 +1,152 @@
+//! What vfnet tells programs about itself: the JSON behind `vfnet … --json`, made by the daemon
+//! and read by the command line. Members may be added; none changes its meaning.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::vf::VfIndex;
+use crate::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, Vlan};
+
+/// The daemon.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DaemonReport {
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// Where definitions are kept.
+    pub state_dir: String,
+    /// Where what is lent is kept.
+    pub run_dir: String,
+}
+
+/// PFs and VFs, and who has them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InventoryReport {
+    /// What keeps every VF from being lent, if anything.
+    pub obstacle: Option<String>,
+    /// In the order of their addresses.
+    pub pfs: Vec<PfReport>,
+    /// In the order of their PFs and numbers.
+    pub vfs: Vec<VfReport>,
+}
+
+/// A PF.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PfReport {
+    /// Its address.
+    pub address: PciAddress,
+    /// Its interface.
+    pub netdev: Option<NetdevName>,
+    /// Its own MAC.
+    pub mac: Option<MacAddress>,
+    /// Whether its interface is up.
+    pub up: bool,
+    /// Whether it has carrier.
+    pub carrier: bool,
+    /// Its driver.
+    pub driver: Option<DriverName>,
+    /// VFs there are.
+    pub num_vfs: u16,
+    /// VFs there can be.
+    pub total_vfs: u16,
+    /// VFs that are lent.
+    pub lent: u16,
+    /// NUMA node.
+    pub numa_node: Option<u16>,
+    /// Names of the active networks that lend its VFs.
+    pub networks: Vec<NetworkName>,
+}
+
+/// A VF.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VfReport {
+    /// Its address.
+    pub address: PciAddress,
+    /// Its PF.
+    pub pf: PciAddress,
+    /// Its PF's interface.
+    pub pf_netdev: Option<NetdevName>,
+    /// Its number within the PF.
+    pub index: VfIndex,
+    /// Its interface on the host.
+    pub netdev: Option<NetdevName>,
+    /// The MAC in the PF's table (the admin MAC, or the one that the VF chose).
+    pub mac: Option<MacAddress>,
+    /// The MAC of its interface on the host.
+    pub netdev_mac: Option<MacAddress>,
+    /// Its tag; id 0 for none.
+    pub vlan: Option<Vlan>,
+    /// Its driver.
+    pub driver: Option<DriverName>,
+    /// IOMMU group.
+    pub iommu_group: Option<u32>,
+    /// NUMA node.
+    pub numa_node: Option<u16>,
+    /// `free`, `preparing`, `held`, `lent`, `releasing`, `vanished`, `quarantined`, `stuck`, or
+    /// `unusable`.
+    pub state: String,
+    /// Who has it.
+    pub holder: Option<String>,
+    /// Why it cannot be lent, where it is unusable, quarantined or stuck.
+    pub why: Option<String>,
+    /// The network it was taken from.
+    pub network: Option<NetworkName>,
+}
+
+/// A port: a VF that a network lends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PortReport {
+    /// Its identity; `None` for a device that a guest names itself.
+    pub port: Option<Uuid>,
+    /// Its network.
+    pub network: Option<NetworkName>,
+    /// Who has it.
+    pub owner: String,
+    /// The guest, where it is one's.
+    pub guest: Option<Uuid>,
+    /// The MAC that its owner sees.
+    pub mac: Option<MacAddress>,
+    /// The tag on its frames.
+    pub vlan: Option<Vlan>,
+    /// The VF.
+    pub vf: PciAddress,
+    /// The VF's interface when it was taken (RFC step 3).
+    pub netdev: Option<NetdevName>,
+    /// See [`VfReport::state`].
+    pub state: String,
+}
+
+/// A guest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GuestReport {
+    /// Its name.
+    pub name: GuestName,
+    /// Its identity.
+    pub uuid: Uuid,
+    /// Its number while it runs.
+    pub id: Option<i32>,
+    /// `shut off`, `preparing`, `launching`, `running`, `paused`, `shutting down`, `ending`.
+    pub state: String,
+    /// QEMU's process id.
+    pub pid: Option<u32>,
+    /// Whether its document is kept.
+    pub persistent: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Its VFs.
+    pub ports: Vec<PortReport>,
+}
+
+/// How a network would serve a request now: why each VF would or would not be taken.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExplainReport {
+    /// The network.
+    pub network: NetworkName,
+    /// What keeps every VF from being lent, if anything.
+    pub obstacle: Option<String>,
+    /// The VFs of its pool, in the order they are tried; `None` for usable.
+    pub vfs: Vec<(PciAddress, Option<String>)>,
+}
