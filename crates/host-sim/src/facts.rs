@@ -25,6 +25,8 @@ pub struct VfFacts {
     pub sticky: bool,
     /// MAC of the VF's own netdev, wherever that is.
     pub netdev_mac: Option<MacAddress>,
+    /// Whether that one came from the PF.
+    pub mac_from_pf: bool,
     /// Tag.
     pub vlan: Vlan,
     /// Spoof checking.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use vfnet_host::{Host, HostError};
-use vfnet_model::inventory::{Inventory, Vf};
+use vfnet_model::inventory::{Inventory, Pf, Vf};
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{BootId, DriverName, MacAddress, NetdevName, PciAddress};
 
@@ -483,6 +483,10 @@ impl Host for SimHost {
             }),
             _ => Ok(kernel.vf(vf)),
         })
+    }
+
+    fn pf(&self, pf: PciAddress) -> Result<Option<Pf>, HostError> {
+        Ok(self.with_kernel(|kernel| kernel.pf(pf)))
     }
 
     fn vf_attributes(&self, pf: PciAddress, vf: VfIndex) -> Result<VfAttributes, HostError> {

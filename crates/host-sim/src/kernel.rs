@@ -251,6 +251,10 @@ impl Kernel {
         self.vfs.get(&address).map(|vf| self.vf_seen(address, vf))
     }
 
+    pub(crate) fn pf(&self, address: PciAddress) -> Option<Pf> {
+        self.pfs.get(&address).map(|pf| self.pf_seen(address, pf))
+    }
+
     pub(crate) fn attributes(
         &self,
         pf: PciAddress,
@@ -274,6 +278,7 @@ impl Kernel {
                     admin_mac: vf.row.mac,
                     sticky: vf.row.sticky,
                     netdev_mac: vf.netdev.as_ref().map(|netdev| netdev.mac),
+                    mac_from_pf: vf.netdev.as_ref().is_some_and(|netdev| netdev.mac_from_pf),
                     vlan: vf.row.vlan,
                     spoofchk: vf.row.spoofchk,
                     trust: vf.row.trust,

@@ -1,6 +1,7 @@
 //! The simulated kernel behaves as the real one does, as far as is known.
 
 mod binding;
+mod lend;
 
 use vfnet_host_sim::{Driver, SimHost, VfFacts};
 use vfnet_model::{DriverName, MacAddress, PciAddress};

@@ -94,6 +94,9 @@ pub enum Cause {
         /// What it has.
         found: String,
     },
+    /// The PF still has the last holder's MAC for it, so the VF cannot be given its own.
+    #[error("the PF still has the last holder's MAC for it")]
+    HoldersMac,
     /// Somebody still has the VFIO group open.
     #[error("it is still open in {0}")]
     HeldOpen(String),

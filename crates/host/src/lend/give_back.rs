@@ -1,7 +1,7 @@
 //! From held, or half prepared, back to what it was.
 
-use vfnet_model::inventory::{HostUse, Vf};
-use vfnet_model::vf::{Original, OriginalState};
+use vfnet_model::inventory::{HostUse, Vf, VfNetdev};
+use vfnet_model::vf::{Original, OriginalState, WantedSettings};
 use vfnet_model::{DriverName, MacAddress};
 
 use super::{Cause, Deadlines, LendError, Lending, Step, Work, settings};
@@ -197,35 +197,41 @@ fn own_netdev_mac(work: &Work<'_>) -> Option<MacAddress> {
 }
 
 fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
-    let found = || work.look(Step::Netdev).map(|vf| vf.netdev);
-    let mut seen = None;
-    let mut gone = None;
-    work.host.wait(work.deadlines.netdev, &mut || match found() {
-        Ok(netdev) => {
-            seen = netdev;
-            seen.is_some()
-        }
-        Err(error) => {
-            gone = Some(error);
-            true
-        }
-    });
-    if let Some(error) = gone {
-        return Err(error);
-    }
-    let netdev = seen.ok_or_else(|| work.failed(Step::Netdev, Cause::NoNetdev))?;
+    let netdev = wait_for_netdev(work)?;
+    let Some(original) = original(work) else { return Ok(()) };
 
     // Where the VF had chosen its MAC, the PF must learn it again: clearing the admin MAC has
     // made it forget the filter (kernel: igb_ndo_set_vf_mac).
-    let chosen = original(work).is_some_and(|state| state.attributes.mac.is_zero());
+    let chosen = original.attributes.mac.is_zero();
     let forgotten =
         work.lending.wanted.is_some() && chosen && settings::shows(work, MacAddress::ZERO);
     if netdev.mac == mac && !forgotten {
         return Ok(());
     }
-    work.host
-        .set_netdev_mac(work.lending.vf, mac)
-        .map_err(|source| work.failed(Step::Netdev, source.into()))
+    // Nothing shows that an admin MAC is sticky. If a trusted VF now wrote its own over the
+    // holder's that could not be cleared, it would look restored and not be.
+    let not_cleared = |wanted: &WantedSettings| settings::shows(work, wanted.mac);
+    if chosen && work.lending.wanted.as_ref().is_some_and(not_cleared) {
+        return Err(work.failed(Step::Netdev, Cause::HoldersMac));
+    }
+    let set = work.host.set_netdev_mac(work.lending.vf, mac);
+    if set.is_err() && work.lending.managed && original.attributes.mac == mac {
+        // An admin MAC cannot be set from the VF's side, not even to what it is: its driver takes
+        // it from the PF when it starts (kernel: igb_set_vf_mac_addr, "Reload the VF driver").
+        work.unbind()?;
+        work.probe()?;
+        return wait_for_netdev(work).map(drop);
+    }
+    set.map_err(|source| work.failed(Step::Netdev, source.into()))
+}
+
+fn wait_for_netdev(work: &Work<'_>) -> Result<VfNetdev, LendError> {
+    let mut seen = Ok(None);
+    work.host.wait(work.deadlines.netdev, &mut || {
+        seen = work.look(Step::Netdev).map(|vf| vf.netdev);
+        !matches!(seen, Ok(None))
+    });
+    seen?.ok_or_else(|| work.failed(Step::Netdev, Cause::NoNetdev))
 }
 
 fn verify(work: &Work<'_>) -> Result<(), LendError> {

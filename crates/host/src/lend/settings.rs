@@ -111,7 +111,9 @@ fn free_macs(work: &Work<'_>, wanted: &WantedSettings, own: Option<MacAddress>) 
         Original::Unknown => None,
     };
     let own = own.filter(|own| *own != wanted.mac || Some(*own) == original);
-    [Some(parked_mac(work.lending.vf)), own].into_iter().flatten().collect()
+    // Where zero is taken, a parked MAC is a leftover, and would keep the VF from its own.
+    let parked = (work.row.zero_mac != ZeroMac::Accepted).then(|| parked_mac(work.lending.vf));
+    [parked, own].into_iter().flatten().collect()
 }
 
 fn mac_is(found: MacAddress, target: MacAddress, free: &[MacAddress]) -> bool {
@@ -218,12 +220,14 @@ fn is_busy(outcome: &Result<(), HostError>) -> bool {
 /// Sets the MAC to zero, or to the address that stands for it where zero is refused.
 fn clear_mac(work: &Work<'_>) -> Result<(), LendError> {
     let parked = || apply(work, VfSetting::Mac(parked_mac(work.lending.vf)));
-    if work.row.zero_mac == ZeroMac::Refused {
-        return parked();
-    }
-    match apply(work, VfSetting::Mac(MacAddress::ZERO)) {
-        Err(LendError { cause: Cause::Host(HostError::Setting { .. }), .. }) => parked(),
-        outcome => outcome,
+    let zero = || apply(work, VfSetting::Mac(MacAddress::ZERO));
+    match work.row.zero_mac {
+        ZeroMac::Accepted => zero(),
+        ZeroMac::Refused => parked(),
+        ZeroMac::SpoofchkMustBeOff | ZeroMac::Unknown => match zero() {
+            Err(LendError { cause: Cause::Host(HostError::Setting { .. }), .. }) => parked(),
+            outcome => outcome,
+        },
     }
 }
 

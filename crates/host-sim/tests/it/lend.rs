@@ -1,0 +1,469 @@
+//! A VF that is lent comes back as it was, wherever the program dies and whatever fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rustix::io::Errno;
+use vfnet_host::Host;
+use vfnet_host::lend::{Deadlines, GiveBack, LendError, Lending, Outcome, Prepared};
+use vfnet_host::lend::{give_back, prepare};
+use vfnet_host_sim::{FaultKind, FaultPoint, Kernel, OpKind, SimCrash, SimHost};
+use vfnet_model::vf::{Original, VfIndex, VfSetting, WantedSettings};
+use vfnet_model::{MacAddress, Vlan};
+
+use crate::{driver, facts, mac, pf, seven, vf};
+
+const SECOND: Duration = Duration::from_secs(1);
+const QEMU: &str = "qemu (pid 1)";
+
+/// How the VF is before it is lent.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    /// On igbvf with a MAC of its own choice.
+    Untouched,
+    /// On igbvf with a MAC that an administrator set.
+    AdminMac,
+    /// On igbvf with a MAC that an administrator set on its netdev.
+    OwnMac,
+    /// Unbound by hand, its MAC cleared.
+    Unbound,
+    /// Without a driver from the beginning.
+    AutoprobeOff,
+    /// On vfio-pci by driver_override.
+    Vfio,
+    /// On igbvf by driver_override, autoprobe being off.
+    ByName,
+    /// Tagged, trusted, limited, spoof checking off.
+    Configured,
+}
+
+const ALL: [Before; 8] = [
+    Before::Untouched,
+    Before::AdminMac,
+    Before::OwnMac,
+    Before::Unbound,
+    Before::AutoprobeOff,
+    Before::Vfio,
+    Before::ByName,
+    Before::Configured,
+];
+
+fn rebind(host: &SimHost) {
+    host.unbind(vf(), SECOND).expect("nobody uses the VF");
+    host.probe(vf(), SECOND).expect("the VF is there");
+}
+
+fn set(host: &SimHost, setting: VfSetting) {
+    host.set_vf(pf(), VfIndex(0), setting).expect("igb takes it");
+}
+
+fn override_driver(host: &SimHost, name: &str) {
+    host.set_driver_override(vf(), Some(&driver(name))).expect("the VF is there");
+}
+
+fn machine(before: Before) -> SimHost {
+    let host = seven();
+    match before {
+        Before::Untouched => {}
+        Before::AdminMac => {
+            set(&host, VfSetting::Mac(mac("52:54:00:00:00:01")));
+            rebind(&host);
+        }
+        Before::OwnMac => {
+            host.set_netdev_mac(vf(), mac("52:54:00:00:00:02")).expect("no admin MAC is set");
+        }
+        Before::Unbound => {
+            host.unbind(vf(), SECOND).expect("nobody uses the VF");
+            set(&host, VfSetting::Mac(MacAddress::ZERO));
+        }
+        Before::AutoprobeOff => {
+            host.remove_vfs(pf()).expect("nobody uses them");
+            host.set_autoprobe(pf(), false);
+            host.make_vfs(pf(), 7).expect("igb makes seven");
+        }
+        Before::Vfio => {
+            set(&host, VfSetting::Mac(MacAddress::ZERO));
+            override_driver(&host, "vfio-pci");
+            rebind(&host);
+        }
+        Before::ByName => {
+            host.set_autoprobe(pf(), false);
+            override_driver(&host, "igbvf");
+            rebind(&host);
+        }
+        Before::Configured => {
+            set(&host, VfSetting::Vlan(Vlan { qos: 3, ..tag(7) }));
+            set(&host, VfSetting::Trust(true));
+            set(&host, VfSetting::Spoofchk(false));
+            set(&host, VfSetting::Rate { min: 0, max: 100 });
+        }
+    }
+    host.clear_trace();
+    host
+}
+
+fn tag(id: u16) -> Vlan {
+    Vlan::tagged(id.try_into().expect("a VLAN identifier"))
+}
+
+fn wanted() -> WantedSettings {
+    let vlan = Some(tag(42));
+    WantedSettings { vlan, ..WantedSettings::mac(mac("52:54:00:aa:bb:cc")) }
+}
+
+fn lending(host: &SimHost, wanted: Option<WantedSettings>) -> Lending {
+    let seen = host.vf(vf()).expect("it can be read").expect("it is there");
+    let on_vfio = seen.binding.driver.as_ref().is_some_and(|driver| host.is_vfio_driver(driver));
+    Lending {
+        vf: vf(),
+        pf: pf(),
+        index: seen.index,
+        incarnation: seen.incarnation,
+        original: Original::seen(&seen, on_vfio),
+        wanted,
+        managed: true,
+        driver: None,
+        keep_host_settings: false,
+    }
+}
+
+fn prepare_on(host: &SimHost, lending: &Lending) -> Result<Prepared, LendError> {
+    prepare(host, lending, &Deadlines::default(), &mut |_| {})
+}
+
+fn give_back_on(host: &SimHost, lending: &Lending) -> GiveBack {
+    give_back(host, lending, &Deadlines::default(), &mut |_| {})
+}
+
+/// The holder opens the VF, and goes.
+fn use_and_leave(host: &SimHost) {
+    host.open_vfio(vf(), QEMU).expect("the VF is prepared");
+    host.close_vfio(vf());
+}
+
+/// Whether the program lived through it.
+fn survives(host: &SimHost, program: impl FnOnce(&SimHost)) -> bool {
+    let outcome = catch_unwind(AssertUnwindSafe(|| program(host)));
+    if let Err(payload) = outcome
+        && !payload.is::<SimCrash>()
+    {
+        resume_unwind(payload);
+    }
+    let lived = !host.crashed();
+    host.revive();
+    lived
+}
+
+/// Dies before and after each kernel write of `program` in turn, and has `check` look at what
+/// became of the machine.
+fn at_every_crash_point(
+    start: &Kernel,
+    mut program: impl FnMut(&SimHost),
+    mut check: impl FnMut(&SimHost, &str),
+) {
+    for n in 1.. {
+        for after in [false, true] {
+            let host = SimHost::new(start.clone());
+            host.clear_trace();
+            if after {
+                host.crash_after(n);
+            } else {
+                host.crash_before(n);
+            }
+            if survives(&host, &mut program) {
+                assert!(n > 1, "the program wrote nothing");
+                return;
+            }
+            let trace: Vec<_> = host.trace().iter().map(ToString::to_string).collect();
+            check(
+                &host,
+                &format!("died {} write {n}; {trace:#?}", ["before", "after"][usize::from(after)]),
+            );
+        }
+    }
+}
+
+fn assert_comes_back(host: &SimHost, lending: &Lending, before: &Kernel, case: &str) {
+    let outcome = give_back_on(host, lending);
+    assert_eq!(outcome.outcome, Outcome::Clean, "{case}: {:#?}", outcome.errors);
+    assert_same(host, &SimHost::new(before.clone()), case);
+
+    host.clear_trace();
+    assert_eq!(give_back_on(host, lending).outcome, Outcome::Clean, "{case}: once more");
+    assert_eq!(host.trace(), [], "{case}: once more, there is nothing to do");
+}
+
+fn assert_same(host: &SimHost, other: &SimHost, case: &str) {
+    let (mut found, mut wanted) = (host.facts(), other.facts());
+    assert_eq!(found.remove(&vf()), wanted.remove(&vf()), "{case}");
+    assert_eq!(found, wanted, "{case}: other VFs");
+}
+
+#[test]
+fn a_prepared_vf_has_what_was_wanted_and_comes_back_as_it_was() {
+    for before in ALL {
+        let host = machine(before);
+        let start = host.snapshot();
+        let lending = lending(&host, Some(wanted()));
+
+        prepare_on(&host, &lending).unwrap();
+        let held = facts(&host);
+        assert_eq!((held.admin_mac, held.sticky), (wanted().mac, true), "{before:?}");
+        assert_eq!((held.vlan, held.trust, held.spoofchk), (tag(42), false, true), "{before:?}");
+        assert_eq!(held.driver, Some(driver("vfio-pci")), "{before:?}");
+        use_and_leave(&host);
+
+        assert_comes_back(&host, &lending, &start, &format!("{before:?}"));
+    }
+}
+
+#[test]
+fn a_vf_comes_back_as_it_was_wherever_prepare_dies() {
+    for before in ALL {
+        for wanted in [Some(wanted()), None] {
+            let host = machine(before);
+            let start = host.snapshot();
+            let lending = lending(&host, wanted);
+            let program = |host: &SimHost| {
+                prepare_on(host, &lending).expect("nothing fails");
+            };
+            if before_writes_nothing(before, &lending) {
+                continue;
+            }
+            at_every_crash_point(&start, program, |host, case| {
+                assert_comes_back(host, &lending, &start, &format!("{before:?}: {case}"));
+            });
+        }
+    }
+}
+
+/// A plain hostdev that is on vfio-pci already needs nothing.
+fn before_writes_nothing(before: Before, lending: &Lending) -> bool {
+    matches!(before, Before::Vfio) && lending.wanted.is_none()
+}
+
+#[test]
+fn a_vf_is_prepared_in_the_end_wherever_prepare_died_before() {
+    for before in ALL {
+        let host = machine(before);
+        let start = host.snapshot();
+        let lending = lending(&host, Some(wanted()));
+        let reference = SimHost::new(start.clone());
+        prepare_on(&reference, &lending).unwrap();
+
+        let program = |host: &SimHost| {
+            prepare_on(host, &lending).expect("nothing fails");
+        };
+        at_every_crash_point(&start, program, |host, case| {
+            prepare_on(host, &lending).unwrap();
+            assert_same(host, &reference, &format!("{before:?}: {case}"));
+        });
+    }
+}
+
+#[test]
+fn a_vf_comes_back_as_it_was_wherever_give_back_dies() {
+    for before in ALL {
+        for wanted in [Some(wanted()), None] {
+            let host = machine(before);
+            let start = host.snapshot();
+            let lending = lending(&host, wanted);
+            prepare_on(&host, &lending).unwrap();
+            use_and_leave(&host);
+            if before_writes_nothing(before, &lending) {
+                continue;
+            }
+            let program = |host: &SimHost| {
+                give_back_on(host, &lending);
+            };
+            at_every_crash_point(&host.snapshot(), program, |host, case| {
+                assert_comes_back(host, &lending, &start, &format!("{before:?}: {case}"));
+            });
+        }
+    }
+}
+
+const FAULTS: [FaultKind; 6] = [
+    FaultKind::errno(Errno::IO),
+    FaultKind::errno(Errno::BUSY),
+    FaultKind::Ignored,
+    FaultKind::Slow(Duration::from_secs(2)),
+    FaultKind::Stuck,
+    FaultKind::Vanish,
+];
+
+const WRITES: [OpKind; 10] = [
+    OpKind::SetMac,
+    OpKind::SetVlan,
+    OpKind::SetSpoofchk,
+    OpKind::SetTrust,
+    OpKind::SetRate,
+    OpKind::SetLinkState,
+    OpKind::Override,
+    OpKind::Unbind,
+    OpKind::Probe,
+    OpKind::NetdevMac,
+];
+
+/// Every fault at each of the first two times of every write, for good or once.
+fn every_fault() -> impl Iterator<Item = (FaultPoint, FaultKind)> {
+    WRITES.into_iter().flat_map(|op| {
+        FAULTS.into_iter().flat_map(move |kind| {
+            (0..2).flat_map(move |spared| {
+                let once = FaultPoint::next(op).after(spared);
+                [(once, kind), (FaultPoint::every(op).after(spared), kind)]
+            })
+        })
+    })
+}
+
+#[test]
+fn prepare_does_what_it_says_or_fails_and_the_vf_comes_back() {
+    for before in ALL {
+        let host = machine(before);
+        let start = host.snapshot();
+        let lending = lending(&host, Some(wanted()));
+        let reference = SimHost::new(start.clone());
+        prepare_on(&reference, &lending).unwrap();
+
+        for (point, kind) in every_fault() {
+            let case = format!("{before:?}: {kind:?} at {point:?}");
+            let host = SimHost::new(start.clone());
+            host.fail(point, kind);
+            match prepare_on(&host, &lending) {
+                Ok(_) => assert_same(&host, &reference, &case),
+                Err(error) => assert!(!error.explain().is_empty(), "{case}"),
+            }
+            host.clear_faults();
+            host.release(vf());
+            if host.facts().contains_key(&vf()) {
+                assert_comes_back(&host, &lending, &start, &case);
+            } else {
+                assert_eq!(give_back_on(&host, &lending).outcome, Outcome::Vanished, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn give_back_restores_all_or_says_what_is_wrong_and_can_be_run_again() {
+    for before in ALL {
+        let host = machine(before);
+        let start = host.snapshot();
+        let lending = lending(&host, Some(wanted()));
+        prepare_on(&host, &lending).unwrap();
+        use_and_leave(&host);
+        let held = host.snapshot();
+
+        for (point, kind) in every_fault() {
+            let case = format!("{before:?}: {kind:?} at {point:?}");
+            let host = SimHost::new(held.clone());
+            host.fail(point, kind);
+            let given = give_back_on(&host, &lending);
+            match given.outcome {
+                Outcome::Clean => {
+                    assert_same(&host, &SimHost::new(start.clone()), &case);
+                }
+                Outcome::Vanished => assert!(!host.facts().contains_key(&vf()), "{case}"),
+                Outcome::Quarantine(_) | Outcome::Stuck(_) => {
+                    assert!(!given.errors.is_empty(), "{case}");
+                }
+            }
+            host.clear_faults();
+            host.release(vf());
+            if host.facts().contains_key(&vf()) {
+                assert_comes_back(&host, &lending, &start, &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_vf_that_is_still_open_is_not_touched() {
+    let host = machine(Before::Untouched);
+    let start = host.snapshot();
+    let lending = lending(&host, Some(wanted()));
+    prepare_on(&host, &lending).unwrap();
+    host.open_vfio(vf(), QEMU).unwrap();
+    host.clear_trace();
+
+    let given = give_back_on(&host, &lending);
+
+    assert!(matches!(given.outcome, Outcome::Quarantine(why) if why.contains(QEMU)));
+    assert_eq!(host.trace(), []);
+    host.close_vfio(vf());
+    assert_comes_back(&host, &lending, &start, "after the holder left");
+}
+
+#[test]
+fn a_pf_that_went_down_meanwhile_does_not_keep_the_vf_from_coming_back() {
+    let host = machine(Before::Untouched);
+    let before = facts(&host);
+    let lending = lending(&host, Some(wanted()));
+    prepare_on(&host, &lending).unwrap();
+    host.pf_down(pf());
+
+    let given = give_back_on(&host, &lending);
+
+    assert_eq!(given.outcome, Outcome::Clean, "{:#?}", given.errors);
+    let after = facts(&host);
+    assert_eq!((after.netdev_mac, after.sticky), (before.netdev_mac, false));
+}
+
+#[test]
+fn a_device_made_anew_is_not_given_back_as_the_old_one() {
+    let host = machine(Before::Untouched);
+    let lending = lending(&host, Some(wanted()));
+    prepare_on(&host, &lending).unwrap();
+    host.remove_vfs(pf()).unwrap();
+    host.make_vfs(pf(), 7).unwrap();
+    host.clear_trace();
+
+    assert_eq!(give_back_on(&host, &lending).outcome, Outcome::Vanished);
+    assert_eq!(host.trace(), []);
+}
+
+fn any_wanted() -> impl Strategy<Value = WantedSettings> {
+    let vlan =
+        prop::option::of((1..4095_u16, 0..8_u8).prop_map(|(id, qos)| Vlan { qos, ..tag(id) }));
+    let flag = || prop::option::of(any::<bool>());
+    let rate = prop::option::of((1..1000_u32).prop_map(|max| (0, max)));
+    (any::<[u8; 5]>(), vlan, flag(), flag(), rate).prop_map(
+        |(octets, vlan, spoofchk, trust, rate)| {
+            let [b, c, d, e, f] = octets;
+            let mac = MacAddress::new([0x52, b, c, d, e, f]);
+            WantedSettings { mac, vlan, spoofchk, trust, link_state: None, rate }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_vf_survives_any_row_of_deaths(
+        before in prop::sample::select(&ALL[..]),
+        wanted in any_wanted(),
+        deaths in prop::collection::vec((1..10_usize, any::<bool>(), any::<bool>()), 0..6),
+    ) {
+        let host = machine(before);
+        let start = host.snapshot();
+        let lending = lending(&host, Some(wanted));
+        for (n, after, preparing) in deaths {
+            if after {
+                host.crash_after(n);
+            } else {
+                host.crash_before(n);
+            }
+            survives(&host, |host| {
+                if preparing {
+                    prepare_on(host, &lending).expect("nothing fails");
+                    use_and_leave(host);
+                } else {
+                    let given = give_back_on(host, &lending);
+                    assert_eq!(given.outcome, Outcome::Clean, "{:#?}", given.errors);
+                }
+            });
+        }
+        assert_comes_back(&host, &lending, &start, "in the end");
+    }
+}
