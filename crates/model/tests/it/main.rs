@@ -5,3 +5,5 @@
 mod corpus;
 mod network;
 mod network_random;
+mod node_device;
+mod port;

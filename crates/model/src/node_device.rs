@@ -1,0 +1,331 @@
+//! Node devices: the host's PCI devices and network interfaces as libvirt's clients list them
+//! (libvirt: `node_device_conf.c`, `node_device_udev.c`).
+//!
+//! Documents are only printed: devices are made by the kernel, not by documents.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::{DriverName, MacAddress, NetdevName, PciAddress};
+
+mod print;
+
+pub use print::{Form, print};
+
+/// A device of the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeDevice {
+    /// Its name among node devices.
+    pub name: NodeDeviceName,
+    /// Its directory, such as `/sys/devices/pci0000:00/0000:00:04.0`; the system has none.
+    pub path: Option<String>,
+    /// The device that it hangs on; the system has none.
+    pub parent: Option<NodeDeviceName>,
+    /// The bound driver.
+    pub driver: Option<DriverName>,
+    /// What it is.
+    pub capability: Capability,
+}
+
+/// Name of a node device, made of what the kernel calls it: every character that is no letter
+/// or digit becomes `_` (libvirt: `udevGenerateDeviceName`).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NodeDeviceName(String);
+
+impl NodeDeviceName {
+    /// The system itself, at the root of the tree.
+    pub fn computer() -> Self {
+        Self("computer".to_owned())
+    }
+
+    /// A PCI device: `pci_0000_02_10_7`.
+    pub fn pci(address: PciAddress) -> Self {
+        Self::generated(&format!("pci_{address}"))
+    }
+
+    /// A network interface: `net_eth0_52_54_00_12_34_56`, or `net_tun0` for one without MAC.
+    pub fn net(interface: &NetdevName, mac: Option<MacAddress>) -> Self {
+        Self::generated(&match mac {
+            Some(mac) => format!("net_{interface}_{mac}"),
+            None => format!("net_{interface}"),
+        })
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn generated(kernel: &str) -> Self {
+        // libvirt looks at bytes: a character of two bytes becomes two underscores.
+        let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte.into() } else { '_' };
+        Self(kernel.bytes().map(plain).collect())
+    }
+}
+
+impl fmt::Display for NodeDeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What a device is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Capability {
+    /// The machine.
+    System(System),
+    /// A PCI device.
+    Pci(Box<Pci>),
+    /// A network interface.
+    Net(Net),
+}
+
+/// What the firmware says of the machine (DMI). Everything may be absent.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct System {
+    /// The product's name.
+    pub product: Option<String>,
+    /// Who made the machine.
+    pub hardware_vendor: Option<String>,
+    /// The machine's version.
+    pub hardware_version: Option<String>,
+    /// The machine's serial number.
+    pub hardware_serial: Option<String>,
+    /// The machine's UUID, always printed.
+    pub hardware_uuid: Uuid,
+    /// Who made the firmware.
+    pub firmware_vendor: Option<String>,
+    /// The firmware's version.
+    pub firmware_version: Option<String>,
+    /// The firmware's date, as it says it.
+    pub firmware_release_date: Option<String>,
+}
+
+/// A PCI device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pci {
+    /// Class, subclass and programming interface: 24 bits (sysfs: `class`).
+    pub class: u32,
+    /// Where it is.
+    pub address: PciAddress,
+    /// Its number, and its name in pci.ids.
+    pub product: PciId,
+    /// Its vendor's number, and name in pci.ids.
+    pub vendor: PciId,
+    /// The PF, when this is a VF.
+    pub phys_function: Option<PciAddress>,
+    /// The VFs, when this can make some.
+    pub virt_functions: Option<VirtFunctions>,
+    /// Which sort of bridge it is, when it is one.
+    pub bridge: Option<PciBridge>,
+    /// Its IOMMU group, when an IOMMU is on.
+    pub iommu_group: Option<IommuGroup>,
+    /// NUMA node, when the firmware says one.
+    pub numa_node: Option<u16>,
+    /// Its PCI Express capability.
+    pub express: Option<PciExpress>,
+}
+
+/// A number of pci.ids and what it stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PciId {
+    /// The number.
+    pub id: u16,
+    /// The name, when pci.ids has one.
+    pub name: Option<String>,
+}
+
+/// The VFs of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VirtFunctions {
+    /// How many there can be (sysfs: `sriov_totalvfs`); `None` where the kernel does not say.
+    pub max_count: Option<u16>,
+    /// Those that there are, in the order of their numbers.
+    pub functions: Vec<PciAddress>,
+}
+
+/// Sorts of PCI bridges, by their header type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PciBridge {
+    /// Header type 1.
+    Pci,
+    /// Header type 2.
+    Cardbus,
+}
+
+/// An IOMMU group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IommuGroup {
+    /// Its number.
+    pub number: u32,
+    /// The devices in it, this one included.
+    pub members: Vec<PciAddress>,
+}
+
+/// PCI Express capability. A device may have it without a link (integrated endpoints).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PciExpress {
+    /// What the link can do.
+    pub capable: Option<PciLink>,
+    /// The port's number, printed with what the link can do.
+    pub port: Option<u32>,
+    /// What the link does now.
+    pub status: Option<PciLink>,
+}
+
+/// A PCI Express link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PciLink {
+    /// Speed of a lane, when known.
+    pub speed: Option<PciLinkSpeed>,
+    /// Number of lanes; 0 for a link that is down.
+    pub width: u32,
+}
+
+/// Speed of a PCI Express lane.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PciLinkSpeed {
+    /// 2.5 GT/s.
+    Gt2_5,
+    /// 5 GT/s.
+    Gt5,
+    /// 8 GT/s.
+    Gt8,
+    /// 16 GT/s.
+    Gt16,
+    /// 32 GT/s.
+    Gt32,
+    /// 64 GT/s.
+    Gt64,
+}
+
+impl PciLinkSpeed {
+    /// Number of GT/s, as text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gt2_5 => "2.5",
+            Self::Gt5 => "5",
+            Self::Gt8 => "8",
+            Self::Gt16 => "16",
+            Self::Gt32 => "32",
+            Self::Gt64 => "64",
+        }
+    }
+}
+
+/// A network interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Net {
+    /// Its name.
+    pub interface: NetdevName,
+    /// Its MAC.
+    pub address: Option<MacAddress>,
+    /// Speed in Mbit/s, when it has one.
+    pub speed: Option<u32>,
+    /// State of its link.
+    pub state: Option<NetLinkState>,
+    /// What its driver can do in hardware.
+    pub features: BTreeSet<NetFeature>,
+    /// Which sort of network it is on.
+    pub medium: Option<Medium>,
+}
+
+/// State of a network interface's link (sysfs: `operstate`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NetLinkState {
+    /// Not told by the driver.
+    Unknown,
+    /// The hardware is missing.
+    NotPresent,
+    /// No carrier, or not up.
+    Down,
+    /// What it is made on top of is down.
+    LowerLayerDown,
+    /// In a test mode.
+    Testing,
+    /// Waiting for something outside, such as 802.1X.
+    Dormant,
+    /// Ready.
+    Up,
+}
+
+impl NetLinkState {
+    /// The kernel's and libvirt's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::NotPresent => "notpresent",
+            Self::Down => "down",
+            Self::LowerLayerDown => "lowerlayerdown",
+            Self::Testing => "testing",
+            Self::Dormant => "dormant",
+            Self::Up => "up",
+        }
+    }
+}
+
+/// What an interface can do in hardware, in the order of printing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum NetFeature {
+    /// Checksums of what is received.
+    Rx,
+    /// Checksums of what is sent.
+    Tx,
+    /// Scatter-gather.
+    Sg,
+    /// TCP segmentation.
+    Tso,
+    /// Generic segmentation.
+    Gso,
+    /// Generic receive aggregation.
+    Gro,
+    /// Large receive aggregation.
+    Lro,
+    /// Takes VLAN tags off.
+    Rxvlan,
+    /// Puts VLAN tags on.
+    Txvlan,
+    /// Filters of flows.
+    Ntuple,
+    /// Hashes of what is received.
+    Rxhash,
+    /// Has an RDMA device.
+    Rdma,
+    /// Segmentation within UDP tunnels.
+    Txudptnl,
+    /// Its PF's eswitch is in switchdev mode.
+    Switchdev,
+}
+
+impl NetFeature {
+    /// ethtool's and libvirt's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rx => "rx",
+            Self::Tx => "tx",
+            Self::Sg => "sg",
+            Self::Tso => "tso",
+            Self::Gso => "gso",
+            Self::Gro => "gro",
+            Self::Lro => "lro",
+            Self::Rxvlan => "rxvlan",
+            Self::Txvlan => "txvlan",
+            Self::Ntuple => "ntuple",
+            Self::Rxhash => "rxhash",
+            Self::Rdma => "rdma",
+            Self::Txudptnl => "txudptnl",
+            Self::Switchdev => "switchdev",
+        }
+    }
+}
+
+/// Sort of network, by the IEEE's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// Ethernet (802.3).
+    Ethernet,
+    /// Wireless (802.11).
+    Wireless,
+}
