@@ -62,28 +62,10 @@ pub enum Effect {
     },
     /// Find a guest's process again; then [`crate::Input::Launched`].
     Adopt(Uuid),
-    /// Act on a guest's process.
-    Stop(Uuid, StopHow),
+    /// End a guest's process; then [`crate::Input::GuestEnded`].
+    Kill(Uuid),
     /// Tell everybody who listens.
     Announce(Announcement),
-}
-
-/// What to do to a guest's process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StopHow {
-    /// End it now. Answered when its VFs are back.
-    Kill,
-    /// Ask the guest to power off (ACPI). Answered when asked.
-    PowerOff,
-    /// Ask the guest to reboot (ACPI has no such request: power button, then start again is not
-    /// what users mean, so this resets).
-    Reboot,
-    /// Reset it as if by a button.
-    Reset,
-    /// Let its processors stand still.
-    Suspend,
-    /// Let them run again.
-    Resume,
 }
 
 /// What happened, for logs and event listeners.
@@ -173,7 +155,7 @@ impl<'s> Turn<'s> {
                 self.guest_create(ticket, *definition, paused)
             }
             Request::GuestStart { guest, paused } => self.guest_start(Some(ticket), guest, paused),
-            Request::GuestStop(guest, how) => self.guest_stop(ticket, guest, how),
+            Request::GuestDestroy(guest) => self.guest_destroy(ticket, guest),
             Request::GuestUndefine(guest) => self.guest_undefine(guest),
             Request::GuestAutostart(guest, on) => self.guest_autostart(guest, on),
             Request::PortCreate(port) => self.port_create(*port),

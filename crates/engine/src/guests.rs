@@ -14,7 +14,7 @@ use vfnet_model::network::Forward;
 use vfnet_model::{NetworkName, Vlan};
 
 use crate::claim::{ClaimId, ClaimState, Executor, Owner};
-use crate::decision::{Announcement, Effect, StopHow, Turn};
+use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Ended, GuestChange, Ticket};
 use crate::record::{Entry, GuestJob, Key};
 use crate::refusal::{Refusal, RefusalKind};
@@ -305,7 +305,7 @@ impl Turn<'_> {
                 let run = GuestRun { pid: Some(pid), phase: next, ..run.clone() };
                 self.put(Entry::Run(run));
                 if next == Phase::Ending {
-                    self.effect(Effect::Stop(guest, StopHow::Kill));
+                    self.effect(Effect::Kill(guest));
                     return;
                 }
                 self.forget(Key::Pending(guest));
@@ -320,20 +320,12 @@ impl Turn<'_> {
         }
     }
 
-    pub(crate) fn guest_stop(&mut self, ticket: Ticket, guest: Uuid, how: StopHow) -> Outcome {
+    pub(crate) fn guest_destroy(&mut self, ticket: Ticket, guest: Uuid) -> Outcome {
         let def = self.state.guest(guest).ok_or_else(|| no_guest(guest))?;
         let Some(run) = self.state.runs.get(&guest) else {
             return Err(Refusal::invalid(format!("guest '{}' is not running", def.name)));
         };
         let phase = run.phase;
-        if how != StopHow::Kill {
-            if matches!(phase, Phase::Preparing | Phase::Launching | Phase::Ending) {
-                let message = format!("guest '{}' is being started or ended", run.definition.name);
-                return Err(Refusal::invalid(message));
-            }
-            self.effect(Effect::Stop(guest, how));
-            return Ok(Some(Answer::Done));
-        }
         let has_process = run.pid.is_some();
         let mut job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
         job.stops.push(ticket);
@@ -348,7 +340,7 @@ impl Turn<'_> {
             // The process may or may not be there yet: its launch ends first.
             Phase::Launching if !has_process => self.set_phase(guest, Phase::Ending),
             Phase::Ending if !has_process => {}
-            _ => self.effect(Effect::Stop(guest, StopHow::Kill)),
+            _ => self.effect(Effect::Kill(guest)),
         }
         Ok(None)
     }

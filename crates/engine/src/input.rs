@@ -5,7 +5,7 @@ use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::{DriverName, GuestName, MacAddress, NetworkName, PciAddress, VlanId};
 
 use crate::claim::ClaimId;
-use crate::decision::{StopHow, Urgency};
+use crate::decision::Urgency;
 use crate::refusal::{Because, Refusal};
 use crate::state::{GuestDefinition, NetworkDefinition};
 
@@ -161,8 +161,8 @@ pub enum Request {
         /// Leave it paused.
         paused: bool,
     },
-    /// End, ask to end, reset, pause or resume a running guest.
-    GuestStop(Uuid, StopHow),
+    /// End a running guest now. Answered when its VFs are back.
+    GuestDestroy(Uuid),
     /// Forget a guest's document.
     GuestUndefine(Uuid),
     /// Start it when the host boots, or not.
@@ -202,7 +202,9 @@ pub struct PortRequest {
 impl Request {
     const fn urgency(&self) -> Urgency {
         match self {
-            Self::GuestStop(..) | Self::PortDelete { .. } | Self::VfRestore(_) => Urgency::MustGoOn,
+            Self::GuestDestroy(_) | Self::PortDelete { .. } | Self::VfRestore(_) => {
+                Urgency::MustGoOn
+            }
             _ => Urgency::MayBeRefused,
         }
     }

@@ -24,7 +24,7 @@ mod state;
 mod vfs;
 
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
-pub use decision::{Announcement, Decision, Effect, StopHow, Urgency};
+pub use decision::{Announcement, Decision, Effect, Urgency};
 pub use input::{
     Answer, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, Moment, PortRequest, Reply,
     Request, Ticket,
