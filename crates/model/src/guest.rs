@@ -23,6 +23,7 @@ mod controller;
 mod cpu;
 mod disk;
 mod display;
+mod fill;
 mod interface;
 mod live;
 mod os;
@@ -38,6 +39,7 @@ pub use controller::{Controller, ControllerKind, PciModel, UsbModel};
 pub use cpu::{Cpu, CpuFeature, CpuMode, FeaturePolicy, Topology};
 pub use disk::{Cache, Discard, Disk, DiskBus, DiskDevice, DiskFormat, DiskIo, DiskSource};
 pub use display::{Input, InputBus, InputKind, Video, VideoModel, Vnc};
+pub use fill::DEFAULT_EMULATOR;
 pub use interface::{
     Hostdev, HostdevDriver, Interface, InterfaceModel, InterfaceSource, LinkState, Teaming,
 };
@@ -99,7 +101,7 @@ pub struct Guest {
     pub consoles: Vec<Console>,
     /// virtio-serial channels.
     pub channels: Vec<Channel>,
-    /// Input devices besides the machine's own PS/2 keyboard and mouse.
+    /// Input devices.
     pub inputs: Vec<Input>,
     /// VNC display.
     pub vnc: Option<Vnc>,

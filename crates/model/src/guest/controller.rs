@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Placement;
-use super::words::words;
+use super::address::AddressType;
+use super::print::Printing;
+use super::words::{Text as _, at, served, words};
+use crate::xml::{DocumentError, Element, Writer};
 
 /// `<controller>`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,5 +76,166 @@ words! {
         NecXhci = "nec-xhci",
         /// No USB at all.
         None = "none",
+    }
+}
+
+impl ControllerKind {
+    /// `type`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pci { .. } => "pci",
+            Self::Usb { .. } => "usb",
+            Self::Sata => "sata",
+            Self::Ide => "ide",
+            Self::Scsi => "scsi",
+            Self::VirtioSerial { .. } => "virtio-serial",
+        }
+    }
+
+    /// `model`, where there is one.
+    pub const fn model_word(&self) -> Option<&'static str> {
+        match self {
+            Self::Pci { model, .. } => Some(model.word()),
+            Self::Usb { model: Some(model), .. } => Some(model.word()),
+            Self::Scsi => Some("virtio-scsi"),
+            _ => None,
+        }
+    }
+
+    fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        #[derive(Clone, Copy)]
+        enum Type {
+            Pci,
+            Usb,
+            Sata,
+            Ide,
+            Scsi,
+            VirtioSerial,
+        }
+        let kind = served(
+            element,
+            "type",
+            &[
+                ("pci", Type::Pci),
+                ("usb", Type::Usb),
+                ("sata", Type::Sata),
+                ("ide", Type::Ide),
+                ("scsi", Type::Scsi),
+                ("virtio-serial", Type::VirtioSerial),
+            ],
+        )?
+        .ok_or_else(|| element.invalid("<controller> needs the attribute 'type'"))?;
+        let number = |name: &str, most: u64| {
+            let number = element.number_up_to(name, most)?;
+            Ok(number.and_then(|number| u32::try_from(number).ok()))
+        };
+        Ok(match kind {
+            Type::Pci => {
+                let model = served(element, "model", PciModel::WORDS)?
+                    .ok_or_else(|| element.unsupported("a PCI controller without a model"))?;
+                let (chassis, port) = read_root_port(element, model)?;
+                Self::Pci { model, chassis, port }
+            }
+            Type::Usb => {
+                let model = served(element, "model", UsbModel::WORDS)?;
+                let ports = number("ports", 15)?;
+                let xhci = matches!(model, Some(UsbModel::QemuXhci | UsbModel::NecXhci));
+                if ports == Some(0) || ports.is_some() && !xhci {
+                    return Err(at(element.unsupported("this number of ports"), "ports"));
+                }
+                Self::Usb { model, ports }
+            }
+            Type::Sata => Self::Sata,
+            Type::Ide => Self::Ide,
+            Type::Scsi => {
+                served(element, "model", &[("virtio-scsi", ())])?.ok_or_else(|| {
+                    element.unsupported("a SCSI controller without model='virtio-scsi'")
+                })?;
+                Self::Scsi
+            }
+            Type::VirtioSerial => {
+                let ports = number("ports", 511)?;
+                if ports == Some(0) {
+                    return Err(at(element.invalid("'ports' must be more than 0"), "ports"));
+                }
+                Self::VirtioSerial { ports, vectors: number("vectors", 0xffff)? }
+            }
+        })
+    }
+}
+
+fn read_root_port(
+    element: Element<'_, '_>,
+    model: PciModel,
+) -> Result<(Option<u8>, Option<u8>), DocumentError> {
+    if model != PciModel::PcieRootPort {
+        return Ok((None, None));
+    }
+    if let Some(name) = element.child("model")? {
+        served(name, "name", &[("pcie-root-port", ())])?;
+    }
+    let Some(target) = element.child("target")? else { return Ok((None, None)) };
+    let byte =
+        |name: &str| Ok(target.number_up_to(name, 255)?.and_then(|it| u8::try_from(it).ok()));
+    Ok((byte("chassis")?, byte("port")?))
+}
+
+impl Controller {
+    /// Reads one that comes after `before` in its document; without an index it gets the next
+    /// one free.
+    pub(super) fn read(element: Element<'_, '_>, before: &[Self]) -> Result<Self, DocumentError> {
+        let kind = ControllerKind::read(element)?;
+        let next = || {
+            let same = before.iter().filter(|other| other.kind.word() == kind.word());
+            same.map(|other| other.index + 1).max().unwrap_or(0)
+        };
+        let index = match element.number_up_to("index", 254)? {
+            Some(index) => u32::try_from(index).unwrap_or(u32::MAX),
+            None => next(),
+        };
+        let must_be_first = matches!(
+            kind,
+            ControllerKind::Ide
+                | ControllerKind::Pci { model: PciModel::PciRoot | PciModel::PcieRoot, .. }
+        );
+        let root_port = matches!(kind, ControllerKind::Pci { model: PciModel::PcieRootPort, .. });
+        if must_be_first && index != 0
+            || root_port && index == 0 && element.attribute("index").is_some()
+        {
+            return Err(at(element.unsupported("this index of this controller"), "index"));
+        }
+        let index = if root_port { index.max(1) } else { index };
+        let address = if must_be_first && !matches!(kind, ControllerKind::Ide) {
+            AddressType::None
+        } else {
+            AddressType::Pci
+        };
+        Ok(Self { index, kind, placement: Placement::read(element, address)? })
+    }
+
+    pub(super) fn print(&self, w: &mut Writer, printing: Printing<'_>) {
+        let tag = w
+            .tag("controller")
+            .attr("type", self.kind.word())
+            .attr("index", self.index)
+            .attr_opt("model", self.kind.model_word());
+        let tag = match &self.kind {
+            ControllerKind::Usb { ports, .. } => tag.attr_opt("ports", *ports),
+            ControllerKind::VirtioSerial { ports, vectors } => {
+                tag.attr_opt("ports", *ports).attr_opt("vectors", *vectors)
+            }
+            _ => tag,
+        };
+        tag.body(|w| {
+            if let ControllerKind::Pci { model: PciModel::PcieRootPort, chassis, port } = &self.kind
+            {
+                w.tag("model").attr("name", "pcie-root-port").empty();
+                if chassis.is_some() || port.is_some() {
+                    let port = port.map(|port| format!("{port:#x}"));
+                    w.tag("target").attr_opt("chassis", *chassis).attr_opt("port", port).empty();
+                }
+            }
+            self.placement.print(w, printing);
+        });
     }
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Placement;
-use super::words::words;
+use super::address::AddressType;
+use super::print::Printing;
+use super::words::{Text as _, at, served, words};
+use crate::xml::{DocumentError, Element, Writer};
 
 /// `<disk>`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -112,5 +115,137 @@ words! {
         Unmap = "unmap",
         /// Discards do nothing.
         Ignore = "ignore",
+    }
+}
+
+impl Disk {
+    pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        let block = served(element, "type", &[("file", false), ("block", true)])?.unwrap_or(false);
+        let device = served(element, "device", DiskDevice::WORDS)?.unwrap_or(DiskDevice::Disk);
+        let mut disk = Self {
+            device,
+            source: read_source(element, block)?,
+            format: DiskFormat::Raw,
+            cache: None,
+            io: None,
+            discard: None,
+            target: String::new(),
+            bus: DiskBus::Virtio,
+            readonly: element.child("readonly")?.is_some() || device == DiskDevice::Cdrom,
+            serial: element.child_text("serial")?,
+            boot: read_boot(element)?,
+            placement: Placement::default(),
+        };
+        if let Some(driver) = element.child("driver")? {
+            served(driver, "name", &[("qemu", ())])?;
+            disk.format = served(driver, "type", DiskFormat::WORDS)?.unwrap_or(DiskFormat::Raw);
+            disk.cache = served(driver, "cache", Cache::WORDS)?;
+            disk.io = served(driver, "io", DiskIo::WORDS)?;
+            disk.discard = served(driver, "discard", Discard::WORDS)?;
+        }
+        disk.read_target(element)?;
+        let address = match disk.bus {
+            DiskBus::Virtio => AddressType::Pci,
+            DiskBus::Sata | DiskBus::Scsi => AddressType::Drive,
+        };
+        disk.placement = Placement::read(element, address)?;
+        disk.makes_sense(element)?;
+        Ok(disk)
+    }
+
+    fn read_target(&mut self, element: Element<'_, '_>) -> Result<(), DocumentError> {
+        let target = element.child("target")?;
+        let target = target.ok_or_else(|| element.invalid("<target> is missing"))?;
+        self.target = target
+            .plain_word("dev")?
+            .ok_or_else(|| target.invalid("<target> needs the attribute 'dev'"))?;
+        let by_name = match self.target.get(..2) {
+            Some("vd") => Some(DiskBus::Virtio),
+            Some("sd") => Some(DiskBus::Scsi),
+            _ => None,
+        };
+        self.bus = served(target, "bus", DiskBus::WORDS)?.or(by_name).ok_or_else(|| {
+            target.unsupported(format!("a target like '{}' without a bus", self.target))
+        })?;
+        Ok(())
+    }
+
+    fn makes_sense(&self, element: Element<'_, '_>) -> Result<(), DocumentError> {
+        let cdrom = self.device == DiskDevice::Cdrom;
+        if self.source.is_none() && !cdrom {
+            return Err(element.invalid(format!("disk '{}' has no source", self.target)));
+        }
+        if cdrom && self.bus == DiskBus::Virtio {
+            return Err(element.unsupported("a CD-ROM drive on bus 'virtio'"));
+        }
+        if self.readonly && !cdrom && self.bus == DiskBus::Sata {
+            return Err(element.unsupported("a read-only disk on bus 'sata'"));
+        }
+        let direct = matches!(self.cache, Some(Cache::None | Cache::Directsync));
+        if self.io == Some(DiskIo::Native) && !direct {
+            return Err(element.unsupported("io='native' without cache 'none' or 'directsync'"));
+        }
+        if let Some(serial) = &self.serial {
+            let fits = serial.len() <= 20 || self.bus == DiskBus::Scsi && serial.len() <= 36;
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+- ".contains(&byte);
+            if serial.is_empty() || !fits || !serial.bytes().all(allowed) {
+                return Err(element.invalid(format!("invalid serial number '{serial}'")));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn print(&self, w: &mut Writer, printing: Printing<'_>) {
+        let kind = if matches!(self.source, Some(DiskSource::Block(_))) { "block" } else { "file" };
+        w.tag("disk").attr("type", kind).attr("device", self.device).body(|w| {
+            w.tag("driver")
+                .attr("name", "qemu")
+                .attr("type", self.format)
+                .attr_opt("cache", self.cache)
+                .attr_opt("io", self.io)
+                .attr_opt("discard", self.discard)
+                .empty();
+            match &self.source {
+                Some(DiskSource::File(path)) => w.tag("source").attr("file", path).empty(),
+                Some(DiskSource::Block(path)) => w.tag("source").attr("dev", path).empty(),
+                None => {}
+            }
+            w.tag("target").attr("dev", &self.target).attr("bus", self.bus).empty();
+            if self.readonly {
+                w.tag("readonly").empty();
+            }
+            w.text_opt("serial", self.serial.as_ref());
+            print_boot(w, self.boot);
+            self.placement.print(w, printing);
+        });
+    }
+}
+
+fn read_source(element: Element<'_, '_>, block: bool) -> Result<Option<DiskSource>, DocumentError> {
+    let Some(source) = element.child("source")? else { return Ok(None) };
+    let attribute = if block { "dev" } else { "file" };
+    // Of a running guest's document: which of QEMU's nodes it was.
+    let _node_of_another_run = source.attribute("index");
+    let path = source.path_attribute(attribute)?;
+    Ok(path.map(if block { DiskSource::Block } else { DiskSource::File }))
+}
+
+/// Reads `<boot order=…/>`.
+pub(super) fn read_boot(device: Element<'_, '_>) -> Result<Option<u32>, DocumentError> {
+    let Some(boot) = device.child("boot")? else { return Ok(None) };
+    match boot.parsed::<u32>("order")? {
+        None | Some(0) => Err(at(boot.invalid("a boot order is a number from 1"), "order")),
+        // bootindex is a signed 32-bit number to QEMU.
+        Some(order) if order > 0x7fff_ffff => {
+            Err(at(boot.invalid("a boot order is a number up to 2147483647"), "order"))
+        }
+        order => Ok(order),
+    }
+}
+
+/// Prints `<boot order=…/>`.
+pub(super) fn print_boot(w: &mut Writer, boot: Option<u32>) {
+    if let Some(order) = boot {
+        w.tag("boot").attr("order", order).empty();
     }
 }

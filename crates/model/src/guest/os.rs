@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use super::words::{Text as _, at, served, served_text, words};
+use crate::xml::{DocumentError, Element, Writer};
 
 /// `<os>`. The architecture is always x86_64.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -88,4 +89,215 @@ pub struct HyperV {
     pub states: Vec<(String, bool)>,
     /// `<spinlocks retries=…>`, when on; at least 4095.
     pub spinlock_retries: Option<u32>,
+}
+
+impl Os {
+    /// Chipset of the machine type; a document without one gets `pc`, as from libvirt.
+    pub fn family(&self) -> MachineFamily {
+        match self.machine.as_deref() {
+            Some(machine) if machine == "q35" || machine.starts_with("pc-q35-") => {
+                MachineFamily::Q35
+            }
+            _ => MachineFamily::Pc,
+        }
+    }
+
+    pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        if let Some(firmware) = element.attribute("firmware") {
+            let fault = format!("firmware='{firmware}' of <os> (name the image with <loader>)");
+            return Err(at(element.unsupported(fault), "firmware"));
+        }
+        let kind = element.child("type")?.ok_or_else(|| element.invalid("<type> is missing"))?;
+        served(kind, "arch", &[("x86_64", ())])?;
+        let machine = kind.plain_word("machine")?;
+        if let Some(machine) = &machine {
+            let known = ["pc", "q35"].contains(&machine.as_str())
+                || ["pc-q35-", "pc-i440fx-"].iter().any(|family| machine.starts_with(family));
+            if !known {
+                let what = format!("machine='{machine}' of <type> (served: pc, q35 and versions)");
+                return Err(at(kind.unsupported(what), "machine"));
+            }
+        }
+        served_text(kind, &[("hvm", ())])?;
+        let path = |name: &str| element.child(name)?.map(|it| it.absolute_path()).transpose();
+        let mut boot = Vec::new();
+        for device in element.children("boot") {
+            let device = served(device, "dev", BootDevice::WORDS)?
+                .ok_or_else(|| device.invalid("<boot> needs the attribute 'dev'"))?;
+            boot.push(device);
+        }
+        let os = Self {
+            machine,
+            loader: element.child("loader")?.map(Loader::read).transpose()?,
+            nvram: element.child("nvram")?.map(Nvram::read).transpose()?,
+            kernel: path("kernel")?,
+            initrd: path("initrd")?,
+            cmdline: element.child_text("cmdline")?,
+            boot,
+        };
+        if os.kernel.is_none() && (os.initrd.is_some() || os.cmdline.is_some()) {
+            return Err(element.invalid("<initrd> or <cmdline> without <kernel>"));
+        }
+        match (&os.loader, &os.nvram) {
+            (None, Some(_)) => Err(element.invalid("<nvram> without <loader>")),
+            (Some(Loader { stateless: true, .. }), Some(_)) => {
+                Err(element.unsupported("<nvram> for a stateless loader"))
+            }
+            _ => Ok(os),
+        }
+    }
+
+    pub(super) fn print(&self, w: &mut Writer) {
+        w.tag("type").attr("arch", "x86_64").attr_opt("machine", self.machine.as_ref()).text("hvm");
+        if let Some(loader) = &self.loader {
+            let tag = w.tag("loader").yes_no("readonly", loader.readonly).attr("type", "pflash");
+            let tag = if loader.stateless { tag.yes_no("stateless", true) } else { tag };
+            tag.attr("format", "raw").text(&loader.path);
+        }
+        if let Some(nvram) = &self.nvram {
+            let tag = w.tag("nvram").attr_opt("template", nvram.template.as_ref());
+            match &nvram.path {
+                Some(path) => tag.attr("format", "raw").text(path),
+                None => tag.empty(),
+            }
+        }
+        w.text_opt("kernel", self.kernel.as_ref());
+        w.text_opt("initrd", self.initrd.as_ref());
+        w.text_opt("cmdline", self.cmdline.as_ref());
+        for device in &self.boot {
+            w.tag("boot").attr("dev", device).empty();
+        }
+    }
+}
+
+impl Loader {
+    fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        served(element, "type", &[("pflash", ())])?
+            .ok_or_else(|| element.unsupported("<loader> other than type='pflash'"))?;
+        served(element, "secure", &[("no", ())])?;
+        served(element, "format", &[("raw", ())])?;
+        Ok(Self {
+            readonly: element.yes_no("readonly")?.unwrap_or(false),
+            stateless: element.yes_no("stateless")?.unwrap_or(false),
+            path: element.absolute_path()?,
+        })
+    }
+}
+
+impl Nvram {
+    fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        served(element, "format", &[("raw", ())])?;
+        served(element, "templateFormat", &[("raw", ())])?;
+        let template = element.path_attribute("template")?;
+        let path = match element.text().trim() {
+            "" => None,
+            _ => Some(element.absolute_path()?),
+        };
+        Ok(Self { path, template })
+    }
+}
+
+/// Enlightenments that are on or off, in libvirt's order. QEMU's name is `hv-` and this.
+const ENLIGHTENMENTS: [&str; 11] = [
+    "relaxed",
+    "vapic",
+    "vpindex",
+    "runtime",
+    "synic",
+    "stimer",
+    "reset",
+    "frequencies",
+    "reenlightenment",
+    "tlbflush",
+    "ipi",
+];
+
+impl Features {
+    pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        let present = |name: &str| element.child(name).map(|found| found.is_some());
+        let kvm_hidden = match element.child("kvm")? {
+            Some(kvm) => match kvm.child("hidden")? {
+                Some(hidden) => hidden.on_off("state")?,
+                None => None,
+            },
+            None => None,
+        };
+        Ok(Self {
+            acpi: present("acpi")?,
+            apic: present("apic")?,
+            pae: present("pae")?,
+            hyperv: element.child("hyperv")?.map(HyperV::read).transpose()?,
+            kvm_hidden,
+            vmport: match element.child("vmport")? {
+                Some(vmport) => vmport.on_off("state")?,
+                None => None,
+            },
+        })
+    }
+
+    pub(super) fn print(&self, w: &mut Writer) {
+        let word = |on: bool| if on { "on" } else { "off" };
+        for (name, present) in [("acpi", self.acpi), ("apic", self.apic), ("pae", self.pae)] {
+            if present {
+                w.tag(name).empty();
+            }
+        }
+        if let Some(hyperv) = &self.hyperv {
+            w.tag("hyperv").attr("mode", "custom").open_body(|w| {
+                for (place, (name, on)) in hyperv.states.iter().enumerate() {
+                    if place == hyperv.spinlocks_at() {
+                        hyperv.print_spinlocks(w);
+                    }
+                    w.tag(name).attr("state", word(*on)).empty();
+                }
+                if hyperv.spinlocks_at() == hyperv.states.len() {
+                    hyperv.print_spinlocks(w);
+                }
+            });
+        }
+        if let Some(hidden) = self.kvm_hidden {
+            w.tag("kvm").body(|w| w.tag("hidden").attr("state", word(hidden)).empty());
+        }
+        if let Some(vmport) = self.vmport {
+            w.tag("vmport").attr("state", word(vmport)).empty();
+        }
+    }
+}
+
+impl HyperV {
+    fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        served(element, "mode", &[("custom", ())])?;
+        let mut states = Vec::new();
+        for name in ENLIGHTENMENTS {
+            if let Some(child) = element.child(name)? {
+                let on = child.on_off("state")?.ok_or_else(|| {
+                    child.invalid(format!("<{name}> needs the attribute 'state'"))
+                })?;
+                states.push((name.to_owned(), on));
+            }
+        }
+        let spinlock_retries =
+            match element.child("spinlocks")? {
+                Some(child) if child.on_off("state")? == Some(true) => {
+                    let retries = child.number_up_to("retries", u32::MAX.into())?;
+                    let retries = retries.and_then(|retries| u32::try_from(retries).ok());
+                    Some(retries.filter(|retries| *retries >= 0xfff).ok_or_else(|| {
+                        child.invalid("<spinlocks> needs 'retries' of at least 4095")
+                    })?)
+                }
+                _ => None,
+            };
+        Ok(Self { states, spinlock_retries })
+    }
+
+    /// libvirt prints `<spinlocks>` after relaxed and vapic.
+    fn spinlocks_at(&self) -> usize {
+        self.states.iter().take_while(|(name, _)| name == "relaxed" || name == "vapic").count()
+    }
+
+    fn print_spinlocks(&self, w: &mut Writer) {
+        if let Some(retries) = self.spinlock_retries {
+            w.tag("spinlocks").attr("state", "on").attr("retries", retries).empty();
+        }
+    }
 }

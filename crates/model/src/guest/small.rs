@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Placement;
-use super::words::words;
+use super::address::AddressType;
+use super::print::Printing;
+use super::words::{at, served, words};
+use crate::xml::{DocumentError, Element, Writer};
 
 words! {
     /// `<on_poweroff>`.
@@ -65,4 +68,77 @@ pub enum RngBackend {
     Random(String),
     /// The host's `getrandom(2)`.
     Builtin,
+}
+
+impl Memballoon {
+    pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        let some = served(element, "model", &[("virtio", true), ("none", false)])?
+            .ok_or_else(|| element.invalid("<memballoon> needs the attribute 'model'"))?;
+        if some {
+            Ok(Self::Virtio(Placement::read(element, AddressType::Pci)?))
+        } else {
+            Ok(Self::None)
+        }
+    }
+
+    pub(super) fn print(&self, w: &mut Writer, printing: Printing<'_>) {
+        match self {
+            Self::Virtio(placement) => {
+                w.tag("memballoon").attr("model", "virtio").body(|w| placement.print(w, printing));
+            }
+            Self::None => w.tag("memballoon").attr("model", "none").empty(),
+        }
+    }
+}
+
+impl Rng {
+    pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        served(element, "model", &[("virtio", ())])?
+            .ok_or_else(|| element.invalid("<rng> needs the attribute 'model'"))?;
+        let rate = match element.child("rate")? {
+            Some(rate) => {
+                let number = |name: &str| match rate.parsed::<u32>(name)? {
+                    Some(0) => Err(at(rate.invalid(format!("'{name}' must be more than 0")), name)),
+                    number => Ok(number),
+                };
+                let bytes = number("bytes")?
+                    .ok_or_else(|| rate.invalid("<rate> needs the attribute 'bytes'"))?;
+                Some((bytes, number("period")?))
+            }
+            None => None,
+        };
+        let backend = element.child("backend")?;
+        let backend = backend.ok_or_else(|| element.invalid("<backend> is missing"))?;
+        let builtin = served(backend, "model", &[("random", false), ("builtin", true)])?
+            .ok_or_else(|| backend.invalid("<backend> needs the attribute 'model'"))?;
+        let backend = if builtin {
+            RngBackend::Builtin
+        } else {
+            let devices = ["/dev/random", "/dev/urandom", "/dev/hwrng"];
+            let path = backend.text();
+            match path.trim() {
+                "" => RngBackend::Random("/dev/random".to_owned()),
+                path if devices.contains(&path) => RngBackend::Random(path.to_owned()),
+                path => {
+                    let known = devices.join(", ");
+                    let fault = format!("entropy from '{path}' (served: {known})");
+                    return Err(backend.unsupported(fault));
+                }
+            }
+        };
+        Ok(Self { backend, rate, placement: Placement::read(element, AddressType::Pci)? })
+    }
+
+    pub(super) fn print(&self, w: &mut Writer, printing: Printing<'_>) {
+        w.tag("rng").attr("model", "virtio").body(|w| {
+            if let Some((bytes, period)) = self.rate {
+                w.tag("rate").attr("bytes", bytes).attr_opt("period", period).empty();
+            }
+            match &self.backend {
+                RngBackend::Random(path) => w.tag("backend").attr("model", "random").text(path),
+                RngBackend::Builtin => w.tag("backend").attr("model", "builtin").empty(),
+            }
+            self.placement.print(w, printing);
+        });
+    }
 }

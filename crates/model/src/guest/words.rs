@@ -74,3 +74,74 @@ fn one_of<T: Copy>(
     fault.path.push_str(&at);
     Err(fault)
 }
+
+/// Reading of attributes and text that several elements share.
+pub(super) trait Text<'d> {
+    /// A number from 0 to `most`.
+    fn number_up_to(&self, name: &str, most: u64) -> Result<Option<u64>, DocumentError>;
+
+    /// An attribute made of letters, digits and `_.+-` (a name of QEMU's own).
+    fn plain_word(&self, name: &str) -> Result<Option<String>, DocumentError>;
+
+    /// An attribute that is an absolute path.
+    fn path_attribute(&self, name: &str) -> Result<Option<String>, DocumentError>;
+
+    /// Text that is an absolute path.
+    fn absolute_path(&self) -> Result<String, DocumentError>;
+}
+
+impl<'d> Text<'d> for Element<'d, '_> {
+    fn number_up_to(&self, name: &str, most: u64) -> Result<Option<u64>, DocumentError> {
+        match self.number(name).map_err(|fault| at(fault, name))? {
+            Some(number) if number > most => {
+                let fault = format!("{number} is too much for '{name}', at most {most}");
+                Err(at(self.invalid(fault), name))
+            }
+            number => Ok(number),
+        }
+    }
+
+    fn plain_word(&self, name: &str) -> Result<Option<String>, DocumentError> {
+        let Some(text) = self.attribute(name) else { return Ok(None) };
+        if is_plain_word(text) {
+            Ok(Some(text.to_owned()))
+        } else {
+            Err(at(self.invalid(format!("invalid value '{text}' of '{name}'")), name))
+        }
+    }
+
+    fn path_attribute(&self, name: &str) -> Result<Option<String>, DocumentError> {
+        let Some(text) = self.attribute(name) else { return Ok(None) };
+        if is_absolute(text) {
+            Ok(Some(text.to_owned()))
+        } else {
+            Err(at(self.invalid(format!("'{text}' is not an absolute path")), name))
+        }
+    }
+
+    fn absolute_path(&self) -> Result<String, DocumentError> {
+        let text = self.text();
+        if is_absolute(&text) {
+            Ok(text)
+        } else {
+            Err(self.invalid(format!("'{text}' is not an absolute path")))
+        }
+    }
+}
+
+/// A fault of an attribute rather than of its element.
+pub(super) fn at(mut fault: DocumentError, attribute: &str) -> DocumentError {
+    fault.path.push_str("/@");
+    fault.path.push_str(attribute);
+    fault
+}
+
+/// Letters, digits and `_.+-`, at least one and at most 255.
+pub(super) fn is_plain_word(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte))
+}
+
+fn is_absolute(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= 4095
+}

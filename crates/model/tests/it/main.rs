@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod corpus;
+mod guest;
+mod guest_random;
+mod guest_refusals;
 mod network;
 mod network_random;
 mod node_device;
