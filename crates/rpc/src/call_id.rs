@@ -1,9 +1,9 @@
 //! What ties a reply, and the parts of a stream, to the call they belong to.
 
-use crate::error::{ErrorCode, ErrorDomain, WireError};
+use crate::error::{ErrorAbout, ErrorCode, ErrorDomain, WireError};
 use crate::frame::{Frame, FrameKind, Header, STREAM_PORTION, Status};
 use crate::procedures::Payload;
-use crate::xdr::Xdr;
+use crate::xdr::{Text, Xdr};
 
 /// One call on one connection. The stream that a call opens has the call's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,14 +50,15 @@ impl CallId {
             }
             Err(error) => error,
         };
-        self.refusal(FrameKind::Reply, error)
+        self.refusal(FrameKind::Reply, &error)
     }
 
     /// An error's bytes. One whose texts are too long together goes without them.
-    fn refusal(self, kind: FrameKind, error: WireError) -> Vec<u8> {
+    fn refusal(self, kind: FrameKind, error: &WireError) -> Vec<u8> {
         let whole = self.frame(kind, Status::Error, error.to_bytes());
         whole.encode().unwrap_or_else(|_| {
-            let bare = WireError { message: None, str1: None, str2: None, str3: None, ..error };
+            let message = Some(Text::clipped("an error with too long a text"));
+            let bare = WireError { message, about: Box::new(ErrorAbout::none()), ..*error };
             let frame = self.frame(kind, Status::Error, bare.to_bytes());
             frame.encode().unwrap_or_default()
         })
@@ -88,7 +89,7 @@ impl CallId {
     }
 
     /// Ends a stream with an error; the server's way.
-    pub fn fail(self, error: WireError) -> Vec<u8> {
+    pub fn fail(self, error: &WireError) -> Vec<u8> {
         self.refusal(FrameKind::Stream, error)
     }
 }

@@ -70,7 +70,7 @@ pub struct Reply {
 pub enum ReplyError {
     /// The server says so. Its message is for people as it is.
     #[error("{0}")]
-    Server(Box<WireError>),
+    Server(WireError),
     /// The answer is to another procedure.
     #[error("answer to procedure {procedure} where {expected} was called")]
     Other {
@@ -101,7 +101,7 @@ impl Reply {
         match status {
             Status::Error => {
                 let error = WireError::from_bytes(&self.payload).map_err(decode)?;
-                Err(ReplyError::Server(Box::new(error)))
+                Err(ReplyError::Server(error))
             }
             Status::Ok | Status::Continue => P::Reply::from_bytes(&self.payload).map_err(decode),
         }

@@ -168,6 +168,12 @@ xdr! {
         pub message: Option<Text>,
         /// 2 is an error, 1 a warning.
         pub level: i32,
+        /// What it concerns, and the message in parts.
+        pub about: Box<ErrorAbout>,
+    }
+
+    /// What an error concerns, and its message in parts. Clients seldom look at it.
+    pub struct ErrorAbout {
         /// The guest concerned.
         pub dom: Option<Domain>,
         /// The message's text around the detail.
@@ -188,6 +194,13 @@ xdr! {
 /// An error, not a warning.
 const LEVEL_ERROR: i32 = 2;
 
+impl ErrorAbout {
+    /// Nothing in particular.
+    pub const fn none() -> Self {
+        Self { dom: None, str1: None, str2: None, str3: None, int1: -1, int2: -1, net: None }
+    }
+}
+
 impl WireError {
     /// An error whose message is libvirt's text for `code` with `detail` in it.
     pub fn new(domain: ErrorDomain, code: ErrorCode, detail: &str) -> Self {
@@ -196,13 +209,11 @@ impl WireError {
             domain: domain.number(),
             message: Some(Text::clipped(&message_for(code, detail))),
             level: LEVEL_ERROR,
-            dom: None,
-            str1: Some(Text::clipped(&message_for(code, "%s"))),
-            str2: Some(Text::clipped(detail)),
-            str3: None,
-            int1: -1,
-            int2: -1,
-            net: None,
+            about: Box::new(ErrorAbout {
+                str1: Some(Text::clipped(&message_for(code, "%s"))),
+                str2: Some(Text::clipped(detail)),
+                ..ErrorAbout::none()
+            }),
         }
     }
 
@@ -248,12 +259,10 @@ mod tests {
 
     #[test]
     fn an_error_has_these_bytes() {
-        let error = WireError {
-            str1: None,
-            str2: None,
-            ..WireError::new(ErrorDomain::Rpc, ErrorCode::Rpc, "no")
-        };
-        let words: [&[u8; 4]; 13] = [
+        let mut error = WireError::new(ErrorDomain::Rpc, ErrorCode::Rpc, "no");
+        error.about.str1 = None;
+        error.about.str2 = None;
+        let words: [&[u8]; 13] = [
             &[0, 0, 0, 39],
             &[0, 0, 0, 7],
             &[0, 0, 0, 1],

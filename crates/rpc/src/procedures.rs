@@ -132,7 +132,6 @@ macro_rules! program {
     ) => {
         $(#[$call_meta])*
         #[derive(Debug)]
-        #[expect(clippy::large_enum_variant, reason = "one exists per call, and it is moved once")]
         pub enum $calls {
             $(
                 #[doc = concat!("`", $wire, "`, ", $number)]
@@ -235,7 +234,6 @@ macro_rules! program {
 
         #[cfg(test)]
         mod shapes {
-            #[allow(unused_imports, reason = "a table may use none of the types around it")]
             use super::*;
             use $crate::xdr::sample::{keeps_its_promise, survives_garbage};
 

@@ -11,7 +11,6 @@ use crate::{remote, vfnet};
 
 /// A frame from a client.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one exists per frame, and it is moved once")]
 pub enum Incoming {
     /// A call of libvirt's main program. Answer with [`CallId::answer`].
     Remote(CallId, remote::Call),

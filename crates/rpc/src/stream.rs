@@ -36,7 +36,7 @@ pub enum StreamPart {
     /// The peer ends the stream, or confirms that it has ended.
     Finish,
     /// The peer gives the stream up; a server says why.
-    Abort(Option<Box<WireError>>),
+    Abort(Option<WireError>),
     /// A hole; only in streams of files.
     Hole(Hole),
 }
@@ -52,7 +52,7 @@ impl StreamPart {
             (FrameKind::Stream, Status::Continue) => Self::Data(frame.payload),
             (FrameKind::Stream, Status::Error) if frame.payload.is_empty() => Self::Abort(None),
             (FrameKind::Stream, Status::Error) => {
-                Self::Abort(Some(Box::new(WireError::from_bytes(&frame.payload)?)))
+                Self::Abort(Some(WireError::from_bytes(&frame.payload)?))
             }
             _ => return Ok(None),
         };

@@ -242,6 +242,16 @@ impl<T: Xdr> Xdr for Option<T> {
     }
 }
 
+impl<T: Xdr> Xdr for Box<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        T::put(self, out);
+    }
+
+    fn get(input: &mut Reader<'_>) -> Result<Self, XdrError> {
+        T::get(input).map(Self::new)
+    }
+}
+
 impl Xdr for Uuid {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.as_bytes());

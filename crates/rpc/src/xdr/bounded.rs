@@ -139,7 +139,7 @@ impl<const MAX: usize> Xdr for Text<MAX> {
 }
 
 /// An array of at most `MAX` elements.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List<T, const MAX: usize>(Vec<T>);
 
 impl<T, const MAX: usize> List<T, MAX> {
@@ -157,6 +157,12 @@ impl<T, const MAX: usize> List<T, MAX> {
     /// The elements, owned.
     pub fn into_vec(self) -> Vec<T> {
         self.0
+    }
+}
+
+impl<T, const MAX: usize> Default for List<T, MAX> {
+    fn default() -> Self {
+        Self::empty()
     }
 }
 

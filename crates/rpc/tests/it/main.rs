@@ -1,1 +1,6 @@
-//! What a real client and a hostile one see.
+//! The wire as a real client, our own client and a hostile one see it.
+
+mod client;
+mod host;
+mod hostile;
+mod virsh;
