@@ -24,7 +24,8 @@ use crate::facts::VfFacts;
 use crate::fault::{FaultKind, FaultPoint, OpKind};
 use crate::file::{StateFile, StateFileError};
 use crate::kernel::setting_refused;
-use crate::kernel::{Kernel, NetdevState, Pause, Step, VfioOpenError, gone, refused};
+use crate::kernel::{Holder, Kernel, NetdevState, Pause, Step, VfioOpenError, gone, refused};
+use crate::process::ProcessId;
 use crate::trace::{Operation, Write};
 
 /// How long a call without a deadline of its own waits for a lock in the kernel.
@@ -285,7 +286,16 @@ impl SimHost {
 
     /// A process opens the VFIO group of a device ("qemu (pid 1)"), which resets the function.
     pub fn open_vfio(&self, device: PciAddress, who: &str) -> Result<(), VfioOpenError> {
-        self.with_kernel(|kernel| kernel.open_vfio(device, who))
+        let holder = Holder { name: who.to_owned(), process: None };
+        self.with_kernel(|kernel| kernel.open_vfio(device, holder))
+    }
+
+    /// The calling process opens the VFIO group of a device, and keeps it open until it ends,
+    /// however it ends, or closes it. For stand-ins of QEMU over a machine in a file.
+    pub fn open_vfio_myself(&self, device: PciAddress, name: &str) -> Result<(), VfioOpenError> {
+        let process = ProcessId::myself();
+        let name = format!("{name} (pid {})", std::process::id());
+        self.with_kernel(|kernel| kernel.open_vfio(device, Holder { name, process }))
     }
 
     /// The group is closed again; an unbind that waited for that goes on.
@@ -309,13 +319,17 @@ impl SimHost {
     fn with_kernel<T>(&self, act: impl FnOnce(&mut Kernel) -> T) -> T {
         let mut store = self.store();
         let Store { kernel, file } = &mut *store;
-        let Some(file) = file else { return act(kernel) };
+        let Some(file) = file else {
+            kernel.reap();
+            return act(kernel);
+        };
         let usable = "the simulated machine's file is usable";
         let lock: File = file.lock().expect(usable);
         if let Some(changed) = file.changed().expect(usable) {
             *kernel = changed;
         }
         let before = kernel.clone();
+        kernel.reap();
         let outcome = act(kernel);
         if *kernel != before {
             file.save(kernel).expect(usable);
@@ -609,7 +623,7 @@ impl Host for SimHost {
     }
 
     fn vfio_group_holder(&self, group: u32) -> Result<Option<String>, HostError> {
-        Ok(self.with_kernel(|kernel| kernel.open_groups.get(&group).cloned()))
+        Ok(self.with_kernel(|kernel| kernel.open_groups.get(&group).map(|who| who.name.clone())))
     }
 
     fn wait(&self, limit: Duration, done: &mut dyn FnMut() -> bool) -> bool {

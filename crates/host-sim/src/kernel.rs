@@ -25,6 +25,7 @@ use vfnet_model::{BootId, DriverName, MacAddress, NetdevName, PciAddress, Vlan};
 use crate::driver::{Driver, Personality};
 use crate::facts::VfFacts;
 use crate::fault::Faults;
+use crate::process::ProcessId;
 use crate::trace::Write;
 
 pub(crate) use pending::{Pause, Step};
@@ -49,7 +50,7 @@ pub struct Kernel {
     pub(crate) vfs: BTreeMap<PciAddress, VfState>,
     pub(crate) others: BTreeMap<PciAddress, OtherState>,
     /// Who has a VFIO group open.
-    pub(crate) open_groups: BTreeMap<u32, String>,
+    pub(crate) open_groups: BTreeMap<u32, Holder>,
     pub(crate) next_group: u32,
     pub(crate) next_incarnation: u64,
     pub(crate) next_step: u64,
@@ -147,6 +148,15 @@ pub struct NetdevState {
     pub uppers: Vec<NetdevName>,
     /// Whether it was moved to another network namespace.
     pub elsewhere: bool,
+}
+
+/// Who has a VFIO group open.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    /// As [`vfnet_host::Host::vfio_group_holder`] shows it.
+    pub(crate) name: String,
+    /// The real process whose end closes the group, if one stands for it.
+    pub(crate) process: Option<ProcessId>,
 }
 
 /// Chance from a seed (splitmix64).
@@ -388,7 +398,7 @@ impl Kernel {
         if vf.driver.as_ref().is_some_and(Self::is_vfio)
             && let Some(who) = vf.group.and_then(|group| self.open_groups.get(&group))
         {
-            uses.push(HostUse::VfioOpen(who.clone()));
+            uses.push(HostUse::VfioOpen(who.name.clone()));
         }
         uses.extend(vf.rdma.clone().map(HostUse::Rdma));
         uses

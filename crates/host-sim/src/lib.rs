@@ -16,6 +16,7 @@ mod fault;
 mod file;
 mod host;
 mod kernel;
+mod process;
 mod trace;
 
 pub use builder::{HostBuilder, PfBuilder};

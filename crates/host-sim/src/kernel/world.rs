@@ -5,7 +5,7 @@ use std::time::Duration;
 use vfnet_model::{DriverName, PciAddress};
 
 use super::binding::name;
-use super::{Kernel, NetdevState, VFIO_PCI};
+use super::{Holder, Kernel, NetdevState, VFIO_PCI};
 
 /// Why a VFIO group cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,14 +57,18 @@ impl Kernel {
     }
 
     /// Opens a device's VFIO group and the device, which resets the function.
-    pub(crate) fn open_vfio(&mut self, device: PciAddress, who: &str) -> Result<(), VfioOpenError> {
+    pub(crate) fn open_vfio(
+        &mut self,
+        device: PciAddress,
+        who: Holder,
+    ) -> Result<(), VfioOpenError> {
         let on_vfio = self.driver_of(device).is_some_and(Self::is_vfio);
         let group = self.group_of(device).filter(|_| on_vfio);
         let group = group.ok_or(VfioOpenError::NotOnVfio(device))?;
         if let Some(holder) = self.open_groups.get(&group)
-            && holder != who
+            && *holder != who
         {
-            return Err(VfioOpenError::Busy { group, holder: holder.clone() });
+            return Err(VfioOpenError::Busy { group, holder: holder.name.clone() });
         }
         let members = self.groups().remove(&group).unwrap_or_default();
         let in_the_way = members.into_iter().find(|member| !member.bridge && !member.on_vfio);
@@ -73,7 +77,7 @@ impl Kernel {
         {
             return Err(VfioOpenError::NotViable { group, member: member.address, driver });
         }
-        self.open_groups.insert(group, who.to_owned());
+        self.open_groups.insert(group, who);
         self.reset_function(device);
         Ok(())
     }
@@ -85,6 +89,24 @@ impl Kernel {
         }
         self.reset_function(device);
         self.advance(Duration::ZERO);
+    }
+
+    /// Closes what ended processes had open, as the kernel does.
+    pub(crate) fn reap(&mut self) {
+        let ended = |holder: &Holder| holder.process.is_some_and(|process| !process.is_alive());
+        let groups: Vec<_> = self
+            .open_groups
+            .iter()
+            .filter(|(_, who)| ended(who))
+            .map(|(&group, _)| group)
+            .collect();
+        for group in groups {
+            let member = self.vfs.iter().find(|(_, vf)| vf.group == Some(group));
+            match member.map(|(&at, _)| at) {
+                Some(device) => self.close_vfio(device),
+                None => drop(self.open_groups.remove(&group)),
+            }
+        }
     }
 
     pub(crate) fn group_of(&self, device: PciAddress) -> Option<u32> {

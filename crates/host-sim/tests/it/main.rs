@@ -1,7 +1,12 @@
 //! The simulated kernel behaves as the real one does, as far as is known.
 
 mod binding;
+mod faults;
+mod file;
 mod lend;
+mod settings;
+mod sriov;
+mod uses;
 
 use vfnet_host_sim::{Driver, SimHost, VfFacts};
 use vfnet_model::{DriverName, MacAddress, PciAddress};
