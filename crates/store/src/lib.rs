@@ -1,1 +1,22 @@
-//! Durable records in SQLite.
+//! The durable home of the engine's records: two SQLite files that people can read with
+//! `sqlite3` while the daemon runs.
+//!
+//! `STATE_DIR/state.db` has what outlives power cuts: definitions, autostart, the
+//! administrator's decisions. `RUN_DIR/live.db`, on tmpfs, has what outlives the daemon but not
+//! the boot: active networks, runs, claims with the originals of their VFs. There is no
+//! transaction over both. This crate decides nothing: it writes down what the engine's
+//! [`Record`](vfnet_engine::Record)s say and gives it back. It never throws away what it cannot
+//! read.
+//!
+//! Read first: [`Store`], and `docs/record-format.md` for every table and column.
+
+mod database;
+mod definitions;
+mod error;
+mod live;
+mod lock;
+mod row;
+mod store;
+
+pub use error::StoreError;
+pub use store::{LIVE_FILE, LOCK_FILE, Loaded, STATE_FILE, Store};

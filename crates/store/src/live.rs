@@ -1,0 +1,192 @@
+//! `live.db`: what outlives the daemon, but not the boot. What is read back of a run or a claim
+//! is its JSON; the columns beside it are for people with `sqlite3`.
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use vfnet_engine::{Claim, ClaimId, Entry, GuestRun, Key, LiveNetwork, Pending};
+use vfnet_model::BootId;
+
+use crate::database::Kind;
+use crate::definitions::{FORMAT, network_definition};
+use crate::error::remedy;
+use crate::row::{Reason, Rows, Table, Writing, uuid};
+
+/// `synchronous = NORMAL` costs nothing on tmpfs, and keeps the file whole where somebody put
+/// `RUN_DIR` on a disk.
+pub(crate) const KIND: Kind = Kind {
+    name: crate::LIVE_FILE,
+    application_id: 0x7666_6e4c,
+    migrations: &[include_str!("schema/live-1.sql")],
+    synchronous: "NORMAL",
+    remedy: remedy::LIVE,
+};
+
+pub(crate) const ROWS: Writing = Writing { put, drop, keep };
+
+const NETWORK: Table = Table {
+    name: "live_network",
+    what: "active network",
+    columns: &["uuid", "name", "format", "xml", "pfs", "vfs"],
+};
+const RUN: Table = Table {
+    name: "run",
+    what: "running guest",
+    columns: &["guest", "name", "id", "phase", "pid", "json"],
+};
+const CLAIM: Table = Table {
+    name: "claim",
+    what: "claim",
+    columns: &["id", "vf", "pf", "vf_index", "state", "owner", "guest", "network", "json"],
+};
+const PENDING: Table =
+    Table { name: "pending", what: "pending autostart of", columns: &["uuid", "kind"] };
+const META: Table = Table { name: "meta", what: "note", columns: &["key", "value"] };
+
+const BOOT_ID: &str = "boot_id";
+const AUTOSTARTED: &str = "autostarted";
+
+/// Clears what another boot left, and takes the file over for this one.
+pub(crate) fn void_other_boots(
+    transaction: &Transaction<'_>,
+    boot: &BootId,
+) -> rusqlite::Result<()> {
+    let of: Option<String> = transaction
+        .query_row("SELECT value FROM meta WHERE key = ?1", [BOOT_ID], |row| row.get(0))
+        .optional()?;
+    if of.as_deref() == Some(boot.as_str()) {
+        return Ok(());
+    }
+    for table in [&NETWORK, &RUN, &CLAIM, &PENDING] {
+        transaction.execute(&format!("DELETE FROM {}", table.name), [])?;
+    }
+    transaction.execute("DELETE FROM set_aside", [])?;
+    META.drop(transaction, &AUTOSTARTED)?;
+    META.put(transaction, &[&BOOT_ID, &boot.as_str()])
+}
+
+fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
+    match entry {
+        Entry::LiveNetwork(LiveNetwork { uuid, definition, pfs, vfs }) => {
+            let name = definition.network.name.as_str();
+            let (key, pfs, vfs) = (uuid.to_string(), json(pfs)?, json(vfs)?);
+            NETWORK.put(transaction, &[&key, &name, &FORMAT, &definition.xml, &pfs, &vfs])
+        }
+        Entry::Run(run) => {
+            let (key, name) = (run.guest.to_string(), run.definition.name.as_str());
+            let (phase, json) = (word(&run.phase)?, json(run)?);
+            RUN.put(transaction, &[&key, &name, &run.id, &phase, &run.pid, &json])
+        }
+        Entry::Claim(claim) => put_claim(transaction, claim),
+        Entry::Pending(uuid, kind) => PENDING.put(transaction, &[&uuid.to_string(), &word(kind)?]),
+        Entry::Autostarted => META.put(transaction, &[&AUTOSTARTED, &"yes"]),
+        Entry::Network(_)
+        | Entry::Guest(_)
+        | Entry::NetworkJob(..)
+        | Entry::GuestJob(..)
+        | Entry::VfJob(..) => Ok(()),
+    }
+}
+
+fn put_claim(transaction: &Transaction<'_>, claim: &Claim) -> rusqlite::Result<()> {
+    CLAIM.put(
+        transaction,
+        &[
+            &number(claim.id)?,
+            &claim.vf.to_string(),
+            &claim.pf.to_string(),
+            &claim.index.0,
+            &claim.state.word(),
+            &claim.owner.to_string(),
+            &claim.owner.guest().map(|guest| guest.to_string()),
+            &claim.network.as_ref().map(|network| network.name.as_str()),
+            &json(claim)?,
+        ],
+    )
+}
+
+fn drop(transaction: &Transaction<'_>, key: Key) -> rusqlite::Result<()> {
+    match key {
+        Key::LiveNetwork(uuid) => NETWORK.drop(transaction, &uuid.to_string()),
+        Key::Run(guest) => RUN.drop(transaction, &guest.to_string()),
+        Key::Claim(id) => CLAIM.drop(transaction, &number(id)?),
+        Key::Pending(uuid) => PENDING.drop(transaction, &uuid.to_string()),
+        Key::Autostarted => META.drop(transaction, &AUTOSTARTED),
+        _ => Ok(()),
+    }
+}
+
+fn keep(transaction: &Transaction<'_>, key: Key) -> rusqlite::Result<()> {
+    match key {
+        Key::LiveNetwork(uuid) => NETWORK.keep(transaction, &uuid.to_string()),
+        Key::Run(guest) => RUN.keep(transaction, &guest.to_string()),
+        Key::Claim(id) => CLAIM.keep(transaction, &number(id)?),
+        Key::Pending(uuid) => PENDING.keep(transaction, &uuid.to_string()),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
+    let mut rows = Rows::default();
+    let key = |row: &Row<'_>| uuid(row, "uuid").map(Key::LiveNetwork);
+    NETWORK.read(connection, &mut rows, key, |row, _| {
+        let uuid = uuid(row, "uuid")?;
+        let definition = network_definition(row, uuid)?;
+        let (pfs, vfs) = (from_json(row, "pfs")?, from_json(row, "vfs")?);
+        Ok(Entry::LiveNetwork(LiveNetwork { uuid, definition, pfs, vfs }))
+    })?;
+
+    let key = |row: &Row<'_>| uuid(row, "guest").map(Key::Run);
+    RUN.read(connection, &mut rows, key, |row, key| {
+        let run: GuestRun = from_json(row, "json")?;
+        same_key(Entry::Run(run), key)
+    })?;
+
+    let key = |row: &Row<'_>| {
+        let id: i64 = row.get("id")?;
+        Ok(Key::Claim(ClaimId(id.try_into()?)))
+    };
+    CLAIM.read(connection, &mut rows, key, |row, key| {
+        let claim: Claim = from_json(row, "json")?;
+        same_key(Entry::Claim(claim), key)
+    })?;
+
+    let key = |row: &Row<'_>| uuid(row, "uuid").map(Key::Pending);
+    PENDING.read(connection, &mut rows, key, |row, _| {
+        let kind: String = row.get("kind")?;
+        let kind: Pending = serde_json::from_value(kind.into())?;
+        Ok(Entry::Pending(uuid(row, "uuid")?, kind))
+    })?;
+
+    let autostarted = "SELECT count(*) FROM meta WHERE key = ?1";
+    let autostarted: u32 = connection.query_row(autostarted, [AUTOSTARTED], |row| row.get(0))?;
+    rows.entries.extend((autostarted > 0).then_some(Entry::Autostarted));
+    Ok(rows)
+}
+
+fn same_key(entry: Entry, key: Key) -> Result<Entry, Reason> {
+    if entry.key() == key {
+        Ok(entry)
+    } else {
+        Err(format!("its json is that of {:?}", entry.key()).into())
+    }
+}
+
+/// SQLite's integers are signed.
+fn number(id: ClaimId) -> rusqlite::Result<i64> {
+    i64::try_from(id.0).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+}
+
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+}
+
+/// A word's spelling in JSON.
+fn word(value: &impl Serialize) -> rusqlite::Result<String> {
+    Ok(json(value)?.trim_matches('"').to_owned())
+}
+
+fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, Reason> {
+    let text: String = row.get(column)?;
+    Ok(serde_json::from_str(&text)?)
+}
