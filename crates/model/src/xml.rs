@@ -10,5 +10,7 @@ pub mod elements;
 mod read;
 mod write;
 
-pub use read::{Document, DocumentError, Element, Kind, MAX_BYTES, MAX_DEPTH};
+pub use read::{
+    Document, DocumentError, Element, Kind, MAX_ATTRIBUTES, MAX_BYTES, MAX_DEPTH, MAX_NAMESPACES,
+};
 pub use write::{Tag, Writer, escape, escape_attribute};

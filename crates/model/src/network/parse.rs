@@ -247,20 +247,24 @@ fn vlan_of(element: &Element<'_, '_>) -> Result<Option<crate::VlanId>, DocumentE
 
 fn portgroups(root: &Element<'_, '_>) -> Result<Vec<PortGroup>, DocumentError> {
     let mut groups: Vec<PortGroup> = Vec::new();
+    let mut names = HashSet::new();
+    let mut first_default: Option<String> = None;
     for element in root.children("portgroup") {
         let name = element.required("name")?.to_owned();
         if name.is_empty() {
             return Err(element.invalid("a portgroup's name cannot be empty"));
         }
         let default = yes_no_any_case(&element, "default")?.unwrap_or(false);
-        if groups.iter().any(|group| group.name == name) {
+        if !names.insert(name.clone()) {
             return Err(element.unsupported(format!("more than one portgroup '{name}'")));
         }
-        if let Some(first) = groups.iter().find(|group| group.default && default) {
-            return Err(element.unsupported(format!(
-                "portgroups '{}' and '{name}' are both the default one",
-                first.name
-            )));
+        if default {
+            if let Some(first) = first_default {
+                return Err(element.unsupported(format!(
+                    "portgroups '{first}' and '{name}' are both the default one"
+                )));
+            }
+            first_default = Some(name.clone());
         }
         for (child, why) in [
             ("virtualport", NO_VIRTUALPORT),

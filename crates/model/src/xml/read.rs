@@ -14,6 +14,14 @@ pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Deepest nesting read.
 pub const MAX_DEPTH: usize = 64;
 
+/// Most attributes of one element, namespace declarations included. The tree's cost grows with
+/// their square.
+pub const MAX_ATTRIBUTES: usize = 256;
+
+/// Most namespace declarations in a document: every element that makes one copies all that are
+/// in scope.
+pub const MAX_NAMESPACES: usize = 256;
+
 /// What sort of fault a document has; libvirt's clients branch on the number made of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -81,6 +89,7 @@ impl<'a> Document<'a> {
                 format!("document has {} bytes, at most {MAX_BYTES} are read", text.len()),
             ));
         }
+        bound_attributes(text)?;
         let tree = roxmltree::Document::parse(text).map_err(|fault| DocumentError {
             kind: Kind::Malformed,
             message: format!("not well-formed XML: {fault}"),
@@ -392,14 +401,18 @@ impl<'d, 'a> Element<'d, 'a> {
         let names_end =
             raw.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(raw.len());
         let own = declared_prefixes(&raw[names_end..]);
+        let used: HashSet<&str> = self
+            .node
+            .descendants()
+            .flat_map(|node| {
+                let attributes = node.attributes().filter_map(|attribute| attribute.namespace());
+                node.tag_name().namespace().into_iter().chain(attributes)
+            })
+            .collect();
         let mut declarations = String::new();
         for namespace in self.node.namespaces() {
             let Some(prefix) = namespace.name() else { continue };
-            let used = self.node.descendants().any(|node| {
-                node.tag_name().namespace() == Some(namespace.uri())
-                    || node.attributes().any(|a| a.namespace() == Some(namespace.uri()))
-            });
-            if prefix != "xml" && used && !own.contains(&prefix) {
+            if prefix != "xml" && used.contains(namespace.uri()) && !own.contains(&prefix) {
                 let uri = super::escape_attribute(namespace.uri());
                 // Writing to a String does not fail.
                 let _infallible = write!(declarations, " xmlns:{prefix}='{uri}'");
@@ -424,6 +437,53 @@ impl<'d, 'a> Element<'d, 'a> {
     pub fn ignore(&self) {
         self.raw();
     }
+}
+
+/// Refuses what would be read correctly, but at a cost out of proportion to its size. Anything
+/// that is not well-formed is left to the reader to refuse.
+fn bound_attributes(text: &str) -> Result<(), DocumentError> {
+    let mut namespaces = 0;
+    let mut rest = text;
+    while let Some((_, markup)) = rest.split_once('<') {
+        let skipped = [("!--", "-->"), ("![CDATA[", "]]>"), ("?", "?>"), ("!", ">")]
+            .into_iter()
+            .find(|(begin, _)| markup.starts_with(begin));
+        if let Some((begin, end)) = skipped {
+            let Some((_, after)) = markup[begin.len()..].split_once(end) else { return Ok(()) };
+            rest = after;
+            continue;
+        }
+        rest = markup;
+        let mut attributes = 0;
+        while let Some(at) = rest.find(['\'', '"', '>']) {
+            let quote = &rest[at..=at];
+            if quote == ">" {
+                break;
+            }
+            attributes += 1;
+            namespaces += usize::from(rest[..at].trim_start().starts_with("xmlns"));
+            let many = match (attributes > MAX_ATTRIBUTES, namespaces > MAX_NAMESPACES) {
+                (true, _) => format!("an element has more than {MAX_ATTRIBUTES} attributes"),
+                (_, true) => format!("more than {MAX_NAMESPACES} namespace declarations"),
+                _ => {
+                    let Some((_, after)) = rest[at + 1..].split_once(quote) else { return Ok(()) };
+                    rest = after;
+                    continue;
+                }
+            };
+            return Err(DocumentError {
+                line: line_of(text, text.len() - rest.len() + at),
+                ..DocumentError::whole(Kind::Malformed, many)
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Line of a place in a text, from 1.
+fn line_of(text: &str, at: usize) -> u32 {
+    let before = text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+    u32::try_from(before + 1).unwrap_or(u32::MAX)
 }
 
 /// Prefixes that a start tag declares itself; `attributes` begins after the element's name.
@@ -495,11 +555,19 @@ mod tests {
         let deep = format!("{}{}", "<a>".repeat(100), "</a>".repeat(100));
         let very_deep = format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
         let large = format!("<a>{}</a>", " ".repeat(MAX_BYTES));
+        let attributes = |count: usize, name: &str| {
+            (0..count).map(|n| format!(" {name}{n}='v'")).collect::<String>()
+        };
+        let wide = format!("<a><!-- ' -->{}<b{}/></a>", "<![CDATA[<]]>", attributes(300_000, "x"));
+        let declaring = format!("<a{}/>", attributes(200, "xmlns:x")).repeat(2_000);
+        let declaring = format!("<r>{declaring}</r>");
         for text in [
             bomb,
             &deep,
             &very_deep,
             &large,
+            &wide,
+            &declaring,
             "",
             "<a",
             "<a></b>",
@@ -510,5 +578,17 @@ mod tests {
             let refusal = Document::parse(text).unwrap_err();
             assert_eq!(refusal.kind, Kind::Malformed);
         }
+    }
+
+    #[test]
+    fn an_element_may_have_as_many_attributes_as_are_allowed_and_no_more() {
+        let with = |count: usize| {
+            let attributes: String = (0..count).map(|n| format!("\nx{n}=\"'>\"")).collect();
+            format!("<a><!-- {attributes}--><b{attributes}/></a>")
+        };
+        Document::parse(&with(MAX_ATTRIBUTES)).unwrap();
+        let refusal = Document::parse(&with(MAX_ATTRIBUTES + 1)).unwrap_err();
+        assert!(refusal.message.contains("more than 256 attributes"), "{refusal}");
+        assert_eq!(refusal.line, 515);
     }
 }
