@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 use vfnet_model::guest::{Attachment, Guest};
 
-/// Number of the first descriptor handed to QEMU; the others follow without a gap.
-pub const FIRST_FD: i32 = 10;
+/// Number of the first descriptor handed to QEMU; the others follow without a gap. It is above
+/// what whoever started the daemon may have left open (a shell keeps 10, make its job server).
+pub const FIRST_FD: i32 = 100;
 
 /// What has been found out about the host when a guest starts.
 #[derive(Clone, Copy, Debug)]
