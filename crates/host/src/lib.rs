@@ -7,7 +7,11 @@
 //! [`linux::LinuxHost`], the real thing.
 
 pub mod lend;
+pub mod linux;
+pub mod netlink;
 pub mod process;
+pub mod uevent;
+pub mod writer;
 
 use std::time::Duration;
 

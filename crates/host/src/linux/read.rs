@@ -1,0 +1,378 @@
+//! The machine as it is: PFs, VFs, groups, and what the host does with them.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
+
+use rustix::io::Errno;
+use vfnet_model::inventory::{
+    GroupMember, HostUse, Incarnation, Inventory, Pf, PfNetdev, Vf, VfNetdev, VfioSupport,
+};
+use vfnet_model::vf::{Binding, VfIndex};
+use vfnet_model::{DriverName, MacAddress, NetdevName, PciAddress};
+
+use super::sysfs::Dir;
+use super::{LinuxHost, alias, netlink_failed, open_files};
+use crate::HostError;
+use crate::netlink::Link;
+
+/// PCI class of network controllers, and of PCI bridges.
+const CLASS_NETWORK: u32 = 0x02;
+const CLASS_BRIDGE: u32 = 0x0604;
+
+/// `NET_ADDR_PERM` of `addr_assign_type`.
+const ADDRESS_PERMANENT: u32 = 0;
+/// `IFF_UP`.
+const UP: u32 = 1;
+
+/// What it means that somebody has a node open.
+type OpenedBy = fn(String) -> HostUse;
+
+/// A netdev that a device's driver made, as sysfs has it.
+pub(super) struct Netdev {
+    pub(super) index: u32,
+    pub(super) name: NetdevName,
+    dir: Dir,
+}
+
+/// The first of a device's netdevs in this network namespace (a dual-port mlx4 has two on one
+/// PF; the VFs of the first port are what is served).
+pub(super) fn netdev(device: &Dir) -> Result<Option<Netdev>, HostError> {
+    let net = device.dir("net");
+    let mut netdevs = Vec::new();
+    for name in net.names() {
+        let dir = net.dir(&name);
+        // Renamed or gone between the two looks.
+        let Some(index) = dir.value("ifindex", "an interface index")? else { continue };
+        let name = name.parse().map_err(|_| net.unexpected("", &name, "an interface name"))?;
+        netdevs.push(Netdev { index, name, dir });
+    }
+    Ok(netdevs.into_iter().min_by_key(|netdev| netdev.index))
+}
+
+/// One look at the machine. What several VFs need is read once.
+pub(super) struct Reader<'a> {
+    host: &'a LinuxHost,
+    aliases: OnceCell<String>,
+    unfinished: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(host: &'a LinuxHost) -> Self {
+        Self { host, aliases: OnceCell::new(), unfinished: host.writer.unfinished() }
+    }
+
+    /// Everything. A device that cannot be made sense of is left out and logged, so that it does
+    /// not take the others with it.
+    pub(super) fn inventory(&self) -> Result<Inventory, HostError> {
+        let mut inventory = Inventory {
+            iommu: !self.host.dir("sys/class/iommu").names().is_empty(),
+            vfio: self.vfio(),
+            ..Inventory::default()
+        };
+        for address in self.host.dir("sys/bus/pci/devices").devices() {
+            match self.pf(address) {
+                Ok(pf) => inventory.pfs.extend(pf.map(|pf| (address, pf))),
+                Err(error) => left_out(address, &error),
+            }
+        }
+        let pfs: Vec<PciAddress> = inventory.pfs.keys().copied().collect();
+        for pf in pfs {
+            let table = self.table(pf).unwrap_or_else(|error| {
+                left_out(pf, &error);
+                Link::default()
+            });
+            for (index, address) in self.vfs_of(pf) {
+                match self.read_vf(address, pf, index, &table) {
+                    Ok(vf) => inventory.vfs.extend(vf.map(|vf| (address, vf))),
+                    Err(error) => left_out(address, &error),
+                }
+            }
+        }
+        let groups: BTreeSet<u32> =
+            inventory.vfs.values().filter_map(|vf| vf.iommu_group).collect();
+        inventory.groups = groups.into_iter().map(|group| (group, self.members(group))).collect();
+        self.add_open_nodes(inventory.vfs.values_mut());
+        Ok(inventory)
+    }
+
+    pub(super) fn pf(&self, address: PciAddress) -> Result<Option<Pf>, HostError> {
+        let dir = self.host.device(address);
+        let Some(total_vfs) = dir.value("sriov_totalvfs", "a number of VFs")? else {
+            return Ok(None);
+        };
+        let num_vfs = u16::try_from(self.vfs_of(address).len())
+            .map_err(|_| dir.unexpected("virtfn*", "too many", "65535 VFs at most"))?;
+        Ok(Some(Pf {
+            address,
+            netdev: self.pf_netdev(&dir)?,
+            driver: dir.link("driver"),
+            id: id(&dir)?,
+            total_vfs,
+            num_vfs,
+            autoprobe: dir.read("sriov_drivers_autoprobe")?.as_deref() != Some("0"),
+            numa_node: numa_node(&dir)?,
+        }))
+    }
+
+    pub(super) fn vf(&self, address: PciAddress) -> Result<Option<Vf>, HostError> {
+        let Some(pf) = self.host.device(address).link::<PciAddress>("physfn") else {
+            return Ok(None);
+        };
+        let Some((index, _)) = self.vfs_of(pf).into_iter().find(|(_, vf)| *vf == address) else {
+            return Ok(None);
+        };
+        let mut vf = self.read_vf(address, pf, index, &self.table(pf)?)?;
+        self.add_open_nodes(vf.iter_mut());
+        Ok(vf)
+    }
+
+    fn vfio(&self) -> VfioSupport {
+        if self.host.dir("sys/bus/pci/drivers/vfio-pci").exists() {
+            VfioSupport::Loaded
+        } else if self
+            .host
+            .module_file("modules.dep")
+            .lines()
+            .filter_map(|line| line.split(':').next())
+            .any(|module| module.contains("/vfio-pci.ko"))
+        {
+            VfioSupport::Loadable
+        } else {
+            VfioSupport::Missing
+        }
+    }
+
+    /// `virtfnN` links, in the order of N.
+    fn vfs_of(&self, pf: PciAddress) -> Vec<(VfIndex, PciAddress)> {
+        let dir = self.host.device(pf);
+        let mut vfs: Vec<_> = dir
+            .names()
+            .iter()
+            .filter_map(|name| {
+                let index = name.strip_prefix("virtfn")?.parse().ok()?;
+                Some((VfIndex(index), dir.link(name)?))
+            })
+            .collect();
+        vfs.sort_unstable();
+        vfs
+    }
+
+    /// The PF's table; empty when the PF has no netdev here.
+    fn table(&self, pf: PciAddress) -> Result<Link, HostError> {
+        match netdev(&self.host.device(pf))? {
+            Some(netdev) => self
+                .host
+                .links
+                .link(netdev.index, true)
+                .map_err(netlink_failed(format!("read the VFs of PF {pf}"))),
+            None => Ok(Link::default()),
+        }
+    }
+
+    fn pf_netdev(&self, device: &Dir) -> Result<Option<PfNetdev>, HostError> {
+        let Some(Netdev { index, name, dir }) = netdev(device)? else { return Ok(None) };
+        let link = self
+            .host
+            .links
+            .link(index, false)
+            .map_err(netlink_failed(format!("read the link {name}")))?;
+        Ok(Some(PfNetdev {
+            mac: mac(&dir)?,
+            up: flags(&dir)? & UP != 0,
+            carrier: dir.read("carrier")?.as_deref() == Some("1"),
+            mtu: dir.value("mtu", "an MTU")?.ok_or_else(|| dir.missing("mtu"))?,
+            altnames: link.altnames,
+            name,
+        }))
+    }
+
+    fn read_vf(
+        &self,
+        address: PciAddress,
+        pf: PciAddress,
+        index: VfIndex,
+        table: &Link,
+    ) -> Result<Option<Vf>, HostError> {
+        let dir = self.host.device(address);
+        let Ok(metadata) = std::fs::metadata(&dir.0) else { return Ok(None) };
+        let netdev = netdev(&dir)?;
+        let driver: Option<DriverName> = dir.link("driver");
+        let mut uses = Vec::new();
+        match (&netdev, &driver) {
+            (Some(netdev), _) => uses = self.netdev_uses(netdev)?,
+            (None, Some(driver))
+                if is_network(&dir)?
+                    && driver.as_str() != "pci-stub"
+                    && !self.is_vfio(&dir, driver) =>
+            {
+                uses.push(HostUse::NoNetdev(driver.clone()));
+            }
+            _ => {}
+        }
+        Ok(Some(Vf {
+            address,
+            pf,
+            index,
+            incarnation: Incarnation(metadata.ino()),
+            id: id(&dir)?,
+            binding: Binding { driver, driver_override: self.driver_override(address, pf, &dir)? },
+            iommu_group: dir
+                .link::<String>("iommu_group")
+                .map(|group| {
+                    let bad = |_| dir.unexpected("iommu_group", &group, "a group's number");
+                    group.parse().map_err(bad)
+                })
+                .transpose()?,
+            numa_node: numa_node(&dir)?,
+            netdev: netdev
+                .map(|Netdev { name, dir, .. }| {
+                    let kind: Option<u32> = dir.value("addr_assign_type", "a number")?;
+                    let mac_from_pf = kind == Some(ADDRESS_PERMANENT);
+                    Ok::<_, HostError>(VfNetdev { mac: mac(&dir)?, mac_from_pf, name })
+                })
+                .transpose()?,
+            attributes: table.vfs.get(&index).cloned(),
+            uses,
+        }))
+    }
+
+    fn driver_override(
+        &self,
+        address: PciAddress,
+        pf: PciAddress,
+        dir: &Dir,
+    ) -> Result<Option<DriverName>, HostError> {
+        let [address, pf] = [address, pf].map(|device| device.to_string());
+        let locked = |write: &String| write.contains(&address) || write.contains(&pf);
+        if self.unfinished.iter().any(locked) {
+            return Ok(None);
+        }
+        match dir.read("driver_override")?.as_deref() {
+            None | Some("(null)" | "") => Ok(None),
+            Some(name) => name
+                .parse()
+                .map(Some)
+                .map_err(|_| dir.unexpected("driver_override", name, "a driver's name")),
+        }
+    }
+
+    fn is_vfio(&self, device: &Dir, driver: &DriverName) -> bool {
+        driver.as_str() == "vfio-pci"
+            || device.dir("vfio-dev").exists()
+            || alias::is_vfio_driver(self.aliases.get_or_init(|| self.host.aliases()), driver)
+    }
+
+    fn netdev_uses(&self, netdev: &Netdev) -> Result<Vec<HostUse>, HostError> {
+        let Netdev { index, name, dir } = netdev;
+        let mut uses = Vec::new();
+        let master: Option<NetdevName> = dir.link("master");
+        for upper in dir.names().iter().filter_map(|entry| entry.strip_prefix("upper_")) {
+            if let Ok(upper) = upper.parse()
+                && Some(&upper) != master.as_ref()
+            {
+                uses.push(HostUse::Upper(name.clone(), upper));
+            }
+        }
+        uses.extend(master.map(|master| HostUse::Master(name.clone(), master)));
+
+        let links = &self.host.links;
+        let ask = |outcome: Result<Vec<String>, crate::netlink::Refusal>, what| match outcome {
+            // It went away meanwhile, and its uses with it.
+            Err(refusal) if refusal.is(Errno::NODEV) => Ok(Vec::new()),
+            outcome => outcome.map_err(netlink_failed(format!("read the {what} of {name}"))),
+        };
+        let addresses = ask(links.addresses(*index), "addresses")?;
+        uses.extend(addresses.into_iter().map(|found| HostUse::Address(name.clone(), found)));
+        // A link that is down has no routes.
+        if flags(dir)? & UP != 0 {
+            let routes = ask(links.routes(*index), "routes")?;
+            uses.extend(routes.into_iter().map(|found| HostUse::Route(name.clone(), found)));
+        }
+        Ok(uses)
+    }
+
+    fn members(&self, group: u32) -> Vec<GroupMember> {
+        let dir = self.host.dir("sys/kernel/iommu_groups").dir(group.to_string()).dir("devices");
+        dir.devices()
+            .into_iter()
+            .map(|address| {
+                let device = self.host.device(address);
+                let driver: Option<DriverName> = device.link("driver");
+                let class = device.hex("class").ok().flatten();
+                GroupMember {
+                    address,
+                    on_vfio: driver.as_ref().is_some_and(|driver| self.is_vfio(&device, driver)),
+                    driver,
+                    bridge: class.is_some_and(|class| class >> 8 == CLASS_BRIDGE),
+                }
+            })
+            .collect()
+    }
+
+    /// Who has the VFIO and RDMA nodes of these VFs open. Processes are looked at only when
+    /// there are such nodes.
+    fn add_open_nodes<'v>(&self, vfs: impl Iterator<Item = &'v mut Vf>) {
+        let mut nodes = BTreeMap::new();
+        let vfs: Vec<_> = vfs.collect();
+        for vf in &vfs {
+            let dir = self.host.device(vf.address);
+            let mut own: Vec<(String, OpenedBy)> = Vec::new();
+            if vf.binding.driver.as_ref().is_some_and(|driver| self.is_vfio(&dir, driver)) {
+                let group = vf.iommu_group.map(|group| format!("/dev/vfio/{group}"));
+                let all = group.into_iter().chain(self.host.vfio_nodes(vf.address));
+                own.extend(all.map(|node| (node, HostUse::VfioOpen as OpenedBy)));
+            }
+            if dir.dir("infiniband").exists() {
+                let verbs = dir.dir("infiniband_verbs").names();
+                let all = verbs.into_iter().map(|name| format!("/dev/infiniband/{name}"));
+                own.extend(all.map(|node| (node, HostUse::Rdma as OpenedBy)));
+            }
+            nodes.insert(vf.address, own);
+        }
+        let all = nodes.values().flatten().map(|(node, _)| node.clone()).collect();
+        let holders = open_files::holders(&self.host.root.join("proc"), &all);
+        for vf in vfs {
+            for (node, host_use) in nodes.get(&vf.address).into_iter().flatten() {
+                if let Some(who) = holders.get(node) {
+                    let host_use = host_use(who.clone());
+                    if !vf.uses.contains(&host_use) {
+                        vf.uses.push(host_use);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn left_out(device: PciAddress, error: &HostError) {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(%device, %error, cause, "left out of the inventory");
+}
+
+fn id(dir: &Dir) -> Result<(u16, u16), HostError> {
+    let half = |name| -> Result<u16, HostError> {
+        let number = dir.hex(name)?.ok_or_else(|| dir.missing(name))?;
+        let bad = |_| dir.unexpected(name, &format!("{number:#x}"), "16 bits");
+        u16::try_from(number).map_err(bad)
+    };
+    Ok((half("vendor")?, half("device")?))
+}
+
+/// -1 stands for none.
+fn numa_node(dir: &Dir) -> Result<Option<u16>, HostError> {
+    let node: Option<i32> = dir.value("numa_node", "a node's number, or -1")?;
+    Ok(node.and_then(|node| node.try_into().ok()))
+}
+
+fn is_network(dir: &Dir) -> Result<bool, HostError> {
+    Ok(dir.hex("class")?.is_some_and(|class| class >> 16 == CLASS_NETWORK))
+}
+
+fn mac(netdev: &Dir) -> Result<MacAddress, HostError> {
+    netdev.value("address", "a MAC address")?.ok_or_else(|| netdev.missing("address"))
+}
+
+fn flags(netdev: &Dir) -> Result<u32, HostError> {
+    netdev.hex("flags")?.ok_or_else(|| netdev.missing("flags"))
+}

@@ -1,0 +1,161 @@
+//! Announcements of the kernel: uevents of devices, and rtnetlink's of links and addresses.
+//!
+//! They say *that* something changed and where to look; the state is read afresh. What is in
+//! them is not trusted, and a lost one asks for looking at everything.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, bind, recvfrom, socket_with,
+};
+use vfnet_model::PciAddress;
+
+/// `NETLINK_ROUTE` is number 0, which rustix writes so.
+const ROUTE: Option<Protocol> = None;
+/// The kernel's own uevents; group 2 has udev's, after its rules.
+const KERNEL: u32 = 1;
+/// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR`.
+const LINKS_AND_ADDRESSES: u32 = 0x111;
+
+/// Something changed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Changed {
+    /// A PCI device: added, removed, bound, unbound.
+    Device(PciAddress),
+    /// Some link or address.
+    Network,
+    /// Announcements were lost: anything may have changed.
+    Anything,
+}
+
+/// The sockets that announcements come in by. Both are non-blocking.
+#[derive(Debug)]
+pub struct Announcements {
+    devices: OwnedFd,
+    network: OwnedFd,
+}
+
+impl Announcements {
+    /// Listens from now on.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            devices: listen(Some(netlink::KOBJECT_UEVENT), KERNEL)?,
+            network: listen(ROUTE, LINKS_AND_ADDRESSES)?,
+        })
+    }
+
+    /// The sockets, to be polled for reading.
+    pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.devices.as_fd(), self.network.as_fd()]
+    }
+
+    /// Waits until there is something to read or the limit has passed.
+    pub fn wait(&self, limit: Duration) -> io::Result<()> {
+        let timeout = Timespec::try_from(limit).map_err(io::Error::other)?;
+        let [devices, network] = [&self.devices, &self.network];
+        let mut fds = [devices, network].map(|fd| PollFd::new(fd, PollFlags::IN));
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what is there, without waiting; sorted, each change once.
+    pub fn take(&self) -> io::Result<Vec<Changed>> {
+        let mut changes = Vec::new();
+        take(&self.devices, &mut changes, |event| pci_device(event).map(Changed::Device))?;
+        take(&self.network, &mut changes, |_| Some(Changed::Network))?;
+        changes.sort_unstable();
+        changes.dedup();
+        Ok(changes)
+    }
+}
+
+fn listen(protocol: Option<Protocol>, groups: u32) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+    bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+    Ok(socket)
+}
+
+fn take(
+    socket: &OwnedFd,
+    changes: &mut Vec<Changed>,
+    read: impl Fn(&[u8]) -> Option<Changed>,
+) -> io::Result<()> {
+    // The kernel's uevents have 2 KiB at most (UEVENT_BUFFER_SIZE); of rtnetlink's only the
+    // arrival counts.
+    let mut buffer = [0; 4096];
+    loop {
+        match recvfrom(socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok((len, _, sender)) => {
+                let kernels = sender
+                    .and_then(|sender| SocketAddrNetlink::try_from(sender).ok())
+                    .is_some_and(|sender| sender.pid() == 0);
+                if kernels {
+                    changes.extend(read(buffer.get(..len).unwrap_or_default()));
+                }
+            }
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::NOBUFS) => changes.push(Changed::Anything),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The PCI device that an event is about: of `SUBSYSTEM=pci` itself, of others (net, vfio-dev)
+/// the last in the device's path.
+fn pci_device(event: &[u8]) -> Option<PciAddress> {
+    let path = event
+        .split(|byte| *byte == 0)
+        .find_map(|line| line.strip_prefix(b"DEVPATH="))
+        .and_then(|path| std::str::from_utf8(path).ok())?;
+    // A bridge's name looks alike and comes first.
+    path.rsplit('/').filter(|part| part.len() == 12).find_map(|part| part.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_names_its_pci_device() {
+        let event = |path: &str| format!("add@{path}\0ACTION=add\0DEVPATH={path}\0SEQNUM=7\0");
+        let vf = "/devices/pci0000:00/0000:00:02.0/0000:01:10.1";
+        for path in [vf.to_owned(), format!("{vf}/net/ens1v0"), format!("{vf}/vfio-dev/vfio0")] {
+            assert_eq!(pci_device(event(&path).as_bytes()), "0000:01:10.1".parse().ok(), "{path}");
+        }
+        assert_eq!(pci_device(event("/devices/virtual/net/lo").as_bytes()), None);
+    }
+
+    #[test]
+    fn a_hostile_event_is_no_event() {
+        for event in [
+            &b""[..],
+            b"\0\0\0",
+            b"DEVPATH=",
+            b"DEVPATH=\xff\xfe/0000:01:10.1",
+            b"libudev\0\xfe\xed\xca\xfe",
+            &[0xff; 4096],
+        ] {
+            assert_eq!(pci_device(event), None, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_waited_for_longer_than_asked() {
+        let Ok(announcements) = Announcements::listen() else {
+            println!("skipped: no netlink here");
+            return;
+        };
+        announcements.wait(Duration::from_millis(1)).unwrap();
+        announcements.take().unwrap();
+        assert_eq!(announcements.take().unwrap(), []);
+    }
+}
