@@ -214,7 +214,7 @@ program! {
             (NetworkMetadataChange);
         318 DomainEventLifecycle "DOMAIN_EVENT_CALLBACK_LIFECYCLE" (DomainLifecycle);
         319 DomainEventReboot "DOMAIN_EVENT_CALLBACK_REBOOT" (DomainRebooted);
-        334 DomainEventDeviceRemoved "DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED" (DomainRemoved);
+        333 DomainEventDeviceRemoved "DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED" (DomainRemoved);
         376 NodeDeviceEventLifecycle "NODE_DEVICE_EVENT_LIFECYCLE" (NodeDeviceLifecycle);
         377 NodeDeviceEventUpdate "NODE_DEVICE_EVENT_UPDATE" (NodeDeviceUpdate);
         362 ConnectEventConnectionClosed "CONNECT_EVENT_CONNECTION_CLOSED" (i32);

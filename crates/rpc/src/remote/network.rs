@@ -178,7 +178,7 @@ xdr! {
     pub struct PortParametersArgs {
         /// The port.
         pub port: NetworkPort,
-        /// How many the client has room for; 0 asks for the number alone.
+        /// How many the client has room for. Clients send 0 and take what comes.
         pub room: i32,
         /// None are known.
         pub flags: u32,
@@ -186,7 +186,7 @@ xdr! {
 
     /// The answer to [`PortParametersArgs`].
     pub struct PortParameters {
-        /// The parameters, none when only their number was asked for.
+        /// The parameters.
         pub params: List<TypedParam, PORT_PARAMS_MAX>,
         /// How many there are.
         pub count: i32,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use vfnet_rpc::call_id::CallId;
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags::{domain_state, network_lifecycle, node_device_lifecycle};
-use vfnet_rpc::frame::FrameDecoder;
+use vfnet_rpc::frame::{Frame, FrameDecoder};
 use vfnet_rpc::keepalive::Keepalive;
 use vfnet_rpc::objects::{Domain, Listed, Network, NetworkPort, NodeDevice};
 use vfnet_rpc::procedures::Payload;
@@ -91,13 +91,18 @@ fn not_found(code: ErrorCode, name: &str) -> WireError {
 /// What is sent behind the reply.
 enum After {
     Nothing,
-    Frames(Vec<vfnet_rpc::frame::Frame>),
+    Frames(Vec<Frame>),
+    Event(Frame),
+    /// libvirt's client may lose an event that is right behind the answer to its registration,
+    /// so every ping brings them all again.
+    EventsAgain,
     Hangup,
 }
 
 fn serve(mut connection: UnixStream) {
     let mut decoder = FrameDecoder::new();
     let mut portion = [0; 4096];
+    let mut events = Vec::new();
     loop {
         let Ok(count @ 1..) = connection.read(&mut portion) else { return };
         decoder.feed(&portion[..count]);
@@ -107,21 +112,22 @@ fn serve(mut connection: UnixStream) {
                 Ok(None) => break,
                 Err(_) => return,
             };
-            let (bytes, after) = respond(frame.into());
+            let (mut bytes, after) = respond(frame.into());
+            let frames = match after {
+                After::Nothing => Vec::new(),
+                After::Hangup => return,
+                After::Frames(frames) => frames,
+                After::Event(frame) => {
+                    events.push(frame);
+                    events.clone()
+                }
+                After::EventsAgain => events.clone(),
+            };
+            for frame in frames {
+                bytes.extend(frame.encode().expect("small"));
+            }
             if connection.write_all(&bytes).is_err() {
                 return;
-            }
-            match after {
-                After::Nothing => {}
-                After::Hangup => return,
-                After::Frames(frames) => {
-                    for frame in frames {
-                        let bytes = frame.encode().expect("small");
-                        if connection.write_all(&bytes).is_err() {
-                            return;
-                        }
-                    }
-                }
             }
         }
     }
@@ -141,7 +147,7 @@ fn respond(incoming: Incoming) -> (Vec<u8>, After) {
         }
         Incoming::Refused(id, error) => (id.answer(Err(error)), After::Nothing),
         Incoming::Keepalive(_) => {
-            (Keepalive::Pong.frame().encode().expect("small"), After::Nothing)
+            (Keepalive::Pong.frame().encode().expect("small"), After::EventsAgain)
         }
         // The console of this guest repeats what it is told.
         Incoming::Stream(id, StreamPart::Data(bytes)) => {
@@ -205,7 +211,7 @@ fn after(id: CallId, call: &Call) -> After {
         }
         _ => return After::Nothing,
     };
-    After::Frames(vec![frame])
+    After::Event(frame)
 }
 
 fn answer(call: Call) -> Result<Payload, WireError> {
@@ -232,6 +238,8 @@ fn answer(call: Call) -> Result<Payload, WireError> {
             )))
         }
         Call::ConnectGetMaxVcpus(_, answer) => answer.with(&255),
+        Call::ConnectIsSecure((), answer) => answer.with(&1),
+        Call::NodeGetFreeMemory((), answer) => answer.with(&(1 << 30)),
         Call::ConnectGetSysinfo(_, answer) => answer.with(&text("<sysinfo type='smbios'/>")),
         Call::ConnectDomainXmlToNative(args, answer) => answer.with(&args.format),
         Call::NodeGetInfo((), answer) => answer.with(&NodeInfo {
@@ -292,11 +300,12 @@ fn answer(call: Call) -> Result<Payload, WireError> {
         }
         Call::NetworkPortLookupByUuid(_, answer) => answer.with(&port()),
         Call::NetworkPortCreateXml(_, answer) => answer.with(&port()),
-        Call::NetworkPortGetParameters(args, answer) => answer.with(&PortParameters {
-            params: list(if args.room == 0 { vec![] } else { vec![rate()] }),
-            count: 1,
-        }),
-        Call::NetworkPortSetParameters(_, answer) => answer.done(),
+        Call::NetworkPortGetParameters(_, answer) => {
+            answer.with(&PortParameters { params: list(vec![rate()]), count: 1 })
+        }
+        Call::NetworkPortSetParameters(args, answer) if args.params[..] == [rate()] => {
+            answer.done()
+        }
         Call::NetworkPortGetXmlDesc(_, answer) => answer.with(&text("<networkport/>")),
         Call::NetworkPortDelete(_, answer) => answer.done(),
         Call::ConnectNetworkEventRegisterAny(_, answer) => answer.with(&5),
@@ -351,6 +360,10 @@ fn answer(call: Call) -> Result<Payload, WireError> {
         Call::DomainGetOsType(_, answer) => answer.with(&text("hvm")),
         Call::DomainGetMaxMemory(_, answer) => answer.with(&2048),
         Call::DomainHasManagedSaveImage(_, answer) => answer.with(&0),
+        Call::DomainGetMaxVcpus(_, answer) => answer.with(&3),
+        Call::DomainGetVcpusFlags(args, answer) => answer.with(&args.flags.cast_signed()),
+        Call::DomainSetMemory(args, answer) if args.memory == 1024 => answer.done(),
+        Call::DomainSetMemoryFlags(args, answer) if args.memory == 1024 => answer.done(),
         Call::DomainSnapshotNum(_, answer) => answer.with(&0),
         Call::DomainAttachDeviceFlags(_, answer) => answer.done(),
         Call::DomainDetachDeviceFlags(_, answer) => answer.done(),

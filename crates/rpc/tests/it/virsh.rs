@@ -14,10 +14,14 @@ fn command(program: &str) -> Command {
 }
 
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn skip(missing: &str) {
+    println!("skipped: {missing} is not installed");
+}
+
 fn installed() -> bool {
     let found = command("virsh").arg("--version").output().is_ok_and(|out| out.status.success());
     if !found {
-        println!("skipped: virsh is not installed");
+        skip("virsh");
     }
     found
 }
@@ -28,7 +32,7 @@ fn uri(host: &Host) -> String {
 
 fn virsh(host: &Host, args: &str) -> Output {
     let mut command = command("virsh");
-    command.args(["-c", &uri(host)]).args(args.split_whitespace());
+    command.args(["-k", "1", "-c", &uri(host)]).args(args.split_whitespace());
     command.current_dir(host.dir()).output().expect("virsh runs")
 }
 
@@ -195,13 +199,13 @@ fn virsh_understands_our_devices() {
 #[test]
 fn virsh_understands_our_events() {
     prints(&[
-        ("net-event --event lifecycle", &["for network pool-a: Started"]),
-        ("net-event --event metadata-change", &["pool-a", "urn:x"]),
-        ("event --event lifecycle", &["for domain 'web1': Stopped Destroyed"]),
-        ("event --event reboot", &["domain 'web1'"]),
-        ("event --event device-removed", &["hostdev0"]),
-        ("nodedev-event --event lifecycle", &["pci_0000_81_10_1: Deleted"]),
-        ("nodedev-event --event update", &["pci_0000_81_10_1"]),
+        ("net-event --timeout 20 --event lifecycle", &["for network pool-a: Started"]),
+        ("net-event --timeout 20 --event metadata-change", &["pool-a", "urn:x"]),
+        ("event --timeout 20 --event lifecycle", &["for domain 'web1': Stopped Destroyed"]),
+        ("event --timeout 20 --event reboot", &["domain 'web1'"]),
+        ("event --timeout 20 --event device-removed", &["hostdev0"]),
+        ("nodedev-event --timeout 20 --event lifecycle", &["pci_0000_81_10_1: Deleted"]),
+        ("nodedev-event --timeout 20 --event update", &["pci_0000_81_10_1"]),
     ]);
 }
 
@@ -214,9 +218,63 @@ fn virsh_shows_our_console_until_it_ends() {
     // virsh wants a terminal here.
     let line = format!("virsh -c '{}' console web1", uri(&host));
     let Ok(output) = command("script").args(["-qec", &line, "/dev/null"]).output() else {
-        println!("skipped: script is not installed");
+        skip("script");
         return;
     };
     let seen = String::from_utf8_lossy(&output.stdout);
     assert!(seen.contains("login: "), "{seen}");
+}
+
+/// What virsh has no command for, asked through libvirt's Python binding: expression, its value.
+const ASKED_IN_PYTHON: &[(&str, &str)] = &[
+    ("c.listNetworks()", "['pool-a']"),
+    ("c.listDefinedNetworks()", "['pool-a']"),
+    ("c.listDomainsID()", "[7]"),
+    ("c.listDefinedDomains()", "['web1']"),
+    ("c.numOfDomains()", "1"),
+    ("c.numOfDefinedDomains()", "1"),
+    ("c.listDevices('net')", "['pci_0000_81_10_1']"),
+    ("c.isSecure()", "1"),
+    ("c.getFreeMemory()", "1073741824"),
+    ("c.setIdentity({'user-name': 'root', 'unix-user-id': 0}, 0)", "0"),
+    ("c.lookupByID(7).name()", "'web1'"),
+    ("d.isUpdated()", "0"),
+    ("d.maxVcpus()", "3"),
+    ("d.vcpusFlags(2)", "2"),
+    ("d.setMemory(1024)", "0"),
+    ("d.setMemoryFlags(1024, 1)", "0"),
+    ("d.attachDevice('<x/>')", "0"),
+    ("d.detachDevice('<x/>')", "0"),
+    ("v.listCaps()", "['pci']"),
+    ("p.UUIDString()", "'00000000-0000-0000-0000-0000000000b2'"),
+    ("p.parameters(0)", "{'inbound.average': 1000}"),
+    ("p.setParameters({'inbound.average': 1000}, 0)", "0"),
+];
+
+#[test]
+fn python_understands_what_virsh_does_not_ask() {
+    let python = "/usr/bin/python3";
+    if !command(python).args(["-c", "import libvirt"]).status().is_ok_and(|s| s.success()) {
+        skip("libvirt's Python binding");
+        return;
+    }
+    let host = Host::start();
+    let mut script = format!(
+        "import libvirt\nc = libvirt.open({:?})\nd = c.lookupByName('web1')\n\
+         n = c.networkLookupByName('pool-a')\nv = c.nodeDeviceLookupByName('pci_0000_81_10_1')\n\
+         p = n.portLookupByUUIDString('00000000-0000-0000-0000-0000000000b2')\n\
+         s = c.newStream()\nd.openConsole(None, s, 0)\nassert s.recv(7) == b'login: '\n\
+         s.abort()\n",
+        uri(&host)
+    );
+    for (asked, _) in ASKED_IN_PYTHON {
+        script.push_str(&format!("print(repr({asked}))\n"));
+    }
+    let output = command(python).args(["-c", &script]).output().expect("python runs");
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    let mut lines = out.lines();
+    for (asked, value) in ASKED_IN_PYTHON {
+        assert_eq!(lines.next(), Some(*value), "{asked}: {err}");
+    }
 }
