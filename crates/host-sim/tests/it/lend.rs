@@ -8,11 +8,11 @@ use rustix::io::Errno;
 use vfnet_host::Host;
 use vfnet_host::lend::{Deadlines, GiveBack, LendError, Lending, Outcome, Prepared};
 use vfnet_host::lend::{give_back, prepare};
-use vfnet_host_sim::{FaultKind, FaultPoint, Kernel, OpKind, SimCrash, SimHost};
+use vfnet_host_sim::{Driver, FaultKind, FaultPoint, Kernel, OpKind, Operation, SimCrash, SimHost};
 use vfnet_model::vf::{Original, VfIndex, VfSetting, WantedSettings};
 use vfnet_model::{MacAddress, Vlan};
 
-use crate::{driver, facts, mac, pf, seven, vf};
+use crate::{driver, facts, mac, pf, vf};
 
 const SECOND: Duration = Duration::from_secs(1);
 const QEMU: &str = "qemu (pid 1)";
@@ -20,11 +20,11 @@ const QEMU: &str = "qemu (pid 1)";
 /// How the VF is before it is lent.
 #[derive(Clone, Copy, Debug)]
 enum Before {
-    /// On igbvf with a MAC of its own choice.
+    /// On its own driver with a MAC of its own choice.
     Untouched,
-    /// On igbvf with a MAC that an administrator set.
+    /// On its own driver with a MAC that an administrator set.
     AdminMac,
-    /// On igbvf with a MAC that an administrator set on its netdev.
+    /// On its own driver with a MAC that an administrator set on its netdev.
     OwnMac,
     /// Unbound by hand, its MAC cleared.
     Unbound,
@@ -32,21 +32,33 @@ enum Before {
     AutoprobeOff,
     /// On vfio-pci by driver_override.
     Vfio,
-    /// On igbvf by driver_override, autoprobe being off.
+    /// On its own driver by driver_override, autoprobe being off.
     ByName,
     /// Tagged, trusted, limited, spoof checking off.
     Configured,
 }
 
-const ALL: [Before; 8] = [
-    Before::Untouched,
-    Before::AdminMac,
-    Before::OwnMac,
-    Before::Unbound,
-    Before::AutoprobeOff,
-    Before::Vfio,
-    Before::ByName,
-    Before::Configured,
+/// A VF before it is lent, on a card whose driver vfnet knows (igb), and on one that it has to
+/// take by what it sees.
+type Case = (Driver, Before);
+
+const ALL: [Case; 16] = [
+    (Driver::Igb, Before::Untouched),
+    (Driver::Igb, Before::AdminMac),
+    (Driver::Igb, Before::OwnMac),
+    (Driver::Igb, Before::Unbound),
+    (Driver::Igb, Before::AutoprobeOff),
+    (Driver::Igb, Before::Vfio),
+    (Driver::Igb, Before::ByName),
+    (Driver::Igb, Before::Configured),
+    (Driver::Generic, Before::Untouched),
+    (Driver::Generic, Before::AdminMac),
+    (Driver::Generic, Before::OwnMac),
+    (Driver::Generic, Before::Unbound),
+    (Driver::Generic, Before::AutoprobeOff),
+    (Driver::Generic, Before::Vfio),
+    (Driver::Generic, Before::ByName),
+    (Driver::Generic, Before::Configured),
 ];
 
 fn rebind(host: &SimHost) {
@@ -55,15 +67,15 @@ fn rebind(host: &SimHost) {
 }
 
 fn set(host: &SimHost, setting: VfSetting) {
-    host.set_vf(pf(), VfIndex(0), setting).expect("igb takes it");
+    host.set_vf(pf(), VfIndex(0), setting).expect("the card takes it");
 }
 
 fn override_driver(host: &SimHost, name: &str) {
     host.set_driver_override(vf(), Some(&driver(name))).expect("the VF is there");
 }
 
-fn machine(before: Before) -> SimHost {
-    let host = seven();
+fn machine((card, before): Case) -> SimHost {
+    let host = SimHost::builder().vfio_loaded().pf("ens1f0", "0000:01:00.0", card).vfs(7).build();
     match before {
         Before::Untouched => {}
         Before::AdminMac => {
@@ -80,7 +92,7 @@ fn machine(before: Before) -> SimHost {
         Before::AutoprobeOff => {
             host.remove_vfs(pf()).expect("nobody uses them");
             host.set_autoprobe(pf(), false);
-            host.make_vfs(pf(), 7).expect("igb makes seven");
+            host.make_vfs(pf(), 7).expect("the card makes seven");
         }
         Before::Vfio => {
             set(&host, VfSetting::Mac(MacAddress::ZERO));
@@ -89,7 +101,7 @@ fn machine(before: Before) -> SimHost {
         }
         Before::ByName => {
             host.set_autoprobe(pf(), false);
-            override_driver(&host, "igbvf");
+            override_driver(&host, card.personality().vf_driver);
             rebind(&host);
         }
         Before::Configured => {
@@ -110,6 +122,12 @@ fn tag(id: u16) -> Vlan {
 fn wanted() -> WantedSettings {
     let vlan = Some(tag(42));
     WantedSettings { vlan, ..WantedSettings::mac(mac("52:54:00:aa:bb:cc")) }
+}
+
+/// Settings, the MAC that the VF has already, and a plain hostdev's none.
+fn wishes(case: Case) -> [Option<WantedSettings>; 3] {
+    let same = facts(&machine(case)).netdev_mac.unwrap_or(wanted().mac);
+    [Some(wanted()), Some(WantedSettings::mac(same)), None]
 }
 
 fn lending(host: &SimHost, wanted: Option<WantedSettings>) -> Lending {
@@ -191,7 +209,10 @@ fn assert_comes_back(host: &SimHost, lending: &Lending, before: &Kernel, case: &
 
     host.clear_trace();
     assert_eq!(give_back_on(host, lending).outcome, Outcome::Clean, "{case}: once more");
-    assert_eq!(host.trace(), [], "{case}: once more, there is nothing to do");
+    assert_same(host, &SimHost::new(before.clone()), &format!("{case}: once more"));
+    let ambiguous = lending.wanted.as_ref().map(|wanted| wanted.mac) == facts(host).netdev_mac;
+    // A MAC that is the holder's and the VF's own may be set or not; it is cleared to be sure.
+    assert!(ambiguous || host.trace().is_empty(), "{case}: once more, there is nothing to do");
 }
 
 fn assert_same(host: &SimHost, other: &SimHost, case: &str) {
@@ -221,7 +242,7 @@ fn a_prepared_vf_has_what_was_wanted_and_comes_back_as_it_was() {
 #[test]
 fn a_vf_comes_back_as_it_was_wherever_prepare_dies() {
     for before in ALL {
-        for wanted in [Some(wanted()), None] {
+        for wanted in wishes(before) {
             let host = machine(before);
             let start = host.snapshot();
             let lending = lending(&host, wanted);
@@ -239,7 +260,7 @@ fn a_vf_comes_back_as_it_was_wherever_prepare_dies() {
 }
 
 /// A plain hostdev that is on vfio-pci already needs nothing.
-fn before_writes_nothing(before: Before, lending: &Lending) -> bool {
+fn before_writes_nothing((_, before): Case, lending: &Lending) -> bool {
     matches!(before, Before::Vfio) && lending.wanted.is_none()
 }
 
@@ -265,7 +286,7 @@ fn a_vf_is_prepared_in_the_end_wherever_prepare_died_before() {
 #[test]
 fn a_vf_comes_back_as_it_was_wherever_give_back_dies() {
     for before in ALL {
-        for wanted in [Some(wanted()), None] {
+        for wanted in wishes(before) {
             let host = machine(before);
             let start = host.snapshot();
             let lending = lending(&host, wanted);
@@ -381,7 +402,7 @@ fn give_back_restores_all_or_says_what_is_wrong_and_can_be_run_again() {
 
 #[test]
 fn a_vf_that_is_still_open_is_not_touched() {
-    let host = machine(Before::Untouched);
+    let host = machine((Driver::Igb, Before::Untouched));
     let start = host.snapshot();
     let lending = lending(&host, Some(wanted()));
     prepare_on(&host, &lending).unwrap();
@@ -398,7 +419,7 @@ fn a_vf_that_is_still_open_is_not_touched() {
 
 #[test]
 fn a_pf_that_went_down_meanwhile_does_not_keep_the_vf_from_coming_back() {
-    let host = machine(Before::Untouched);
+    let host = machine((Driver::Igb, Before::Untouched));
     let before = facts(&host);
     let lending = lending(&host, Some(wanted()));
     prepare_on(&host, &lending).unwrap();
@@ -412,8 +433,105 @@ fn a_pf_that_went_down_meanwhile_does_not_keep_the_vf_from_coming_back() {
 }
 
 #[test]
+fn a_guest_may_have_the_mac_that_the_vf_had_itself() {
+    for card in [Driver::Igb, Driver::Generic] {
+        let host = machine((card, Before::OwnMac));
+        let start = host.snapshot();
+        let own = facts(&host).admin_mac;
+        let lending = lending(&host, Some(WantedSettings::mac(own)));
+        prepare_on(&host, &lending).unwrap();
+        assert!(facts(&host).sticky);
+        use_and_leave(&host);
+        assert_comes_back(&host, &lending, &start, &format!("{card:?}"));
+    }
+}
+
+#[test]
+fn an_unmanaged_vf_keeps_its_driver_and_only_its_settings_come_and_go() {
+    for card in [Driver::Igb, Driver::Generic] {
+        let host = machine((card, Before::Vfio));
+        let start = host.snapshot();
+        let lending = Lending { managed: false, ..lending(&host, Some(wanted())) };
+        let program = |host: &SimHost| {
+            prepare_on(host, &lending).expect("it is on vfio-pci");
+            use_and_leave(host);
+            assert_eq!(give_back_on(host, &lending).outcome, Outcome::Clean);
+        };
+        at_every_crash_point(&start, program, |host, case| {
+            let bound =
+                host.trace().iter().any(|write| !matches!(write.operation, Operation::Set(_)));
+            assert!(!bound, "{case}");
+            assert_comes_back(host, &lending, &start, case);
+        });
+    }
+}
+
+#[test]
+fn an_unmanaged_vf_that_is_not_on_vfio_is_refused_and_not_touched() {
+    let host = machine((Driver::Igb, Before::Untouched));
+    let lending = Lending { managed: false, ..lending(&host, Some(wanted())) };
+    let error = prepare_on(&host, &lending).unwrap_err();
+    assert!(error.explain().contains("igbvf"), "{}", error.explain());
+    assert_eq!(host.trace(), []);
+}
+
+#[test]
+fn what_makes_a_vf_unusable_is_told_before_anything_is_changed() {
+    let pf_down = machine((Driver::Igb, Before::Untouched));
+    pf_down.pf_down(pf());
+    let used = machine((Driver::Igb, Before::Untouched));
+    used.change_netdev(vf(), |netdev| netdev.addresses.push("192.0.2.1/24".into()));
+    let elsewhere = machine((Driver::Igb, Before::Untouched));
+    elsewhere.change_netdev(vf(), |netdev| netdev.elsewhere = true);
+    let no_iommu =
+        SimHost::builder().no_iommu().pf("p0", "0000:01:00.0", Driver::Igb).vfs(1).build();
+    let no_vfio = SimHost::builder().no_vfio().pf("p0", "0000:01:00.0", Driver::Igb).vfs(1).build();
+    for (host, word) in [
+        (pf_down, "ip link set ens1f0 up"),
+        (used, "192.0.2.1/24"),
+        (elsewhere, "namespace"),
+        (no_iommu, "intel_iommu=on"),
+        (no_vfio, "vfio-pci"),
+    ] {
+        let before = host.facts();
+        let error = prepare_on(&host, &lending(&host, Some(wanted()))).unwrap_err();
+        assert!(error.explain().contains(word), "{}", error.explain());
+        assert_eq!(host.facts(), before, "{word}");
+    }
+}
+
+#[test]
+fn a_vf_that_is_lent_again_and_again_comes_back_to_its_first_state() {
+    for case in ALL {
+        let host = machine(case);
+        let start = host.snapshot();
+        for round in 0..5_u8 {
+            let guest = MacAddress::new([0x52, 0x54, 0, 0, 1, round]);
+            let lending = lending(&host, Some(WantedSettings::mac(guest)));
+            prepare_on(&host, &lending).unwrap();
+            use_and_leave(&host);
+            assert_comes_back(&host, &lending, &start, &format!("{case:?}, round {round}"));
+        }
+    }
+}
+
+#[test]
+fn an_admin_mac_that_the_vf_has_not_taken_yet_is_put_back_and_the_rest_is_told() {
+    let host = machine((Driver::Igb, Before::Untouched));
+    set(&host, VfSetting::Mac(mac("52:54:00:00:00:01")));
+    let lending = lending(&host, Some(wanted()));
+    prepare_on(&host, &lending).unwrap();
+
+    let given = give_back_on(&host, &lending);
+
+    assert!(matches!(given.outcome, Outcome::Quarantine(_)));
+    assert_eq!(facts(&host).admin_mac, mac("52:54:00:00:00:01"));
+    assert_eq!(facts(&host).driver, Some(driver("igbvf")));
+}
+
+#[test]
 fn a_device_made_anew_is_not_given_back_as_the_old_one() {
-    let host = machine(Before::Untouched);
+    let host = machine((Driver::Igb, Before::Untouched));
     let lending = lending(&host, Some(wanted()));
     prepare_on(&host, &lending).unwrap();
     host.remove_vfs(pf()).unwrap();

@@ -92,8 +92,11 @@ fn run(
     }
     if let Some(mac) = own_netdev_mac(work) {
         progress(Step::Netdev);
-        if let Err(error) = restore_netdev(work, mac) {
-            keep(error, errors)?;
+        match restore_netdev(work, mac) {
+            // Verification would not see it.
+            Err(error) if matches!(error.cause, Cause::HoldersMac) => return Err(error),
+            Err(error) => keep(error, errors)?,
+            Ok(()) => {}
         }
     }
     progress(Step::Verify);
@@ -205,14 +208,14 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
     let chosen = original.attributes.mac.is_zero();
     let forgotten =
         work.lending.wanted.is_some() && chosen && settings::shows(work, MacAddress::ZERO);
-    if netdev.mac == mac && !forgotten {
-        return Ok(());
-    }
     // Nothing shows that an admin MAC is sticky. If a trusted VF now wrote its own over the
     // holder's that could not be cleared, it would look restored and not be.
     let not_cleared = |wanted: &WantedSettings| settings::shows(work, wanted.mac);
     if chosen && work.lending.wanted.as_ref().is_some_and(not_cleared) {
         return Err(work.failed(Step::Netdev, Cause::HoldersMac));
+    }
+    if netdev.mac == mac && !forgotten {
+        return Ok(());
     }
     let set = work.host.set_netdev_mac(work.lending.vf, mac);
     if set.is_err() && work.lending.managed && original.attributes.mac == mac {

@@ -33,6 +33,8 @@ pub(super) fn restore(
     };
     let target = returned(work, wanted, &now);
     let mut errors = Vec::new();
+    // The VF's own MAC may be the holder's as well, and then nothing shows whether it is set.
+    let own = own.filter(|own| *own != wanted.mac);
     let mac = !mac_is(now.mac, target.mac, &free_macs(work, wanted, own));
     for setting in plan(work.row, &now, &target, mac) {
         let outcome = match setting {
@@ -225,10 +227,19 @@ fn clear_mac(work: &Work<'_>) -> Result<(), LendError> {
         ZeroMac::Accepted => zero(),
         ZeroMac::Refused => parked(),
         ZeroMac::SpoofchkMustBeOff | ZeroMac::Unknown => match zero() {
-            Err(LendError { cause: Cause::Host(HostError::Setting { .. }), .. }) => parked(),
+            Err(error) if refuses_zero(&error) => parked(),
             outcome => outcome,
         },
     }
+}
+
+/// Whether the driver refuses the value itself (hinic, qede: EINVAL; mlx4: EPERM), and has not
+/// only failed this once: a parked MAC keeps a VF from its own.
+fn refuses_zero(error: &LendError) -> bool {
+    let refusals =
+        [Errno::INVAL, Errno::PERM, Errno::ADDRNOTAVAIL].map(|errno| Some(errno.raw_os_error()));
+    matches!(&error.cause, Cause::Host(HostError::Setting { source, .. })
+        if refusals.contains(&source.raw_os_error()))
 }
 
 /// Waits until the row reads as it should, and says what does not.
