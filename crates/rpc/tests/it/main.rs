@@ -1,6 +1,7 @@
 //! The wire as a real client, our own client and a hostile one see it.
 
 mod client;
+mod golden;
 mod host;
 mod hostile;
 mod virsh;
