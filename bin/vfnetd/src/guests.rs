@@ -1,12 +1,72 @@
 //! Guests at work: from a decided start to a process, and everything that a running guest is
 //! asked.
+//!
+//! The engine decides that a guest starts and which VFs it has; here that becomes a process, and
+//! what the process does becomes inputs of the engine. A guest's end is told only when its lock
+//! is free, its devices are root's again and its directory is gone, so that its VFs can go back.
 
+mod order;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
 use uuid::Uuid;
+use vfnet_engine::{Ended, GuestChange, Input};
 use vfnet_model::guest::{Guest, LiveGuest};
+use vfnet_model::{GuestName, explain};
+use vfnet_qemu::supervisor::{self, AdoptError, Launcher};
+use vfnet_qemu::{EndKind, GuestEvent, RunDir, RunState, console};
+
+use crate::engine_task::EngineHandle;
+pub use order::LaunchOrder;
+use order::{Launched, Start};
+
+/// How long QEMU may take until its monitor answers: with a VF, all of a guest's memory is
+/// pinned before that.
+const START_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long a launcher that an earlier daemon started may still be at work.
+const ADOPT_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long QEMU may take to end by itself when a guest is destroyed, before it is killed.
+const DESTROY_GRACE: Duration = Duration::from_secs(5);
+
+/// Wait before another try to find out who holds a guest's lock.
+const STRANGER_AGAIN: Duration = Duration::from_secs(5);
+
+/// Where guests live on this host.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Their run directories.
+    pub run: PathBuf,
+    /// Their logs.
+    pub logs: PathBuf,
+    /// `/dev/vfio`; absent where there is no real one.
+    pub vfio: Option<PathBuf>,
+    /// QEMU, where a document names none.
+    pub emulator: PathBuf,
+    /// First user id of guests; absent where this program is not root and cannot change it.
+    pub first_uid: Option<u32>,
+    /// What starts QEMU.
+    pub launcher: Launcher,
+}
 
 /// All running guests. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Guests {}
+#[derive(Clone, Debug)]
+pub struct Guests {
+    places: Arc<Places>,
+    running: Arc<Mutex<BTreeMap<Uuid, Running>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    handle: vfnet_qemu::Guest,
+    document: LiveDocument,
+    uid: Option<u32>,
+}
 
 /// A running guest as its live document describes it.
 #[derive(Clone, Debug)]
@@ -17,10 +77,292 @@ pub struct LiveDocument {
     pub live: LiveGuest,
 }
 
+/// What a running guest can be told without deciding anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GuestCommand {
+    /// Press the power button. The guest may take its time.
+    PowerOff,
+    /// Press the reset button.
+    Reset,
+    /// Stop the processors.
+    Suspend,
+    /// Let them run again.
+    Resume,
+}
+
+/// Why a running guest did not do as it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It does not run, or not yet.
+    #[error("the guest is not running")]
+    NotRunning,
+    /// QEMU did not.
+    #[error(transparent)]
+    Guest(#[from] vfnet_qemu::GuestError),
+    /// It has no such console.
+    #[error("the guest has no console {}", .0.as_deref().unwrap_or("on a pty or unix socket"))]
+    NoConsole(Option<String>),
+    /// The console could not be opened.
+    #[error(transparent)]
+    Console(#[from] console::ConsoleError),
+}
+
 impl Guests {
+    /// Nobody runs yet.
+    pub fn new(places: Places) -> Self {
+        Self { places: Arc::new(places), running: Arc::default() }
+    }
+
+    /// The run directory of a guest.
+    pub fn run_dir(&self, name: &GuestName, uuid: &Uuid) -> RunDir {
+        RunDir::of(&self.places.run, name, uuid)
+    }
+
+    /// The user id of a guest.
+    fn uid(&self, slot: u16) -> Option<u32> {
+        self.places.first_uid.map(|first| first + u32::from(slot))
+    }
+
     /// The live document of a running guest.
     pub fn live(&self, guest: Uuid) -> Option<LiveDocument> {
-        let _ = guest;
-        None
+        self.running().get(&guest).map(|running| running.document.clone())
+    }
+
+    /// Tells a running guest something.
+    pub async fn command(&self, guest: Uuid, command: GuestCommand) -> Result<(), CommandError> {
+        let handle = self.handle(guest)?;
+        match command {
+            GuestCommand::PowerOff => handle.power_down().await?,
+            GuestCommand::Reset => handle.reset().await?,
+            GuestCommand::Suspend => handle.pause().await?,
+            GuestCommand::Resume => handle.resume().await?,
+        }
+        Ok(())
+    }
+
+    /// Opens a console: the one of that alias, or the first.
+    pub async fn console(
+        &self,
+        guest: Uuid,
+        device: Option<&str>,
+    ) -> Result<console::Console, CommandError> {
+        let running = self.running().get(&guest).cloned().ok_or(CommandError::NotRunning)?;
+        match running.document.console(device) {
+            Some(ConsolePlace::Pty(path)) => {
+                let owner = running.uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
+                Ok(console::Console::open_pty(&path, owner)?)
+            }
+            Some(ConsolePlace::Socket(path)) => Ok(console::Console::connect(&path).await?),
+            None => Err(CommandError::NoConsole(device.map(ToOwned::to_owned))),
+        }
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self, guest: Uuid) -> Result<vfnet_qemu::Guest, CommandError> {
+        self.running().get(&guest).map(|running| running.handle.clone()).ok_or(CommandError::NotRunning)
+    }
+
+    /// Starts a guest and tells the engine how that went, then of all that happens to it.
+    pub(crate) async fn launch(&self, order: LaunchOrder, engine: EngineHandle) {
+        let guest = order.run.guest;
+        match self.start(&order).await {
+            Ok((running, pid, events)) => {
+                self.running().insert(guest, running);
+                engine.tell(Input::Launched(guest, Ok(pid))).await;
+                self.follow(order, events, engine).await;
+            }
+            Err(why) => {
+                self.clean_up(&order).await;
+                engine.tell(Input::Launched(guest, Err(why))).await;
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        order: &LaunchOrder,
+    ) -> Result<(Running, u32, mpsc::Receiver<GuestEvent>), String> {
+        let uid = self.uid(order.run.uid_slot);
+        let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
+        let (places, ready) = (Arc::clone(&self.places), order.clone());
+        let dir = run_dir.clone();
+        // Starts iproute2, copies files.
+        let start = tokio::task::spawn_blocking(move || {
+            let start = ready.make_ready(&places, &dir, uid)?;
+            start.launched.save(&dir).map_err(|fault| explain(&fault))?;
+            Ok::<_, String>(start)
+        });
+        let Start { launched, spec } = start.await.map_err(|fault| fault.to_string())??;
+        let (handle, events) =
+            supervisor::start(&self.places.launcher, &run_dir, &spec, START_LIMIT)
+                .await
+                .map_err(|fault| explain(&fault))?;
+        let pid = handle.process().pid.unsigned_abs();
+        match self.begin(handle.clone(), launched, uid).await {
+            Ok(running) => Ok((running, pid, events)),
+            Err(why) => {
+                // What it says of its end is of no use: it is ended because of `why`.
+                let _ended = handle.destroy(Duration::ZERO).await;
+                Err(why)
+            }
+        }
+    }
+
+    /// Says what a command line cannot say, and lets the guest run.
+    async fn begin(
+        &self,
+        handle: vfnet_qemu::Guest,
+        launched: Launched,
+        uid: Option<u32>,
+    ) -> Result<Running, String> {
+        let qmp = |fault: vfnet_qemu::GuestError| explain(&fault);
+        launched.before_run(&handle).await.map_err(qmp)?;
+        let live = launched.look(&handle).await.map_err(qmp)?;
+        if !launched.paused {
+            handle.resume().await.map_err(qmp)?;
+        }
+        Ok(Running { handle, document: LiveDocument { guest: launched.guest, live }, uid })
+    }
+
+    /// Finds a guest's process again and tells the engine what became of it.
+    pub(crate) async fn adopt(&self, order: LaunchOrder, engine: EngineHandle) {
+        let guest = order.run.guest;
+        let name = order.run.definition.name.clone();
+        let run_dir = self.run_dir(&name, &guest);
+        let (handle, events) = loop {
+            match supervisor::adopt(&run_dir, ADOPT_LIMIT).await {
+                Ok(found) => break found,
+                Err(AdoptError::Ended { said }) => {
+                    tracing::warn!("guest {name}: ended before it was found again: {said}");
+                    self.clean_up(&order).await;
+                    engine.tell(Input::GuestEnded(guest, Ended::Lost)).await;
+                    return;
+                }
+                // Something is alive there: its VFs must stay where they are.
+                Err(fault) => {
+                    tracing::error!("guest {name}: {}; trying again", explain(&fault));
+                    tokio::time::sleep(STRANGER_AGAIN).await;
+                }
+            }
+        };
+        let pid = handle.process().pid.unsigned_abs();
+        let uid = self.uid(order.run.uid_slot);
+        let mut paused = false;
+        match Launched::load(&run_dir) {
+            Ok(launched) => {
+                let prelaunch = matches!(handle.state().await, Ok(RunState::Prelaunch));
+                paused = launched.paused;
+                let document = LiveDocument { guest: launched.guest.clone(), live: launched.live.clone() };
+                let running = Running { handle: handle.clone(), document, uid };
+                let running = if prelaunch && !launched.paused {
+                    // The last daemon was killed between launching it and letting it run.
+                    self.begin(handle.clone(), launched, uid).await.unwrap_or(running)
+                } else {
+                    match launched.look(&handle).await {
+                        Ok(live) => {
+                            let guest = launched.guest;
+                            Running { document: LiveDocument { guest, live }, ..running }
+                        }
+                        Err(_) => running,
+                    }
+                };
+                self.running().insert(guest, running);
+            }
+            Err(fault) => tracing::error!("guest {name}: {}", explain(&fault)),
+        }
+        engine.tell(Input::Launched(guest, Ok(pid))).await;
+        if paused || matches!(handle.state().await, Ok(RunState::Paused)) {
+            engine.tell(Input::GuestChanged(guest, GuestChange::Paused)).await;
+        }
+        self.follow(order, events, engine).await;
+    }
+
+    /// Passes on what happens to a guest, until its end.
+    async fn follow(
+        &self,
+        order: LaunchOrder,
+        mut events: mpsc::Receiver<GuestEvent>,
+        engine: EngineHandle,
+    ) {
+        let guest = order.run.guest;
+        let mut ended = Ended::Lost;
+        while let Some(event) = events.recv().await {
+            let change = match event {
+                GuestEvent::Paused => GuestChange::Paused,
+                GuestEvent::Resumed => GuestChange::Resumed,
+                GuestEvent::Reset => GuestChange::Reset,
+                GuestEvent::Panicked => GuestChange::Panicked,
+                GuestEvent::ShutdownRequested { .. } => GuestChange::ShuttingDown,
+                GuestEvent::Ended(how) => {
+                    ended = match how.kind {
+                        EndKind::PoweredOff | EndKind::Exited(0) => Ended::PoweredOff,
+                        EndKind::Terminated => Ended::Destroyed,
+                        kind if how.said.is_empty() => Ended::Crashed(kind.to_string()),
+                        kind => Ended::Crashed(format!("{kind}: {}", how.said)),
+                    };
+                    break;
+                }
+                _ => continue,
+            };
+            engine.tell(Input::GuestChanged(guest, change)).await;
+        }
+        self.running().remove(&guest);
+        self.clean_up(&order).await;
+        engine.tell(Input::GuestEnded(guest, ended)).await;
+    }
+
+    /// Ends a guest's process. What comes of it is told by whoever follows it.
+    pub(crate) async fn kill(&self, guest: Uuid) {
+        let Ok(handle) = self.handle(guest) else { return };
+        if let Err(fault) = handle.destroy(DESTROY_GRACE).await {
+            tracing::error!(%guest, "cannot end a guest: {}", explain(&fault));
+        }
+    }
+
+    /// Removes what a dead guest left: taps, ownership of devices, its directory.
+    pub async fn clean_up(&self, order: &LaunchOrder) {
+        let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
+        let name = order.run.definition.name.clone();
+        let cleaned = tokio::task::spawn_blocking(move || {
+            if let Ok(launched) = Launched::load(&run_dir) {
+                launched.remove_taps();
+            }
+            supervisor::clean_up(&run_dir)
+        })
+        .await;
+        match cleaned {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::error!("guest {name}: cannot clean up: {}", explain(&fault)),
+            Err(fault) => tracing::error!("guest {name}: cannot clean up: {fault}"),
+        }
+    }
+}
+
+enum ConsolePlace {
+    Pty(PathBuf),
+    Socket(PathBuf),
+}
+
+impl LiveDocument {
+    /// Where a console leads: by alias, or the first serial port or console.
+    fn console(&self, device: Option<&str>) -> Option<ConsolePlace> {
+        use vfnet_model::guest::CharSource;
+        let serials = self.guest.serials.iter().map(|it| (&it.placement, &it.source));
+        let consoles = self.guest.consoles.iter().map(|it| (&it.placement, &it.source));
+        serials.chain(consoles).find_map(|(placement, source)| {
+            let alias = placement.alias.as_deref()?;
+            if device.is_some_and(|wanted| wanted != alias) {
+                return None;
+            }
+            match source {
+                CharSource::Unix { path, .. } => {
+                    Some(ConsolePlace::Socket(Path::new(path).to_owned()))
+                }
+                _ => self.live.ptys.get(alias).map(|path| ConsolePlace::Pty(PathBuf::from(path))),
+            }
+        })
     }
 }

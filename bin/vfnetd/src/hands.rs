@@ -109,16 +109,13 @@ impl Hands {
     fn launch(&self, guest: Uuid, paused: bool, state: &State) {
         let Some(order) = LaunchOrder::from_state(state, guest, paused) else { return };
         let (guests, engine) = (self.guests.clone(), self.engine.clone());
-        self.runtime.spawn(async move {
-            let outcome = guests.launch(order).await.map_err(|fault| explain(&fault));
-            engine.tell(Input::Launched(guest, outcome)).await;
-        });
+        self.runtime.spawn(async move { guests.launch(order, engine).await });
     }
 
     fn adopt(&self, guest: Uuid, state: &State) {
         let Some(order) = LaunchOrder::from_state(state, guest, false) else { return };
         let (guests, engine) = (self.guests.clone(), self.engine.clone());
-        self.runtime.spawn(async move { guests.adopt(order, &engine).await });
+        self.runtime.spawn(async move { guests.adopt(order, engine).await });
     }
 }
 
@@ -139,9 +136,9 @@ impl CarryOut for Hands {
             Effect::MakeVfs { network, pf, count } => self.make_vfs(network, pf, count),
             Effect::Launch { guest, paused } => self.launch(guest, paused, state),
             Effect::Adopt(guest) => self.adopt(guest, state),
-            Effect::Stop(guest, how) => {
-                let (guests, engine) = (self.guests.clone(), self.engine.clone());
-                self.runtime.spawn(async move { guests.stop(guest, how, &engine).await });
+            Effect::Kill(guest) => {
+                let guests = self.guests.clone();
+                self.runtime.spawn(async move { guests.kill(guest).await });
             }
             Effect::Announce(what) => {
                 crate::journal::write(&what);

@@ -9,9 +9,13 @@ pub mod engine_task;
 pub mod guests;
 mod hands;
 mod journal;
+pub mod log;
 pub mod observe;
 pub mod options;
+mod run;
 mod vfs;
+
+pub use run::{RunError, Setting, run};
 
 use std::sync::Arc;
 

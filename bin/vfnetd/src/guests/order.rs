@@ -1,0 +1,261 @@
+//! An order to start a guest, and what was started: enough to follow it, adopt it, and clean up
+//! after it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+use vfnet_engine::{Claim, ClaimState, GuestRun, Owner, State};
+use vfnet_model::guest::{Attachment, Guest, Hypervisor, Interface, InterfaceSource, LiveGuest};
+use vfnet_model::network::Forward;
+use vfnet_model::{NetdevName, NetworkName, VlanId, explain};
+use vfnet_qemu::command_line::{self, BeforeRun, Resolved};
+use vfnet_qemu::launch::{self, Credentials, LaunchSpec};
+use vfnet_qemu::{GuestError, RunDir};
+
+use super::Places;
+
+/// What the engine has decided about a guest that is to be started, adopted or cleaned up after.
+#[derive(Clone, Debug)]
+pub struct LaunchOrder {
+    /// The guest.
+    pub run: GuestRun,
+    claims: Vec<Claim>,
+    bridges: BTreeMap<NetworkName, NetdevName>,
+    paused: bool,
+}
+
+/// What was started. Kept in the guest's run directory, for the next daemon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Launched {
+    /// The document with every device's alias and address.
+    pub(super) guest: Guest,
+    /// What it has besides.
+    pub(super) live: LiveGuest,
+    /// Whether it is to be left paused.
+    pub(super) paused: bool,
+    taps: Vec<NetdevName>,
+    before_run: BeforeRun,
+}
+
+/// All that starting a guest takes.
+pub(super) struct Start {
+    pub(super) launched: Launched,
+    pub(super) spec: LaunchSpec,
+}
+
+impl LaunchOrder {
+    /// The order for a guest that is on record as starting or running.
+    pub fn from_state(state: &State, guest: Uuid, paused: bool) -> Option<Self> {
+        let run = state.runs.get(&guest)?.clone();
+        let claims = state.claims_of(guest).cloned().collect();
+        let bridges = state
+            .live_networks
+            .values()
+            .filter_map(|live| match &live.definition.network.forward {
+                Forward::Bridge(bridge) => Some((live.name().clone(), bridge.clone())),
+                Forward::Hostdev(_) => None,
+            })
+            .collect();
+        Some(Self { run, claims, bridges, paused })
+    }
+
+    /// Enough to clean up after a guest that is dead.
+    pub fn of_the_dead(run: GuestRun) -> Self {
+        Self { run, claims: Vec::new(), bridges: BTreeMap::new(), paused: false }
+    }
+
+    /// Decides how the guest is run, and makes ready what QEMU needs besides files and sockets:
+    /// taps, and UEFI variables copied from their template.
+    pub(super) fn make_ready(
+        &self,
+        places: &Places,
+        run_dir: &RunDir,
+        uid: Option<u32>,
+    ) -> Result<Start, String> {
+        let mut guest = vfnet_model::guest::parse(&self.run.definition.xml)
+            .map_err(|fault| format!("its document is not understood any more: {fault}"))?;
+        guest.emulator.get_or_insert_with(|| places.emulator.display().to_string());
+        let interfaces = guest
+            .interfaces
+            .iter()
+            .enumerate()
+            .map(|(place, interface)| self.attachment(place, interface))
+            .collect::<Result<Vec<_>, _>>()?;
+        let resolved = Resolved { interfaces: &interfaces, run_dir: &run_dir.guest_dir() };
+        let plan = command_line::plan(&guest, resolved).map_err(|fault| explain(&fault))?;
+        for file in &plan.files {
+            if let Some(template) = &file.template
+                && !file.path.exists()
+            {
+                copy(template, &file.path)
+                    .map_err(|why| format!("cannot copy {} to {}: {why}", template.display(), file.path.display()))?;
+            }
+        }
+        let mut taps = Vec::new();
+        for attachment in &interfaces {
+            if let Attachment::Bridge { bridge, tap, .. } = attachment {
+                let owner = uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
+                vfnet_host::tap::create(tap, owner, bridge).map_err(|fault| explain(&fault))?;
+                taps.push(tap.clone());
+            }
+        }
+        let kvm = (guest.hypervisor == Hypervisor::Kvm).then(kvm_group).flatten();
+        let spec = LaunchSpec {
+            name: self.run.definition.name.clone(),
+            uuid: self.run.guest,
+            program: plan.program,
+            args: plan
+                .args
+                .into_iter()
+                .map(|arg| arg.into_string().map_err(|arg| format!("{} is not UTF-8", arg.display())))
+                .collect::<Result<_, _>>()?,
+            environment: BTreeMap::new(),
+            credentials: uid.map(|uid| Credentials { uid, gid: uid, groups: kvm.into_iter().collect() }),
+            memlock: plan.locked_memory,
+            log: vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest),
+            files: plan.files.into_iter().map(open_file).collect(),
+            sockets: plan
+                .sockets
+                .into_iter()
+                .map(|socket| launch::ListenSocket { path: socket.path, fd: socket.fd, owner: None })
+                .collect(),
+            vfio_devices: self.vfio_devices(places),
+        };
+        let live = LiveGuest { id: self.run.id, interfaces, ..LiveGuest::default() };
+        let (guest, before_run, paused) = (plan.guest, plan.before_run, self.paused);
+        Ok(Start { launched: Launched { guest, live, paused, taps, before_run }, spec })
+    }
+
+    fn vfio_devices(&self, places: &Places) -> Vec<PathBuf> {
+        let Some(vfio) = &places.vfio else { return Vec::new() };
+        let groups = self.claims.iter().filter_map(|claim| match &claim.state {
+            ClaimState::Held { group, .. } => Some(vfio.join(group.to_string())),
+            _ => None,
+        });
+        let mut devices: Vec<_> = groups.collect();
+        devices.sort();
+        devices.dedup();
+        devices
+    }
+
+    /// What an interface became: a VF, or a tap in a bridge.
+    fn attachment(&self, place: usize, interface: &Interface) -> Result<Attachment, String> {
+        let is_its = |claim: &&Claim| matches!(claim.owner, Owner::Nic { nic, .. } if nic == place);
+        if let Some(claim) = self.claims.iter().find(is_its) {
+            let vlan = claim.wanted.as_ref().and_then(|wanted| wanted.vlan).map(|vlan| vlan.id);
+            return Ok(Attachment::Vf {
+                address: claim.vf,
+                managed: claim.managed,
+                model: claim.driver.clone(),
+                vlan: vlan.filter(|id| *id != VlanId::NONE),
+            });
+        }
+        let bridge = match &interface.source {
+            InterfaceSource::Bridge { bridge } => Some(bridge),
+            InterfaceSource::Network { network, .. } => self.bridges.get(network),
+            InterfaceSource::Hostdev { .. } => None,
+        };
+        let bridge = bridge.ok_or_else(|| format!("nothing was found for its interface {place}"))?;
+        let tap = match &interface.target {
+            Some(tap) => tap.clone(),
+            // Unique, because user ids are; short enough for the kernel's 15 bytes.
+            None => format!("vfnet{}n{place}", self.run.uid_slot)
+                .parse()
+                .map_err(|fault: vfnet_model::names::BadName| fault.to_string())?,
+        };
+        Ok(Attachment::Bridge { bridge: bridge.clone(), tap, port: None })
+    }
+}
+
+fn open_file(file: command_line::OpenFile) -> launch::OpenFile {
+    use command_line::Access as Planned;
+    let (access, create) = match file.access {
+        Planned::Read => (launch::Access::Read, false),
+        Planned::ReadWrite => (launch::Access::ReadWrite, false),
+        Planned::Replace => (launch::Access::Replace, true),
+        Planned::Append => (launch::Access::Append, true),
+    };
+    launch::OpenFile { path: file.path, access, create, fd: file.fd }
+}
+
+/// Copies a file under another name, all of it or nothing.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if let Some(dir) = to.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let mut fresh = to.as_os_str().to_owned();
+    fresh.push(".new");
+    std::fs::copy(from, &fresh)?;
+    std::fs::rename(&fresh, to)
+}
+
+/// The group that may open `/dev/kvm`.
+fn kvm_group() -> Option<u32> {
+    std::fs::metadata("/dev/kvm").ok().map(|kvm| kvm.gid())
+}
+
+impl Launched {
+    const FILE: &str = "live.json";
+
+    /// Writes it down for the next daemon.
+    pub(super) fn save(&self, run_dir: &RunDir) -> io::Result<()> {
+        std::fs::create_dir_all(run_dir.path())?;
+        let fresh = run_dir.path().join(".live.json.new");
+        std::fs::write(&fresh, serde_json::to_vec(self)?)?;
+        std::fs::rename(&fresh, run_dir.path().join(Self::FILE))
+    }
+
+    /// What an earlier daemon wrote down.
+    pub(super) fn load(run_dir: &RunDir) -> io::Result<Self> {
+        let bytes = std::fs::read(run_dir.path().join(Self::FILE))?;
+        serde_json::from_slice(&bytes).map_err(io::Error::from)
+    }
+
+    /// Says what a command line cannot say.
+    pub(super) async fn before_run(&self, handle: &vfnet_qemu::Guest) -> Result<(), GuestError> {
+        let before = &self.before_run;
+        if let Some(password) = &before.vnc_password {
+            let arguments = json!({ "protocol": "vnc", "password": password });
+            handle.execute("set_password", arguments).await?;
+        }
+        for name in &before.links_down {
+            handle.execute("set_link", json!({ "name": name, "up": false })).await?;
+        }
+        if let Some(bytes) = before.balloon {
+            handle.execute("balloon", json!({ "value": bytes })).await?;
+        }
+        Ok(())
+    }
+
+    /// What QEMU chose by itself: pseudo-terminals, the port of VNC.
+    pub(super) async fn look(&self, handle: &vfnet_qemu::Guest) -> Result<LiveGuest, GuestError> {
+        let mut live = self.live.clone();
+        for chardev in handle.chardevs().await? {
+            if let (Some(alias), Some(pty)) =
+                (chardev.label.strip_prefix("char"), chardev.filename.strip_prefix("pty:"))
+            {
+                live.ptys.insert(alias.to_owned(), pty.to_owned());
+            }
+        }
+        if self.guest.vnc.is_some() {
+            let answer = handle.execute("query-vnc", serde_json::Value::Null).await?;
+            let service = answer["service"].as_str().and_then(|port| port.parse().ok());
+            live.vnc_port = service;
+        }
+        Ok(live)
+    }
+
+    /// Removes what was made for it on the host besides files.
+    pub(super) fn remove_taps(&self) {
+        for tap in &self.taps {
+            if let Err(fault) = vfnet_host::tap::remove(tap) {
+                tracing::warn!("cannot remove {tap}: {}", explain(&fault));
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The daemon from its start to its end.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use vfnet_engine::{Engine, Entry, GuestRun, Input, Remembered, State};
+use vfnet_host::{Host, HostError};
+use vfnet_qemu::Launcher;
+use vfnet_store::{Store, StoreError};
+
+use crate::engine_task::{self, EngineHandle};
+use crate::guests::{Guests, LaunchOrder, Places};
+use crate::hands::Hands;
+use crate::listen::{ListenError, Listeners};
+use crate::observe::Observer;
+use crate::options::{Config, ConfigError, Options};
+use crate::{Daemon, session};
+
+/// How long kernel work that is under way may hold up the end of the daemon. What is not done
+/// by then the next daemon goes on with.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Waits for the next change of the host; false when there will be none.
+pub type Watch = Box<dyn FnMut() -> bool + Send>;
+
+/// What differs between this machine and a simulated one.
+pub struct Setting {
+    /// The machine.
+    pub host: Arc<dyn Host>,
+    /// Tells when it changes.
+    pub watch: Option<Watch>,
+    /// `/dev/vfio`, where there is a real one.
+    pub vfio: Option<PathBuf>,
+    /// What starts QEMU.
+    pub launcher: Launcher,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting").finish_non_exhaustive()
+    }
+}
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The host cannot be looked at.
+    #[error("cannot look at the host")]
+    Host(#[from] HostError),
+    /// The state cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sockets cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system did not give what every program needs.
+    #[error("cannot {doing}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Runs until SIGTERM or SIGINT. Guests go on.
+pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
+    let config = Config::load(options)?;
+    let host = setting.host;
+    let boot_id = host.boot_id()?;
+    let (store, loaded) = Store::open(&config.state_dir, &config.run_dir, &boot_id)?;
+    for kept in &loaded.set_aside {
+        tracing::error!("not understood, and left as it is: {kept}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(64)
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System { doing: "start threads", source })?;
+
+    let is_root = rustix::process::geteuid().is_root();
+    let guests = Guests::new(Places {
+        run: config.run_dir.join("guests"),
+        logs: config.log_dir.clone(),
+        vfio: setting.vfio,
+        emulator: config.emulator.clone(),
+        first_uid: is_root.then_some(config.guest_uid_first),
+        launcher: setting.launcher,
+    });
+    let alive = runtime.block_on(find_guests(&guests, &loaded.entries));
+    let remembered = Remembered { entries: loaded.entries, inventory: host.inventory()?, alive };
+    let (engine, first) = Engine::recover(remembered);
+
+    let (handle, mailbox) = engine_task::mailbox();
+    let observer = Observer::new(Arc::clone(&host), handle.clone());
+    let hands = Hands::new(
+        Arc::clone(&host),
+        handle.clone(),
+        observer.clone(),
+        guests.clone(),
+        runtime.handle().clone(),
+    );
+    let announcements = hands.announcements().clone();
+    engine_task::start(engine, first, store, mailbox, hands)
+        .map_err(|source| RunError::System { doing: "start the engine", source })?;
+
+    let daemon = Daemon {
+        engine: handle,
+        observer,
+        guests,
+        host,
+        announcements,
+        config: Arc::new(config),
+        boot_id,
+    };
+    if let Some(watch) = setting.watch {
+        follow_the_host(watch, daemon.observer.clone(), runtime.handle().clone())?;
+    }
+    let ended = runtime.block_on(serve(daemon, options));
+    runtime.shutdown_timeout(FAREWELL);
+    ended
+}
+
+/// Which guests of an earlier daemon live. What the dead left is removed, so that their VFs can
+/// go back.
+async fn find_guests(guests: &Guests, entries: &[Entry]) -> BTreeSet<uuid::Uuid> {
+    let runs: Vec<&GuestRun> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Run(run) => Some(run),
+            _ => None,
+        })
+        .collect();
+    let mut alive = BTreeSet::new();
+    for run in runs {
+        // When in doubt it lives: a VF must not be taken from under a guest.
+        if guests.run_dir(&run.definition.name, &run.guest).is_locked().unwrap_or(true) {
+            alive.insert(run.guest);
+        } else {
+            guests.clean_up(&LaunchOrder::of_the_dead(run.clone())).await;
+        }
+    }
+    alive
+}
+
+/// Has the engine look whenever the kernel announces a change.
+fn follow_the_host(
+    mut watch: Watch,
+    observer: Observer,
+    runtime: tokio::runtime::Handle,
+) -> Result<(), RunError> {
+    let follow = move || {
+        while watch() {
+            runtime.block_on(observer.look());
+        }
+    };
+    std::thread::Builder::new()
+        .name("uevents".to_owned())
+        .spawn(follow)
+        .map(drop)
+        .map_err(|source| RunError::System { doing: "start a thread", source })
+}
+
+async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
+    let system = |doing| move |source| RunError::System { doing, source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
+    let listeners = Listeners::open(&daemon.config, options.network_socket.as_deref())?;
+    tokio::spawn(say_when_autostart_is_late(
+        daemon.engine.clone(),
+        Duration::from_secs(daemon.config.autostart_patience),
+    ));
+    let serving = tokio::spawn(session::serve(listeners, daemon));
+    notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!("ready");
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to end; guests go on"),
+        _ = interrupt.recv() => tracing::info!("interrupted; guests go on"),
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    serving.abort();
+    Ok(())
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(fault) = sd_notify::notify(state) {
+        tracing::warn!("cannot tell systemd: {fault}");
+    }
+}
+
+async fn say_when_autostart_is_late(engine: EngineHandle, patience: Duration) {
+    tokio::time::sleep(patience).await;
+    let waits = engine.read(|state: &State| !state.pending.is_empty()).await;
+    if waits == Ok(true) {
+        engine.tell(Input::AutostartIsLate).await;
+    }
+}

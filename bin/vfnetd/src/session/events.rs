@@ -1,0 +1,229 @@
+//! Events that a client has asked for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::broadcast;
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+use vfnet_engine::{Announcement, Ended};
+use vfnet_model::{GuestName, NetworkName};
+use vfnet_rpc::error::{ErrorDomain, WireError};
+use vfnet_rpc::flags::{
+    domain_event, domain_lifecycle as life, domain_lifecycle_detail as detail, network_event,
+    network_lifecycle, node_device_event,
+};
+use vfnet_rpc::frame::Frame;
+use vfnet_rpc::objects::{Domain, Network};
+use vfnet_rpc::remote::{
+    DomainEventLifecycle, DomainEventReboot, DomainEventRegister, DomainLifecycle,
+    DomainLifecycleBody, DomainRebooted, NetworkEventLifecycle, NetworkEventRegister,
+    NetworkLifecycle, NodeDeviceEventRegister,
+};
+use vfnet_rpc::server::event;
+use vfnet_rpc::xdr::Text;
+
+use super::Outbox;
+use crate::{Daemon, wire_error};
+
+/// What one registration wants to hear.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Listener {
+    /// Starts and stops of networks, or of one.
+    Networks(Option<Uuid>),
+    /// Starts and stops of guests, or of one.
+    Guests(Option<Uuid>),
+    /// Resets of guests, or of one.
+    Reboots(Option<Uuid>),
+    /// Nothing that happens here.
+    Silence,
+}
+
+/// A client's registrations, and the task that sends what they are for. Ends with the session.
+#[derive(Debug)]
+pub(super) struct Events {
+    listeners: Arc<Mutex<BTreeMap<i32, Listener>>>,
+    last: i32,
+    task: AbortHandle,
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Events {
+    pub(super) fn start(daemon: &Daemon, outbox: Outbox) -> Self {
+        let listeners: Arc<Mutex<BTreeMap<i32, Listener>>> = Arc::default();
+        let heard = Arc::clone(&listeners);
+        let mut announcements = daemon.announcements.subscribe();
+        let task = tokio::spawn(async move {
+            loop {
+                let what = match announcements.recv().await {
+                    Ok(what) => what,
+                    Err(broadcast::error::RecvError::Lagged(missed)) => {
+                        tracing::warn!("a client has missed {missed} events");
+                        continue;
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return,
+                };
+                let listeners = lock(&heard).clone();
+                for frame in listeners.into_iter().filter_map(|it| message(it, &what)) {
+                    if let Ok(bytes) = frame.encode() {
+                        outbox.send(bytes).await;
+                    }
+                }
+            }
+        });
+        Self { listeners, last: 0, task: task.abort_handle() }
+    }
+
+    fn next(&mut self) -> i32 {
+        self.last += 1;
+        self.last
+    }
+
+    pub(super) fn register_network(
+        &mut self,
+        args: NetworkEventRegister,
+    ) -> Result<(i32, Listener), WireError> {
+        let of = args.network.map(|network| network.uuid);
+        let listener = match args.event {
+            network_event::LIFECYCLE => Listener::Networks(of),
+            network_event::METADATA_CHANGE => Listener::Silence,
+            other => return Err(unknown(other)),
+        };
+        Ok((self.next(), listener))
+    }
+
+    pub(super) fn register_node_device(
+        &mut self,
+        args: NodeDeviceEventRegister,
+    ) -> Result<(i32, Listener), WireError> {
+        match args.event {
+            node_device_event::LIFECYCLE | node_device_event::UPDATE => {
+                Ok((self.next(), Listener::Silence))
+            }
+            other => Err(unknown(other)),
+        }
+    }
+
+    /// Clients register for every event that they know of at once, and rely on those that never
+    /// come as much as on the others.
+    pub(super) fn register_guest(&mut self, args: DomainEventRegister) -> (i32, Listener) {
+        let of = args.domain.map(|domain| domain.uuid);
+        let listener = match args.event {
+            domain_event::LIFECYCLE => Listener::Guests(of),
+            domain_event::REBOOT => Listener::Reboots(of),
+            _ => Listener::Silence,
+        };
+        (self.next(), listener)
+    }
+
+    /// Begins to send, once the client knows the number.
+    pub(super) fn listen(&self, callback: i32, listener: Listener) {
+        lock(&self.listeners).insert(callback, listener);
+    }
+
+    pub(super) fn forget(&self, callback: i32) -> Result<(), WireError> {
+        match lock(&self.listeners).remove(&callback) {
+            Some(_) => Ok(()),
+            None => {
+                let detail = format!("no event callback has the number {callback}");
+                Err(wire_error::invalid(ErrorDomain::Event, &detail))
+            }
+        }
+    }
+}
+
+fn lock(
+    listeners: &Mutex<BTreeMap<i32, Listener>>,
+) -> std::sync::MutexGuard<'_, BTreeMap<i32, Listener>> {
+    listeners.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unknown(event: i32) -> WireError {
+    wire_error::invalid(ErrorDomain::Event, &format!("there is no event of kind {event}"))
+}
+
+/// What a registration is sent of an announcement, if anything.
+fn message((callback, listener): (i32, Listener), what: &Announcement) -> Option<Frame> {
+    use Announcement as A;
+    match listener {
+        Listener::Silence => None,
+        Listener::Networks(of) => {
+            let (uuid, name, change) = match what {
+                A::NetworkDefined(uuid, name) => (uuid, name, network_lifecycle::DEFINED),
+                A::NetworkUndefined(uuid, name) => (uuid, name, network_lifecycle::UNDEFINED),
+                A::NetworkStarted(uuid, name) => (uuid, name, network_lifecycle::STARTED),
+                A::NetworkStopped(uuid, name) => (uuid, name, network_lifecycle::STOPPED),
+                _ => return None,
+            };
+            let network = wanted(of, *uuid).then(|| network(name, *uuid))?;
+            let body = NetworkLifecycle { callback, network, event: change, detail: 0 };
+            Some(event::<NetworkEventLifecycle>(&body))
+        }
+        Listener::Guests(of) => {
+            let (uuid, name, id, change, detail) = guest_change(what)?;
+            let domain = wanted(of, uuid).then(|| guest(name, uuid, id))?;
+            let change = DomainLifecycleBody { domain, event: change, detail };
+            Some(event::<DomainEventLifecycle>(&DomainLifecycle { callback, change }))
+        }
+        Listener::Reboots(of) => {
+            let A::GuestReset(uuid, name, id) = what else { return None };
+            let domain = wanted(of, *uuid).then(|| guest(name, *uuid, *id))?;
+            Some(event::<DomainEventReboot>(&DomainRebooted { callback, domain }))
+        }
+    }
+}
+
+fn wanted(of: Option<Uuid>, uuid: Uuid) -> bool {
+    of.is_none_or(|of| of == uuid)
+}
+
+fn network(name: &NetworkName, uuid: Uuid) -> Network {
+    Network { name: Text::clipped(name.as_str()), uuid }
+}
+
+fn guest(name: &GuestName, uuid: Uuid, id: i32) -> Domain {
+    Domain { name: Text::clipped(name.as_str()), uuid, id }
+}
+
+fn guest_change(what: &Announcement) -> Option<(Uuid, &GuestName, i32, i32, i32)> {
+    use Announcement as A;
+    Some(match what {
+        A::GuestDefined(uuid, name, added) => {
+            let detail = if *added { detail::DEFINED_ADDED } else { detail::DEFINED_UPDATED };
+            (*uuid, name, -1, life::DEFINED, detail)
+        }
+        A::GuestUndefined(uuid, name) => {
+            (*uuid, name, -1, life::UNDEFINED, detail::UNDEFINED_REMOVED)
+        }
+        A::GuestStarted(uuid, name, id) => {
+            (*uuid, name, *id, life::STARTED, detail::STARTED_BOOTED)
+        }
+        A::GuestPaused(uuid, name, id) => {
+            (*uuid, name, *id, life::SUSPENDED, detail::SUSPENDED_PAUSED)
+        }
+        A::GuestResumed(uuid, name, id) => {
+            (*uuid, name, *id, life::RESUMED, detail::RESUMED_UNPAUSED)
+        }
+        A::GuestShuttingDown(uuid, name, id) => {
+            (*uuid, name, *id, life::SHUTDOWN, detail::SHUTDOWN_FINISHED)
+        }
+        A::GuestPanicked(uuid, name, id) => {
+            (*uuid, name, *id, life::CRASHED, detail::CRASHED_PANICKED)
+        }
+        A::GuestStopped(uuid, name, _, ended) => {
+            let detail = match ended {
+                Ended::PoweredOff => detail::STOPPED_SHUTDOWN,
+                Ended::Destroyed => detail::STOPPED_DESTROYED,
+                Ended::Crashed(_) => detail::STOPPED_CRASHED,
+                Ended::Lost => detail::STOPPED_FAILED,
+            };
+            (*uuid, name, -1, life::STOPPED, detail)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,81 @@
+//! Consoles that a client has open.
+
+use std::collections::HashMap;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use vfnet_qemu::console::Console;
+use vfnet_rpc::call_id::CallId;
+use vfnet_rpc::stream::StreamPart;
+
+use super::Outbox;
+
+/// Pieces of input that wait for a guest to read them.
+const UNREAD: usize = 64;
+
+/// Bytes read from a console at once.
+const PORTION: usize = 16 * 1024;
+
+/// The streams of one client, by the call that opened each.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: HashMap<CallId, mpsc::Sender<StreamPart>>,
+}
+
+impl Streams {
+    /// Begins to copy a console, both ways.
+    pub(super) fn open(&mut self, id: CallId, console: Console, outbox: Outbox) {
+        self.open.retain(|_, stream| !stream.is_closed());
+        let (sender, parts) = mpsc::channel(UNREAD);
+        self.open.insert(id, sender);
+        tokio::spawn(copy(id, console, parts, outbox));
+    }
+
+    /// Hands a part to its stream. Parts for a stream that is over are normal.
+    pub(super) async fn take(&mut self, id: CallId, part: StreamPart) {
+        if let Some(stream) = self.open.get(&id)
+            && stream.send(part).await.is_err()
+        {
+            self.open.remove(&id);
+        }
+    }
+}
+
+async fn copy(id: CallId, console: Console, mut parts: mpsc::Receiver<StreamPart>, outbox: Outbox) {
+    let (mut from_guest, mut to_guest) = tokio::io::split(console);
+    let mut buffer = vec![0; PORTION];
+    let mut guest_is_there = true;
+    loop {
+        tokio::select! {
+            part = parts.recv() => match part {
+                Some(StreamPart::Data(bytes)) => {
+                    if to_guest.write_all(&bytes).await.is_err() {
+                        guest_is_there = false;
+                    }
+                }
+                Some(StreamPart::NoMoreData | StreamPart::Hole(_)) => {}
+                Some(StreamPart::Finish | StreamPart::Abort(_)) => {
+                    if let Ok(bytes) = id.finish().encode() {
+                        outbox.send(bytes).await;
+                    }
+                    return;
+                }
+                None => return,
+            },
+            read = from_guest.read(&mut buffer), if guest_is_there => {
+                let count = read.unwrap_or(0);
+                for frame in id.data(&buffer[..count]) {
+                    if let Ok(bytes) = frame.encode() {
+                        outbox.send(bytes).await;
+                    }
+                }
+                if count == 0 {
+                    guest_is_there = false;
+                    if let Ok(bytes) = id.no_more_data().encode() {
+                        outbox.send(bytes).await;
+                    }
+                }
+            }
+        }
+    }
+}
