@@ -1,0 +1,211 @@
+//! A guest's log: everything QEMU prints, over all its starts, in one appended file.
+//!
+//! QEMU writes to the file itself, not through a pipe, so its words outlive the daemon. Each
+//! start begins with a header line (time, command line). The file is rotated at a start when it
+//! is larger than [`ROTATE_AT`], keeping [`KEPT`] old ones (`.1` is the newest). While a guest
+//! runs nobody can be told to reopen it; then a file larger than [`CUT_AT`] is copied to `.1`
+//! and emptied (QEMU appends, so it goes on at the beginning). What is printed between copy and
+//! cut is lost: a guest that makes QEMU print without end must not fill the disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
+use uuid::Uuid;
+use vfnet_model::GuestName;
+
+/// Bytes above which a log is rotated when its guest starts.
+pub const ROTATE_AT: u64 = 1 << 20;
+/// Bytes above which a log is copied away and emptied under a running guest.
+pub const CUT_AT: u64 = 16 << 20;
+/// Old logs kept.
+pub const KEPT: u32 = 3;
+
+/// How a header line begins, so that the words of the last start can be found.
+const HEADER: &str = "=== vfnet: ";
+/// Bytes of the end of a log that are searched for QEMU's last words.
+const TAIL: u64 = 64 << 10;
+/// Last words: lines and bytes at most.
+const WORDS: (usize, usize) = (20, 4096);
+
+/// A guest's log in the directory of logs.
+///
+/// A name that would be too long for a file is cut and told apart by the UUID.
+pub fn path(logs: &Path, name: &GuestName, uuid: &Uuid) -> PathBuf {
+    let name = name.as_str();
+    if name.len() <= 200 {
+        return logs.join(format!("{name}.log"));
+    }
+    logs.join(format!("{}-{uuid}.log", &name[..name.floor_char_boundary(200)]))
+}
+
+/// Opens a log for a start: rotates it when it is large, and writes the header.
+pub(crate) fn begin(path: &Path, started: &str) -> io::Result<File> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.len() > ROTATE_AT) {
+        for number in (1..KEPT).rev() {
+            if let Err(error) = std::fs::rename(old(path, number), old(path, number + 1))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+        }
+        std::fs::rename(path, old(path, 1))?;
+    }
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(no_follow())
+        .open(path)?;
+    let line = format!("{HEADER}{} {}\n", utc(SystemTime::now()), on_one_line(started));
+    file.write_all(line.as_bytes())?;
+    Ok(file)
+}
+
+/// Copies a log away and empties it when it is larger than `limit` bytes.
+pub(crate) fn cut(path: &Path, limit: u64) -> io::Result<bool> {
+    let mut file =
+        OpenOptions::new().read(true).write(true).custom_flags(no_follow()).open(path)?;
+    if file.metadata()?.len() <= limit {
+        return Ok(false);
+    }
+    let mut copy = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(no_follow())
+        .open(old(path, 1))?;
+    io::copy(&mut (&mut file).take(2 * limit), &mut copy)?;
+    file.set_len(0)?;
+    Ok(true)
+}
+
+/// QEMU's last words since its last start, at most 20 lines, without control characters.
+pub fn last_words(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    Ok(words_in(&String::from_utf8_lossy(&bytes)))
+}
+
+fn words_in(tail: &str) -> String {
+    let mut lines: Vec<&str> = tail
+        .rsplit('\n')
+        .take_while(|line| !line.starts_with(HEADER))
+        .filter(|line| !line.trim().is_empty())
+        .take(WORDS.0)
+        .collect();
+    lines.reverse();
+    let text = lines.join("\n");
+    let start = text.ceil_char_boundary(text.len().saturating_sub(WORDS.1));
+    text[start..]
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn old(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn no_follow() -> i32 {
+    OFlags::NOFOLLOW.bits().cast_signed()
+}
+
+fn on_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A time as people and log readers write it: `2026-02-28T23:59:60Z`.
+fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years begin in March, so
+    // that the leap day is the last of its year; an era is 400 years.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) =
+        (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_date_does() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn only_the_words_since_the_last_start_are_told() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("web1.log");
+        begin(&path, "qemu -a").unwrap().write_all(b"old words\n").unwrap();
+        begin(&path, "qemu\n-b").unwrap().write_all(b"no such disk\x1b[31m\n\nbye\n").unwrap();
+        assert_eq!(last_words(&path).unwrap(), "no such disk\u{fffd}[31m\nbye");
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(log.matches(HEADER).count(), 2);
+        assert!(log.contains("Z qemu -b\n"), "{log}");
+    }
+
+    #[test]
+    fn a_large_log_is_rotated_at_the_next_start_and_three_old_ones_are_kept() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("web1.log");
+        for start in 1..=6 {
+            let mut log = begin(&path, &format!("start {start}")).unwrap();
+            log.write_all(&vec![b'x'; 1 + (1 << 20)]).unwrap();
+        }
+        for (number, start) in [(1, 5), (2, 4), (3, 3)] {
+            let text = std::fs::read_to_string(old(&path, number)).unwrap();
+            assert!(text.contains(&format!("start {start}")), "{number}");
+        }
+        assert!(!old(&path, 4).exists());
+    }
+
+    #[test]
+    fn a_log_that_grows_under_a_running_guest_is_cut_and_appended_to() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("web1.log");
+        let mut held_by_qemu = begin(&path, "start").unwrap();
+        held_by_qemu.write_all(&[b'x'; 5000]).unwrap();
+        assert!(!cut(&path, 10_000).unwrap());
+        assert!(cut(&path, 1000).unwrap());
+        held_by_qemu.write_all(b"after\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"after\n");
+        assert!(old(&path, 1).metadata().unwrap().len() > 1000);
+        assert_eq!(last_words(&path).unwrap(), "after");
+    }
+
+    #[test]
+    fn words_without_end_are_cut_to_the_last_ones() {
+        let long = format!("{HEADER}x\n{}", "ü".repeat(10_000));
+        let words = words_in(&long);
+        assert!(words.len() <= 4098 && words.ends_with('ü'), "{}", words.len());
+        let many: String = (0..100).map(|n| format!("line {n}\n")).collect();
+        assert_eq!(words_in(&many).lines().next(), Some("line 80"));
+    }
+}

@@ -1,0 +1,198 @@
+//! What the launcher does before QEMU, and what is told when a start fails.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use vfnet_qemu::launch::{Access, Credentials, LaunchSpec, ListenSocket, OpenFile};
+use vfnet_qemu::supervisor::StartError;
+use vfnet_qemu::{EndKind, clean_up};
+
+use crate::bench::{Bench, PATIENCE, end, launcher, next};
+
+async fn refused(bench: &Bench, spec: &LaunchSpec) -> StartError {
+    let error = bench.try_start(spec).await.map(|_| ()).unwrap_err();
+    assert!(!bench.run_dir.is_locked().unwrap(), "nothing is left of {error}");
+    clean_up(&bench.run_dir).unwrap();
+    error
+}
+
+#[tokio::test]
+async fn qemu_that_cannot_start_is_quoted() {
+    let bench = Bench::new();
+    let error = refused(&bench, &bench.spec("fail-at-start")).await;
+    let StartError::Emulator(ended) = &error else { panic!("{error:?}") };
+    assert_eq!(ended.kind, EndKind::Exited(1));
+    assert!(error.to_string().contains("Could not open 'disk.img'"), "{error}");
+}
+
+#[tokio::test]
+async fn the_words_of_an_earlier_start_are_not_told_again() {
+    let bench = Bench::new();
+    refused(&bench, &bench.spec("fail-at-start")).await;
+    let (guest, mut events) = bench.start("").await;
+    guest.destroy(Duration::ZERO).await.unwrap();
+    assert_eq!(end(&mut events).await.said, "");
+    assert!(bench.log().contains("disk.img"), "the log keeps both");
+}
+
+#[tokio::test]
+async fn a_missing_emulator_and_a_missing_file_are_named() {
+    let bench = Bench::new();
+    let spec = LaunchSpec { program: "/no/such/qemu".into(), ..bench.spec("") };
+    let error = refused(&bench, &spec).await;
+    assert!(matches!(error, StartError::Launch { .. }), "{error:?}");
+    assert!(error.to_string().contains("/no/such/qemu: No such file"), "{error}");
+
+    let error = refused(&bench, &bench.spec_with_file(Path::new("/no/such/disk"))).await;
+    assert!(error.to_string().contains("cannot open /no/such/disk: No such file"), "{error}");
+    assert!(bench.log().contains("vfnet: cannot open /no/such/disk"), "{}", bench.log());
+}
+
+#[tokio::test]
+async fn a_descriptor_number_that_is_taken_is_refused() {
+    let bench = Bench::new();
+    let disk = bench.path("disk");
+    std::fs::write(&disk, "x").unwrap();
+    for fd in [100, 2] {
+        let mut spec = bench.spec_with_file(&disk);
+        spec.files[0].fd = fd;
+        let error = refused(&bench, &spec).await;
+        assert!(error.to_string().contains(&format!("as descriptor {fd}")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_monitor_that_never_answers_ends_the_start_and_the_process() {
+    let bench = Bench::new();
+    let limit = Duration::from_millis(300);
+    let spec = bench.spec("never-answers");
+    let started = vfnet_qemu::start(&launcher(), &bench.run_dir, &spec, limit).await;
+    assert!(matches!(started, Err(StartError::Monitor { .. })), "{started:?}");
+    assert!(!bench.run_dir.is_locked().unwrap());
+}
+
+#[tokio::test]
+async fn a_running_guest_is_not_started_again_nor_disturbed_by_the_attempt() {
+    let bench = Bench::new();
+    let (guest, mut events) = bench.start("").await;
+    let again = bench.try_start(&bench.spec("fail-at-start")).await;
+    assert!(matches!(again, Err(StartError::Running { .. })), "{again:?}");
+    guest.resume().await.unwrap();
+    next(&mut events).await;
+    guest.destroy(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn files_and_sockets_are_there_at_the_numbers_that_the_command_line_names() {
+    let bench = Bench::new();
+    let disk = bench.path("disk");
+    std::fs::write(&disk, "contents").unwrap();
+    let mut spec = bench.spec_with_file(&disk);
+    let serial = bench.path("serial.log");
+    spec.files.push(OpenFile {
+        path: serial.clone(),
+        access: Access::Append,
+        template: None,
+        fd: 130,
+    });
+    let console = bench.path("console");
+    spec.sockets.push(ListenSocket { path: console.clone(), fd: 125, owner: None });
+    spec.args.extend(["-chardev".to_owned(), "socket,id=serial0,fd=125".to_owned()]);
+    let (guest, _events) = bench.try_start(&spec).await.unwrap();
+
+    let fds = format!("/proc/{}/fd", guest.process().pid);
+    assert_eq!(std::fs::read_link(format!("{fds}/120")).unwrap(), disk);
+    assert_eq!(std::fs::read_link(format!("{fds}/130")).unwrap(), serial);
+    assert_eq!(std::fs::metadata(&serial).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(&console).unwrap().mode() & 0o777, 0o600);
+    let mut line = String::new();
+    BufReader::new(UnixStream::connect(&console).unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "qemu-stand-in console\r\n");
+
+    // Standard streams, the lock, what was asked for, and the stand-in's own copies and
+    // connections; nothing of the daemon's.
+    let daemons = std::fs::read_link("/proc/self/fd/0").unwrap();
+    for fd in std::fs::read_dir(&fds).unwrap() {
+        let leads_to = std::fs::read_link(fd.unwrap().path()).unwrap();
+        let text = leads_to.display().to_string();
+        assert!(
+            ["socket:", "anon_inode:", "/dev/null"].iter().any(|known| text.starts_with(known))
+                || [&disk, &serial, &spec.log].contains(&&leads_to)
+                || leads_to == bench.run_dir.path().join("lock")
+                || leads_to == daemons,
+            "{text}"
+        );
+    }
+    guest.destroy(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn qemu_runs_under_its_own_uid_with_its_limits_and_its_directory() {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: changing the uid takes root");
+        return;
+    }
+    let bench = Bench::new();
+    // The guest's uid has to reach the stand-in and nothing else.
+    let program = Path::new("/tmp").join(format!("guest-processes-{}", std::process::id()));
+    std::fs::copy(crate::bench::processes(), &program).unwrap();
+    let spec = LaunchSpec {
+        program: program.clone(),
+        credentials: Some(Credentials { uid: 64_123, gid: 64_123, groups: vec![64_200] }),
+        memlock: Some(96 << 20),
+        ..bench.spec("")
+    };
+    let started = bench.try_start(&spec).await;
+    std::fs::remove_file(&program).unwrap();
+    let (guest, _events) = started.unwrap();
+    let proc = format!("/proc/{}", guest.process().pid);
+    let status = std::fs::read_to_string(format!("{proc}/status")).unwrap();
+    for line in [
+        "Uid:\t64123\t64123\t64123\t64123",
+        "Gid:\t64123\t64123\t64123\t64123",
+        "Groups:\t64200 ",
+        "NoNewPrivs:\t1",
+        "CapEff:\t0000000000000000",
+    ] {
+        assert!(status.contains(line), "{line} in {status}");
+    }
+    let limits = std::fs::read_to_string(format!("{proc}/limits")).unwrap();
+    let memlock = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+    assert!(memlock.contains("100663296            100663296"), "{memlock}");
+    let own = std::fs::metadata(bench.run_dir.guest_dir()).unwrap();
+    assert_eq!((own.uid(), own.mode() & 0o777), (64_123, 0o700));
+    guest.destroy(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_emulator_that_the_guests_uid_may_not_run_is_refused_in_words() {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: changing the uid takes root");
+        return;
+    }
+    let bench = Bench::new();
+    let program = bench.path("qemu");
+    std::fs::copy(crate::bench::processes(), &program).unwrap();
+    let credentials = Some(Credentials { uid: 64_123, gid: 64_123, groups: vec![] });
+    let spec = LaunchSpec { program, credentials, ..bench.spec("") };
+    let error = refused(&bench, &spec).await;
+    assert!(error.to_string().contains("Permission denied"), "{error}");
+}
+
+#[tokio::test]
+async fn a_device_node_that_is_none_is_not_given_away() {
+    let bench = Bench::new();
+    let not_a_device = bench.path("12");
+    std::fs::File::create(&not_a_device).unwrap().write_all(b"x").unwrap();
+    let uid = rustix::process::getuid().as_raw();
+    let spec = LaunchSpec {
+        vfio_devices: vec![not_a_device],
+        credentials: Some(Credentials { uid: uid + 1, gid: uid + 1, groups: vec![] }),
+        ..bench.spec("")
+    };
+    let error = refused(&bench, &spec).await;
+    assert!(error.to_string().contains("not a character device"), "{error}");
+}

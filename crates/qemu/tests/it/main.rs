@@ -1,0 +1,10 @@
+//! Guests as the daemon deals with them, over real processes: the launcher, and a stand-in for
+//! QEMU that has no guest in it; over QEMU itself where it is installed.
+
+mod adoption;
+mod bench;
+mod console;
+mod launching;
+mod life;
+mod monitor;
+mod real_qemu;

@@ -1,0 +1,75 @@
+//! The same with QEMU itself, where it is installed: a paused guest without disk or kernel.
+
+use std::path::{Path, PathBuf};
+
+use vfnet_qemu::emulator::{EmulatorError, Emulators};
+use vfnet_qemu::launch::LaunchSpec;
+use vfnet_qemu::{EndKind, GuestEvent, RunState};
+
+use crate::bench::{Bench, PATIENCE, end, next, processes};
+
+fn qemu() -> Option<PathBuf> {
+    let path = PathBuf::from("/usr/bin/qemu-system-x86_64");
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: {} is not installed", path.display());
+    None
+}
+
+fn spec(bench: &Bench, program: PathBuf) -> LaunchSpec {
+    let mut spec = LaunchSpec { program, ..bench.spec("") };
+    let append = spec.args.iter().position(|arg| arg == "-append").unwrap();
+    spec.args.drain(append..append + 2);
+    let machine =
+        ["-nodefaults", "-no-user-config", "-display", "none", "-m", "64", "-M", "q35,accel=tcg"];
+    spec.args.extend(machine.map(str::to_owned));
+    spec
+}
+
+#[tokio::test]
+async fn a_paused_guest_of_qemus_is_started_resumed_and_destroyed() {
+    let Some(program) = qemu() else { return };
+    let bench = Bench::new();
+    let (guest, mut events) = bench.try_start(&spec(&bench, program)).await.unwrap();
+    let started = next(&mut events).await;
+    assert!(
+        matches!(started, GuestEvent::Started { state: Some(RunState::Prelaunch), .. }),
+        "{started:?}"
+    );
+    assert_eq!(guest.chardevs().await.unwrap()[0].label, "charmonitor");
+    guest.resume().await.unwrap();
+    assert_eq!(next(&mut events).await, GuestEvent::Resumed);
+    guest.pause().await.unwrap();
+    assert_eq!(next(&mut events).await, GuestEvent::Paused);
+    guest.destroy(PATIENCE).await.unwrap();
+    let ended = end(&mut events).await;
+    assert_eq!(ended.kind, EndKind::Terminated);
+    assert!(ended.said.contains("terminating on signal 15"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn qemus_own_words_are_in_the_error_of_a_failed_start() {
+    let Some(program) = qemu() else { return };
+    let bench = Bench::new();
+    let mut spec = spec(&bench, program);
+    spec.args.extend(["-drive", "file=/no/such/disk,if=none"].map(str::to_owned));
+    let error = bench.try_start(&spec).await.map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("Could not open '/no/such/disk'"), "{error}");
+}
+
+#[test]
+fn an_emulator_is_asked_for_its_version_and_a_program_that_is_none_is_refused() {
+    let emulators = Emulators::default();
+    let version = emulators.version(&processes()).unwrap();
+    assert_eq!(version.to_string(), "10.0.2");
+    assert_eq!(emulators.version(&processes()).unwrap(), version);
+
+    let error = emulators.version(Path::new("/no/such/qemu")).unwrap_err();
+    assert!(matches!(error, EmulatorError::Start { .. }), "{error}");
+    let error = emulators.version(Path::new("/bin/cat")).unwrap_err();
+    assert!(matches!(error, EmulatorError::Answer { .. }), "{error}");
+    if let Some(path) = qemu() {
+        assert!(emulators.version(&path).unwrap().major >= 7);
+    }
+}
