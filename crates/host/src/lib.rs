@@ -6,10 +6,12 @@
 //! back, in terms of that trait, so that it runs alike over the kernel and over a simulated one;
 //! [`linux::LinuxHost`], the real thing.
 
+pub mod doctor;
 pub mod lend;
 pub mod linux;
 pub mod netlink;
 pub mod process;
+pub mod tap;
 pub mod uevent;
 pub mod writer;
 

@@ -6,6 +6,7 @@
 //! [`inventory::Inventory`] (what the host was last seen to be) and [`xml::Document`] (how
 //! a document is read so that nothing in it is dropped in silence).
 
+pub mod doctor;
 pub mod drivers;
 mod explain;
 pub mod guest;

@@ -1,0 +1,118 @@
+//! Tap devices for guests' virtio NICs: persistent, owned by the guest's uid, in a bridge.
+//!
+//! Made with iproute2, because a tap needs an ioctl that cannot be made without `unsafe`.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use vfnet_model::NetdevName;
+
+use crate::HostError;
+use crate::process::{Purpose, command};
+
+/// The kernel's `IFNAMSIZ`, less the terminating zero.
+const NAME_MAX: usize = 15;
+
+/// Makes a tap and puts it in a bridge, up. A tap of that name that is already there is made
+/// anew, so that this can be repeated.
+///
+/// # Errors
+///
+/// [`HostError::Gone`] when the bridge is not there, [`HostError::Process`] with the words of
+/// `ip`. The tap is not left behind then.
+pub fn create(name: &NetdevName, owner: u32, bridge: &NetdevName) -> Result<(), HostError> {
+    check(name)?;
+    if !is_bridge(Path::new("/sys/class/net"), bridge) {
+        return Err(HostError::Gone { what: format!("the bridge {bridge}") });
+    }
+    remove(name)?;
+    let owner = owner.to_string();
+    let (name_, bridge) = (name.as_str(), bridge.as_str());
+    ip(&["tuntap", "add", "dev", name_, "mode", "tap", "user", &owner])?;
+    let joined = ip(&["link", "set", "dev", name_, "master", bridge, "up"]);
+    if joined.is_err()
+        && let Err(error) = remove(name)
+    {
+        tracing::warn!(%name, %error, "a tap is left behind");
+    }
+    joined
+}
+
+/// Removes a tap; nothing to do when it is not there.
+///
+/// # Errors
+///
+/// [`HostError::Unexpected`] when the device of that name is no tap: it is somebody else's.
+pub fn remove(name: &NetdevName) -> Result<(), HostError> {
+    check(name)?;
+    let dir = Path::new("/sys/class/net").join(name.as_str());
+    if !dir.exists() {
+        return Ok(());
+    }
+    if !dir.join("tun_flags").exists() {
+        return Err(HostError::Unexpected {
+            path: dir.display().to_string(),
+            found: "no tun_flags".to_owned(),
+            expected: "a tap",
+        });
+    }
+    ip(&["tuntap", "del", "dev", name.as_str(), "mode", "tap"])
+}
+
+/// Refuses what the kernel or `ip` would read as something else than a name: `%` is a pattern,
+/// `-` begins an option.
+fn check(name: &NetdevName) -> Result<(), HostError> {
+    let text = name.as_str();
+    if text.len() <= NAME_MAX && !text.starts_with('-') && !text.contains('%') {
+        return Ok(());
+    }
+    Err(HostError::Unexpected {
+        path: "a tap's name".to_owned(),
+        found: text.to_owned(),
+        expected: "15 bytes at most, without % and no - in front",
+    })
+}
+
+fn is_bridge(class: &Path, name: &NetdevName) -> bool {
+    class.join(name.as_str()).join("bridge").is_dir()
+}
+
+fn ip(args: &[&str]) -> Result<(), HostError> {
+    let program = || format!("ip {}", args.join(" "));
+    let failed = |said| Err(HostError::Process { program: program(), said });
+    match command("ip", Purpose::System).args(args).stderr(Stdio::piped()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> NetdevName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_name_that_means_something_else_is_refused() {
+        for text in ["-tap", "tap%d", "sixteen-byte-tap"] {
+            assert!(create(&name(text), 0, &name("lo")).is_err(), "{text}");
+            assert!(remove(&name(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_bridge_takes_no_tap() {
+        let error = create(&name("vftest0"), 0, &name("lo")).unwrap_err();
+        assert!(matches!(error, HostError::Gone { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_device_that_is_no_tap_is_not_removed() {
+        let error = remove(&name("lo")).unwrap_err();
+        assert!(matches!(error, HostError::Unexpected { .. }), "{error}");
+        remove(&name("vftest-none")).unwrap();
+    }
+}
