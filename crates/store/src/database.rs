@@ -53,6 +53,11 @@ impl Database {
         // Without SQLITE_OPEN_CREATE, and with no URI, so that the path means itself.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&file, flags).map_err(whole)?;
+        // SQLite opens a file that it may not write for reading only, and says nothing.
+        if connection.is_readonly(rusqlite::MAIN_DB).map_err(whole)? {
+            let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+            return Err(sort_io(denied, file.clone()));
+        }
         connection.busy_timeout(BUSY).map_err(whole)?;
 
         // A file that is refused keeps every byte: its log is not folded into it on close.

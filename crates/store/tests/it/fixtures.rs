@@ -1,0 +1,85 @@
+//! Files as every released schema wrote them, kept for ever.
+
+use std::fs;
+
+use rusqlite::Connection;
+use vfnet_engine::State;
+
+use crate::entries::uuid;
+use crate::place::{Place, sql};
+
+const STATE: [&str; 1] = [include_str!("../fixtures/state-1.sql")];
+const LIVE: [&str; 1] = [include_str!("../fixtures/live-1.sql")];
+
+fn written_by(version: usize) -> Place {
+    let place = Place::new();
+    fs::create_dir(place.state_dir()).unwrap();
+    fs::create_dir(place.run_dir()).unwrap();
+    sql(&place.state_file(), STATE[version - 1]);
+    sql(&place.live_file(), LIVE[version - 1]);
+    place
+}
+
+#[test]
+fn version_1_is_read() {
+    let place = written_by(1);
+    let (_store, loaded) = place.open();
+    assert_eq!(loaded.set_aside, Vec::<String>::new());
+    let mut state = State::default();
+    for entry in loaded.entries {
+        state.apply(vfnet_engine::Record::Put(Box::new(entry)));
+    }
+    let names: Vec<_> =
+        state.networks.values().map(|x| x.definition.network.name.as_str()).collect();
+    assert_eq!(names, ["net1", "net2"]);
+    assert_eq!(state.networks.values().map(|x| x.autostart).collect::<Vec<_>>(), [false, true]);
+    let names: Vec<_> = state.guests.values().map(|x| x.definition.name.as_str()).collect();
+    assert_eq!(names, ["guest3", "guest4"]);
+    assert_eq!(state.live_networks[&uuid(2)].vfs.len(), 2);
+    assert_eq!(state.runs[&uuid(3)].pid, Some(4242));
+    assert_eq!(state.pending.len(), 2);
+    assert!(state.autostarted);
+    let claims: Vec<_> = state
+        .claims
+        .values()
+        .map(|claim| format!("{} {} {} {}", claim.id.0, claim.vf, claim.state.word(), claim.owner))
+        .collect();
+    assert_eq!(
+        claims,
+        [
+            "1 0000:01:10.1 preparing guest guest3",
+            "2 0000:01:10.2 preparing guest guest3",
+            "3 0000:01:10.3 preparing guest guest3 of another daemon",
+            "4 0000:01:10.4 preparing testpmd (pid 99)",
+            "5 0000:01:10.5 preparing reservation for guest guest3",
+            "6 0000:01:10.6 preparing the administrator",
+            "11 0000:01:11.3 preparing guest guest3",
+            "12 0000:01:11.4 held guest guest3",
+            "13 0000:01:11.5 lent guest guest3",
+            "14 0000:01:11.6 releasing guest guest3",
+            "15 0000:01:11.7 vanished guest guest3",
+            "16 0000:01:12.0 quarantined guest guest3",
+            "17 0000:01:12.1 stuck guest guest3",
+        ]
+    );
+}
+
+#[test]
+fn a_migrated_file_has_the_schema_of_a_new_one() {
+    let new = Place::new();
+    new.open();
+    for version in 1..=STATE.len() {
+        let old = written_by(version);
+        old.open();
+        assert_eq!(schema(&old.state_file()), schema(&new.state_file()), "from {version}");
+        assert_eq!(schema(&old.live_file()), schema(&new.live_file()), "from {version}");
+    }
+}
+
+fn schema(file: &std::path::Path) -> Vec<String> {
+    let connection = Connection::open(file).unwrap();
+    let ask = "SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name";
+    let mut statement = connection.prepare(ask).unwrap();
+    let words = |sql: String| sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    statement.query_map([], |row| row.get(0).map(words)).unwrap().map(Result::unwrap).collect()
+}
