@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 const VERSION: &str = "10.0.2";
 
 /// Acts as QEMU; `args` are those after the program's name.
-pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
+pub(crate) fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
     let machine = match Machine::from_args(args) {
         Ok(Some(machine)) => machine,
         Ok(None) => return ExitCode::SUCCESS,
@@ -137,10 +137,9 @@ impl Machine {
                 continue;
             }
             let mut client = Client { machine: &self, stream: &stream };
-            match client.talk() {
-                Ok(Some(code)) => return Ok(code),
-                // The client has gone; the next one is waited for.
-                Ok(None) | Err(_) => {}
+            // Otherwise the client has gone, and the next one is waited for.
+            if let Ok(Some(code)) = client.talk() {
+                return Ok(code);
             }
         }
     }
@@ -169,7 +168,7 @@ impl Client<'_> {
             match self.execute(request["execute"].as_str().unwrap_or_default()) {
                 Ok((value, then)) => {
                     self.send(&json!({"return": value, "id": id}))?;
-                    if let Some(code) = self.act(then)? {
+                    if let Some(code) = self.act(&then)? {
                         return Ok(Some(code));
                     }
                 }
@@ -210,29 +209,29 @@ impl Client<'_> {
         })
     }
 
-    fn act(&mut self, then: Then) -> io::Result<Option<u8>> {
+    fn act(&mut self, then: &Then) -> io::Result<Option<u8>> {
         match then {
             Then::Nothing => {}
             Then::Become(status, event) => {
                 *self.machine.status() = status;
-                self.event(event, json!({}))?;
+                self.event(event, &json!({}))?;
             }
             Then::PowerOff => {
-                self.event("POWERDOWN", json!({}))?;
-                self.event("SHUTDOWN", json!({"guest": true, "reason": "guest-shutdown"}))?;
+                self.event("POWERDOWN", &json!({}))?;
+                self.event("SHUTDOWN", &json!({"guest": true, "reason": "guest-shutdown"}))?;
                 if !self.machine.no_shutdown {
                     return Ok(Some(0));
                 }
                 *self.machine.status() = "shutdown";
-                self.event("STOP", json!({}))?;
+                self.event("STOP", &json!({}))?;
             }
             Then::Quit => {
-                self.event("SHUTDOWN", json!({"guest": false, "reason": "host-qmp-quit"}))?;
+                self.event("SHUTDOWN", &json!({"guest": false, "reason": "host-qmp-quit"}))?;
                 return Ok(Some(0));
             }
             Then::Panic => {
-                self.event("GUEST_PANICKED", json!({"action": "poweroff"}))?;
-                self.event("SHUTDOWN", json!({"guest": true, "reason": "guest-panic"}))?;
+                self.event("GUEST_PANICKED", &json!({"action": "poweroff"}))?;
+                self.event("SHUTDOWN", &json!({"guest": true, "reason": "guest-panic"}))?;
                 return Ok(Some(0));
             }
             Then::Crash => {
@@ -248,7 +247,7 @@ impl Client<'_> {
         Ok(None)
     }
 
-    fn event(&mut self, name: &str, data: Value) -> io::Result<()> {
+    fn event(&mut self, name: &str, data: &Value) -> io::Result<()> {
         self.send(&json!({
             "event": name,
             "data": data,

@@ -1,6 +1,5 @@
 //! The processes that the tests start: the launcher, the stand-in for QEMU that it becomes, and
 //! a daemon that starts a guest and can be killed.
-#![expect(missing_docs, reason = "a program for tests")]
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -194,10 +194,12 @@ impl LaunchSpec {
 /// failed. To be called before any thread is started.
 pub fn launch_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Err(error) = launch(args);
-    let text = format!("{}\n", chain(&error));
-    for mut place in [error.told_in, error.log].into_iter().flatten() {
-        // One of the two may be on a full disk; there is nobody else to tell.
-        let _lost = place.write_all(text.as_bytes());
+    let text = chain(&error);
+    for (place, prefix) in [(error.told_in, ""), (error.log, "vfnet: ")] {
+        if let Some(mut place) = place {
+            // One of the two may be on a full disk; there is nobody else to tell.
+            let _lost = writeln!(place, "{prefix}{text}");
+        }
     }
     ExitCode::from(GAVE_UP)
 }

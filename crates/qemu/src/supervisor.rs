@@ -297,7 +297,7 @@ fn spawn(
     let mut launch = command(&launcher.program, Purpose::Guest);
     launch.args(&launcher.args).arg(run_dir.launch_spec()).stdin(lock);
     let failed = |source| StartError::Spawn { program: launcher.program.clone(), source };
-    #[expect(clippy::zombie_processes, reason = "reaped through its pidfd by `Exit::reap`")]
+    // Reaped through its pidfd, by `Exit::reap`.
     let child = launch.spawn().map_err(failed)?;
     // The command holds the lock file: from here on it is the launcher's alone.
     drop(launch);
@@ -560,7 +560,7 @@ impl Supervisor {
         match cut {
             Ok(Ok(false)) => {}
             Ok(Ok(true)) => {
-                tracing::warn!(guest = %self.spec.name, "its log grew large and was cut")
+                tracing::warn!(guest = %self.spec.name, "its log grew large and was cut");
             }
             Ok(Err(error)) => {
                 tracing::warn!(guest = %self.spec.name, %error, "cannot look after its log");

@@ -1,5 +1,6 @@
 //! Guests as the daemon deals with them, over real processes: the launcher, and a stand-in for
 //! QEMU that has no guest in it; over QEMU itself where it is installed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod adoption;
 mod bench;

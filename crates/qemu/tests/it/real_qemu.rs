@@ -8,6 +8,7 @@ use vfnet_qemu::{EndKind, GuestEvent, RunState};
 
 use crate::bench::{Bench, PATIENCE, end, next, processes};
 
+#[expect(clippy::print_stdout, reason = "what was skipped is told")]
 fn qemu() -> Option<PathBuf> {
     let path = PathBuf::from("/usr/bin/qemu-system-x86_64");
     if path.exists() {
