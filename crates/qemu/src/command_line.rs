@@ -12,7 +12,19 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use vfnet_model::guest::{Attachment, Guest};
+use vfnet_model::guest::{Attachment, Guest, Memballoon};
+
+mod aliases;
+mod arguments;
+mod chardevs;
+mod devices;
+mod machine;
+mod network;
+mod pci;
+
+use arguments::Arguments;
+use devices::Buses;
+pub use pci::SPARE_ROOT_PORTS;
 
 /// Number of the first descriptor handed to QEMU; the others follow without a gap. It is above
 /// what whoever started the daemon may have left open (a shell keeps 10, make its job server).
@@ -23,7 +35,9 @@ pub const FIRST_FD: i32 = 100;
 pub struct Resolved<'a> {
     /// What each interface became, in the order of [`Guest::interfaces`].
     pub interfaces: &'a [Attachment],
-    /// The guest's run directory, where its sockets are made.
+    /// Where QEMU's monitor listens; the first one of [`Plan::sockets`].
+    pub qmp: &'a Path,
+    /// Directory for the sockets of channels that have no path of their own.
     pub run_dir: &'a Path,
 }
 
@@ -38,8 +52,6 @@ pub struct Plan {
     pub files: Vec<OpenFile>,
     /// Sockets to listen on before it starts.
     pub sockets: Vec<ListenSocket>,
-    /// Path of the QMP socket; the first one of `sockets`.
-    pub qmp: PathBuf,
     /// The guest with every device's alias and address, for its live document.
     pub guest: Guest,
     /// Bytes of memory that QEMU may lock; `None` when it needs none.
@@ -123,6 +135,52 @@ pub fn locked_memory(guest: &Guest, interfaces: &[Attachment]) -> Option<u64> {
 
 /// Decides how a guest is run. The guest has been filled in ([`Guest::fill_in`]).
 pub fn plan(guest: &Guest, resolved: Resolved<'_>) -> Result<Plan, PlanError> {
-    let _ = resolved;
-    Err(PlanError::NotReady { guest: guest.name.clone(), lack: "a command line".to_owned() })
+    let attachments = resolved.interfaces;
+    if attachments.len() != guest.interfaces.len() {
+        return Err(not_ready(guest, "something that each of its interfaces became"));
+    }
+    let program = guest.emulator.as_ref().ok_or_else(|| not_ready(guest, "an emulator"))?;
+    network::check(guest, attachments)?;
+    let mut placed = guest.clone();
+    devices::add_controllers(&mut placed)?;
+    pci::place(&mut placed, attachments)?;
+    aliases::give(&mut placed, attachments);
+    chardevs::place_sockets(&mut placed, resolved.run_dir)?;
+    // The document keeps its boot order as it was written.
+    let mut ordered = placed.clone();
+    machine::order_boot(&mut ordered);
+    let buses = Buses::of(&ordered);
+    let mut out = Arguments::default();
+    let mut before_run = BeforeRun {
+        balloon: match guest.memballoon {
+            Some(Memballoon::Virtio(_)) if guest.current_memory_kib < guest.memory_kib => {
+                Some(guest.current_memory_kib.saturating_mul(1024))
+            }
+            _ => None,
+        },
+        ..BeforeRun::default()
+    };
+    chardevs::write_monitor(resolved.qmp, &mut out)?;
+    machine::write(&ordered, &mut out);
+    devices::write_controllers(&ordered, &buses, &mut out);
+    devices::write_disks(&ordered, &buses, &mut out);
+    network::write(&ordered, attachments, &buses, &mut out, &mut before_run)?;
+    chardevs::write(&ordered, &buses, &mut out)?;
+    if let Some(vnc) = &ordered.vnc {
+        network::write_vnc(vnc, &mut out, &mut before_run);
+    }
+    devices::write_small(&ordered, &buses, &mut out);
+    Ok(Plan {
+        program: program.into(),
+        args: out.args,
+        files: out.files,
+        sockets: out.sockets,
+        locked_memory: locked_memory(guest, attachments),
+        guest: placed,
+        before_run,
+    })
+}
+
+fn not_ready(guest: &Guest, lack: &str) -> PlanError {
+    PlanError::NotReady { guest: guest.name.clone(), lack: lack.to_owned() }
 }

@@ -246,9 +246,8 @@ fn read_target(element: Element<'_, '_>) -> Result<Option<NetdevName>, DocumentE
     let name: Option<NetdevName> = target.parsed("dev").map_err(|fault| at(fault, "dev"))?;
     let made_up = |name: &NetdevName| {
         ["vnet", "vfnet"].iter().any(|prefix| {
-            name.as_str().strip_prefix(prefix).is_some_and(|number| {
-                !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-            })
+            let rest = name.as_str().strip_prefix(prefix);
+            rest.is_some_and(|rest| rest.bytes().all(|it| it.is_ascii_digit() || it == b'n'))
         })
     };
     match name {
@@ -343,6 +342,7 @@ impl Interface {
                     };
                     tag.attr_opt("portid", *port).attr("bridge", bridge).empty();
                     w.tag("target").attr("dev", tap).empty();
+                    self.print_model(w);
                     self.print_rest(w, printing);
                 });
             }
@@ -355,6 +355,7 @@ impl Interface {
                         .empty();
                     print_vlan(w, self.vlan);
                     self.print_target(w);
+                    self.print_model(w);
                     self.print_rest(w, printing);
                 });
             }
@@ -363,6 +364,7 @@ impl Interface {
                     self.print_mac(w);
                     w.tag("source").attr("bridge", bridge).empty();
                     self.print_target(w);
+                    self.print_model(w);
                     self.print_rest(w, printing);
                 });
             }
@@ -385,6 +387,9 @@ impl Interface {
                 pci_attributes(w.tag("address").attr("type", "pci"), address).empty();
             });
             print_vlan(w, vlan);
+            if let Some(model) = self.model {
+                w.tag("model").attr("type", model).empty();
+            }
             self.print_rest(w, printing);
         });
     }
@@ -401,13 +406,16 @@ impl Interface {
         }
     }
 
-    fn print_rest(&self, w: &mut Writer, printing: Printing<'_>) {
+    fn print_model(&self, w: &mut Writer) {
         if let Some(model) = self.model {
             w.tag("model").attr("type", model).empty();
         }
         if self.userspace_backend {
             w.tag("driver").attr("name", "qemu").empty();
         }
+    }
+
+    fn print_rest(&self, w: &mut Writer, printing: Printing<'_>) {
         if let Some(teaming) = &self.teaming {
             teaming.print(w);
         }

@@ -242,7 +242,6 @@ fn memory_is_counted_in_the_unit_that_was_written() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the count is for whoever extends what is served")]
 fn what_libvirts_users_write_is_served_or_refused_by_name() {
     let Some(documents) = corpus::folder("domain") else { return };
     let mut accepted = Vec::new();

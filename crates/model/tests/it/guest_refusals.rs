@@ -16,10 +16,7 @@ fn device(piece: &str) -> String {
 }
 
 fn refused(text: &str, kind: Kind, path: &str, words: &str) {
-    let fault = match parse(text) {
-        Ok(_) => panic!("accepted: {text}"),
-        Err(fault) => fault,
-    };
+    let Err(fault) = parse(text) else { panic!("accepted: {text}") };
     assert_eq!(fault.kind, kind, "{text}\n{fault}");
     assert_eq!(fault.path, path, "{text}\n{fault}");
     assert!(fault.message.contains(words), "{text}\n{fault}");

@@ -1,0 +1,332 @@
+//! Where PCI devices sit in the guest.
+//!
+//! Addresses that the document gives are kept. The others are handed out in a fixed order,
+//! network interfaces and passthrough devices first, so that a guest's cards stay where they are
+//! when it gets another disk.
+//!
+//! On q35 every PCI Express device gets a root port of its own, and conventional PCI devices sit
+//! on the root complex. On pc all sit on the one bus.
+
+use std::collections::BTreeMap;
+
+use vfnet_model::PciAddress;
+use vfnet_model::guest::{
+    Address, Attachment, Controller, ControllerKind, DiskBus, Guest, InputBus, InterfaceModel,
+    MachineFamily, Memballoon, PciModel, Placement, UsbModel,
+};
+
+use super::PlanError;
+
+/// Root ports left free on a q35 guest, for devices plugged in while it runs.
+pub const SPARE_ROOT_PORTS: usize = 4;
+
+/// Slots of the root bus that the machine's own devices have: the host bridge, and the south
+/// bridge of either chipset.
+const HOST_BRIDGE: u8 = 0;
+const PIIX3: u8 = 1;
+const ICH9: u8 = 0x1f;
+
+/// First slot for root ports on q35, and for devices on pc: after the graphics card.
+const FIRST_ROOT_PORT: u8 = 2;
+const FIRST_PC_DEVICE: u8 = 3;
+
+/// First slot for conventional devices on the root complex of q35; root ports, eight to a slot,
+/// do not get that far.
+const FIRST_CONVENTIONAL: u8 = 0x10;
+
+/// What kind of place a device wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wish {
+    /// A root port where there are any.
+    Express,
+    /// A slot of the root bus.
+    Conventional,
+    /// The slot that firmware and guests expect the graphics card in.
+    Graphics,
+    /// A function of the south bridge.
+    Fixed(u8, u8),
+}
+
+/// Gives every PCI device of the guest an address, and adds the controllers of the buses.
+pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(), PlanError> {
+    let family = guest.os.family();
+    let mut slots = Slots::new(family);
+    let root = match family {
+        MachineFamily::Pc => PciModel::PciRoot,
+        MachineFamily::Q35 => PciModel::PcieRoot,
+    };
+    let is_root =
+        |it: &Controller| matches!(it.kind, ControllerKind::Pci { model, .. } if model == root);
+    if !guest.controllers.iter().any(is_root) {
+        guest.controllers.push(pci_controller(0, root));
+    }
+    let mut ports: Vec<Controller> = Vec::new();
+    guest.controllers.retain(|controller| {
+        let port =
+            matches!(controller.kind, ControllerKind::Pci { model: PciModel::PcieRootPort, .. });
+        if port {
+            ports.push(controller.clone());
+        }
+        !port
+    });
+    ports.sort_by_key(|port| port.index);
+
+    for placement in ports.iter().map(|port| &port.placement) {
+        if let Some(Address::Pci { at, .. }) = &placement.address {
+            if at.bus() != 0 {
+                return Err(PlanError::Unsupported(format!("a root port at {at}, off the root")));
+            }
+            slots.reserve(*at)?;
+        }
+    }
+    let mut wishes = wishes(guest, attachments);
+    for (placement, wish) in &mut wishes {
+        if let Wish::Fixed(slot, function) = *wish {
+            let own = pci_address(0, slot, function)?;
+            if *placement.address.get_or_insert_with(|| own.clone()) == own {
+                continue;
+            }
+            return Err(PlanError::Unsupported(
+                "a controller of the machine's own at another address".to_owned(),
+            ));
+        }
+        let Some(Address::Pci { at, .. }) = &placement.address else { continue };
+        slots.reserve(*at)?;
+        let there = |ports: &[Controller]| {
+            at.bus() == 0 || ports.iter().any(|port| port.index == u32::from(at.bus()))
+        };
+        if family == MachineFamily::Pc && at.bus() != 0 {
+            return Err(PlanError::Unsupported(format!("{at}: there is no such bus")));
+        }
+        while !there(&ports) {
+            let next = next_index(&ports);
+            ports.push(pci_controller(next, PciModel::PcieRootPort));
+        }
+    }
+    for (placement, wish) in &mut wishes {
+        if placement.address.is_some() {
+            continue;
+        }
+        let (bus, slot) = match (*wish, family) {
+            (Wish::Express, MachineFamily::Q35) => {
+                let free = ports
+                    .iter()
+                    .filter_map(|port| u8::try_from(port.index).ok())
+                    .find(|bus| slots.is_free(*bus, 0));
+                let bus = match free {
+                    Some(bus) => bus,
+                    None => {
+                        let index = next_index(&ports);
+                        ports.push(pci_controller(index, PciModel::PcieRootPort));
+                        u8::try_from(index).map_err(|_| full())?
+                    }
+                };
+                (bus, 0)
+            }
+            (Wish::Graphics, _) => (0, slots.free_from(slots.graphics())?),
+            (_, MachineFamily::Q35) => (0, slots.free_from(FIRST_CONVENTIONAL)?),
+            (_, MachineFamily::Pc) => (0, slots.free_from(FIRST_PC_DEVICE)?),
+        };
+        let address = pci_address(bus, slot, 0)?;
+        if let Address::Pci { at, .. } = &address {
+            slots.reserve(*at)?;
+        }
+        placement.address = Some(address);
+    }
+    if family == MachineFamily::Q35 {
+        let free = |ports: &[Controller]| {
+            let buses = ports.iter().filter_map(|port| u8::try_from(port.index).ok());
+            buses.filter(|bus| slots.is_free(*bus, 0)).count()
+        };
+        while free(&ports) < SPARE_ROOT_PORTS {
+            let index = next_index(&ports);
+            ports.push(pci_controller(index, PciModel::PcieRootPort));
+        }
+        place_root_ports(&mut ports, &mut slots)?;
+    }
+    share_slots(
+        wishes
+            .into_iter()
+            .map(|(placement, _)| placement)
+            .chain(ports.iter_mut().map(|port| &mut port.placement)),
+    )?;
+    guest.controllers.extend(ports);
+    Ok(())
+}
+
+fn place_root_ports(ports: &mut [Controller], slots: &mut Slots) -> Result<(), PlanError> {
+    for port in ports.iter_mut() {
+        if port.placement.address.is_none() {
+            let (slot, function) = slots.free_function()?;
+            let address = pci_address(0, slot, function)?;
+            if let Address::Pci { at, .. } = &address {
+                slots.reserve(*at)?;
+            }
+            port.placement.address = Some(address);
+        }
+        let ControllerKind::Pci { chassis, port: number, .. } = &mut port.kind else { continue };
+        let index = u8::try_from(port.index).map_err(|_| full())?;
+        chassis.get_or_insert(index);
+        if let Some(Address::Pci { at, .. }) = &port.placement.address {
+            number.get_or_insert(at.slot() << 3 | at.function());
+        }
+    }
+    Ok(())
+}
+
+/// Function 0 of a slot says whether there are others.
+fn share_slots<'g>(placements: impl Iterator<Item = &'g mut Placement>) -> Result<(), PlanError> {
+    let mut of_slot: BTreeMap<(u8, u8), Vec<&mut Address>> = BTreeMap::new();
+    for address in placements.filter_map(|placement| placement.address.as_mut()) {
+        if let Address::Pci { at, .. } = address {
+            of_slot.entry((at.bus(), at.slot())).or_default().push(address);
+        }
+    }
+    for addresses in of_slot.into_values().filter(|addresses| addresses.len() > 1) {
+        for address in addresses {
+            if let Address::Pci { at, multifunction } = address
+                && at.function() == 0
+                && !*multifunction.get_or_insert(true)
+            {
+                return Err(PlanError::Unsupported(format!(
+                    "other functions beside {at}, which is not multifunction"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every PCI device in the order in which addresses are handed out, and what it wants.
+fn wishes<'g>(guest: &'g mut Guest, attachments: &[Attachment]) -> Vec<(&'g mut Placement, Wish)> {
+    let family = guest.os.family();
+    let mut wishes = Vec::new();
+    for (interface, attachment) in guest.interfaces.iter_mut().zip(attachments) {
+        let conventional = matches!(attachment, Attachment::Bridge { .. })
+            && matches!(
+                interface.model,
+                Some(InterfaceModel::E1000 | InterfaceModel::Rtl8139) | None
+            );
+        let wish = if conventional { Wish::Conventional } else { Wish::Express };
+        wishes.push((&mut interface.placement, wish));
+    }
+    for hostdev in &mut guest.hostdevs {
+        wishes.push((&mut hostdev.placement, Wish::Express));
+    }
+    for controller in &mut guest.controllers {
+        let wish = match (&controller.kind, family, controller.index) {
+            (ControllerKind::Pci { .. }, ..)
+            | (ControllerKind::Usb { model: Some(UsbModel::None), .. }, ..) => continue,
+            (
+                ControllerKind::Usb { model: Some(UsbModel::Piix3Uhci), .. },
+                MachineFamily::Pc,
+                0,
+            ) => Wish::Fixed(PIIX3, 2),
+            (ControllerKind::Usb { model: Some(UsbModel::Piix3Uhci), .. }, ..) => {
+                Wish::Conventional
+            }
+            (ControllerKind::Ide, ..) => Wish::Fixed(PIIX3, 1),
+            (ControllerKind::Sata, MachineFamily::Q35, 0) => Wish::Fixed(ICH9, 2),
+            _ => Wish::Express,
+        };
+        wishes.push((&mut controller.placement, wish));
+    }
+    for disk in guest.disks.iter_mut().filter(|disk| disk.bus == DiskBus::Virtio) {
+        wishes.push((&mut disk.placement, Wish::Express));
+    }
+    if let Some(Memballoon::Virtio(placement)) = &mut guest.memballoon {
+        wishes.push((placement, Wish::Express));
+    }
+    for rng in &mut guest.rngs {
+        wishes.push((&mut rng.placement, Wish::Express));
+    }
+    for input in guest.inputs.iter_mut().filter(|input| input.bus == InputBus::Virtio) {
+        wishes.push((&mut input.placement, Wish::Express));
+    }
+    if let Some(video) = &mut guest.video
+        && video.model != vfnet_model::guest::VideoModel::None
+    {
+        wishes.push((&mut video.placement, Wish::Graphics));
+    }
+    wishes
+}
+
+/// Which slots and functions are taken.
+#[derive(Debug)]
+struct Slots {
+    family: MachineFamily,
+    /// Functions taken, a bit each, by bus and slot.
+    taken: BTreeMap<(u8, u8), u8>,
+}
+
+impl Slots {
+    fn new(family: MachineFamily) -> Self {
+        Self { family, taken: BTreeMap::new() }
+    }
+
+    const fn graphics(&self) -> u8 {
+        match self.family {
+            MachineFamily::Pc => 2,
+            MachineFamily::Q35 => 1,
+        }
+    }
+
+    /// Whether it is a place that only the machine's own devices have.
+    fn is_machines(&self, at: PciAddress) -> bool {
+        let own = match self.family {
+            MachineFamily::Pc => PIIX3,
+            MachineFamily::Q35 => ICH9,
+        };
+        at.bus() == 0 && (at.slot() == HOST_BRIDGE || at.slot() == own)
+    }
+
+    fn reserve(&mut self, at: PciAddress) -> Result<(), PlanError> {
+        let function = 1 << at.function();
+        let taken = self.taken.entry((at.bus(), at.slot())).or_default();
+        if *taken & function != 0 || self.is_machines(at) {
+            return Err(PlanError::Unsupported(format!("PCI address {at} is taken")));
+        }
+        *self.taken.entry((at.bus(), at.slot())).or_default() |= function;
+        Ok(())
+    }
+
+    fn is_free(&self, bus: u8, slot: u8) -> bool {
+        self.taken.get(&(bus, slot)).is_none_or(|taken| *taken == 0)
+            && PciAddress::new(0, bus, slot, 0).is_ok_and(|at| !self.is_machines(at))
+    }
+
+    fn free_from(&self, first: u8) -> Result<u8, PlanError> {
+        (first..=0x1f).find(|slot| self.is_free(0, *slot)).ok_or_else(full)
+    }
+
+    /// The next function for a root port: function 0 of a slot comes first.
+    fn free_function(&self) -> Result<(u8, u8), PlanError> {
+        (FIRST_ROOT_PORT..FIRST_CONVENTIONAL)
+            .flat_map(|slot| (0..8).map(move |function| (slot, function)))
+            .find(|(slot, function)| {
+                let taken = self.taken.get(&(0, *slot)).copied().unwrap_or(0);
+                taken & 1 << function == 0
+            })
+            .ok_or_else(full)
+    }
+}
+
+fn full() -> PlanError {
+    PlanError::Unsupported("more devices than the guest has PCI slots".to_owned())
+}
+
+fn pci_address(bus: u8, slot: u8, function: u8) -> Result<Address, PlanError> {
+    let at = PciAddress::new(0, bus, slot, function).map_err(|_| full())?;
+    Ok(Address::Pci { at, multifunction: None })
+}
+
+fn pci_controller(index: u32, model: PciModel) -> Controller {
+    let kind = ControllerKind::Pci { model, chassis: None, port: None };
+    Controller { index, kind, placement: Placement::default() }
+}
+
+/// The lowest number from 1 that no root port has.
+fn next_index(ports: &[Controller]) -> u32 {
+    let taken = |index: &u32| ports.iter().any(|port| port.index == *index);
+    (1..).find(|index| !taken(index)).unwrap_or(u32::MAX)
+}
