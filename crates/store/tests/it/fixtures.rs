@@ -1,12 +1,17 @@
 //! Files as every released schema wrote them, kept for ever.
+//!
+//! Those of a new schema are written, once, by `cargo nextest run -p vfnet-store --run-ignored
+//! only write_the_fixtures` (with `sqlite3` at hand); after its release they are never changed.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use rusqlite::Connection;
 use vfnet_engine::State;
 
 use crate::entries::uuid;
-use crate::place::{Place, sql};
+use crate::place::{Place, ask, sql};
 
 const STATE: [&str; 1] = [include_str!("../fixtures/state-1.sql")];
 const LIVE: [&str; 1] = [include_str!("../fixtures/live-1.sql")];
@@ -76,10 +81,28 @@ fn a_migrated_file_has_the_schema_of_a_new_one() {
     }
 }
 
-fn schema(file: &std::path::Path) -> Vec<String> {
+fn schema(file: &Path) -> Vec<String> {
     let connection = Connection::open(file).unwrap();
     let ask = "SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name";
     let mut statement = connection.prepare(ask).unwrap();
     let words = |sql: String| sql.split_whitespace().collect::<Vec<_>>().join(" ");
     statement.query_map([], |row| row.get(0).map(words)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+#[ignore = "writes files of the source tree"]
+fn write_the_fixtures() {
+    let place = Place::filled();
+    for (name, file) in [("state", place.state_file()), ("live", place.live_file())] {
+        let head: String = ["application_id", "user_version"]
+            .map(|pragma| (pragma, ask::<i64>(&file, &format!("PRAGMA {pragma}"))))
+            .map(|(pragma, value)| format!("PRAGMA {pragma} = {value};\n"))
+            .concat();
+        let version: i64 = ask(&file, "PRAGMA user_version");
+        let dump = Command::new("sqlite3").arg(&file).arg(".dump").output().unwrap();
+        assert!(dump.status.success());
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let text = head + std::str::from_utf8(&dump.stdout).unwrap();
+        fs::write(fixtures.join(format!("{name}-{version}.sql")), text).unwrap();
+    }
 }

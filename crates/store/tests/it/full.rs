@@ -50,6 +50,11 @@ fn a_full_disk_at_start_is_told_apart_and_making_room_is_enough() {
 }
 
 #[test]
+fn a_read_only_file_is_named_before_anything_depends_on_it() {
+    on_tmpfs("size=2m", "full::opens_read_only_files");
+}
+
+#[test]
 fn a_read_only_directory_is_named() {
     on_tmpfs("ro", "full::opens_on_a_read_only_disk");
 }
@@ -117,4 +122,24 @@ fn opens_on_a_read_only_disk() {
     );
     let refusal = open(&dir.join("state")).unwrap_err();
     assert!(matches!(refusal, StoreError::Directory { .. }), "{refusal:?}");
+}
+
+#[test]
+#[ignore = "a child of the test above"]
+fn opens_read_only_files() {
+    let dir = std::env::var_os(DIR).expect("started by the test above");
+    let dir = Path::new(&dir);
+    let open = || Store::open(&dir.join("state"), &dir.join("run"), &boot(1)).map(drop);
+    open().unwrap();
+    for file in [dir.join("run/live.db"), dir.join("state/state.db")] {
+        for options in ["bind", "remount,bind,ro"] {
+            let mount = Command::new("mount").args(["-o", options]).arg(&file).arg(&file).status();
+            assert!(mount.unwrap().success(), "{options}");
+        }
+        let refusal = open().unwrap_err();
+        assert!(
+            matches!(&refusal, StoreError::Unwritable { file: named, .. } if *named == file),
+            "{refusal:?}"
+        );
+    }
 }

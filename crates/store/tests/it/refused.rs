@@ -5,9 +5,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use vfnet_engine::Entry;
 use vfnet_store::{STATE_FILE, StoreError};
 
-use crate::place::{Place, sql};
+use crate::place::{Place, puts, sql};
 
 #[test]
 fn a_second_daemon_is_refused_by_name_of_the_first() {
@@ -131,6 +132,21 @@ fn what_cannot_be_made_or_written_is_named() {
         matches!(&refusal, StoreError::Unwritable { file, .. } if *file == place.state_file()),
         "{refusal:?}"
     );
+}
+
+#[test]
+fn a_file_that_another_program_keeps_locked_is_named() {
+    let place = Place::filled();
+    let (mut store, _) = place.open();
+    let shell = Connection::open(place.live_file()).unwrap();
+    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refusal = store.commit(&puts(&[Entry::Autostarted])).unwrap_err();
+    assert!(
+        matches!(&refusal, StoreError::Busy { file, .. } if *file == place.live_file()),
+        "{refusal:?}"
+    );
+    shell.execute_batch("ROLLBACK").unwrap();
+    store.commit(&puts(&[Entry::Autostarted])).unwrap();
 }
 
 /// What is damaged, and how.
