@@ -103,7 +103,7 @@ impl Emulators {
 
 fn ask(path: &Path) -> Result<EmulatorVersion, EmulatorError> {
     let failed = |source| EmulatorError::Start { path: path.to_owned(), source };
-    let mut child = command(path, Purpose::Guest)
+    let mut child = command(path, Purpose::System)
         .arg("--version")
         .stdout(Stdio::piped())
         .spawn()

@@ -68,7 +68,7 @@ pub struct Guest(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) run_dir: RunDir,
     pub(crate) process: ProcessId,
-    pub(crate) pidfd: OwnedFd,
+    pub(crate) pidfd: Arc<OwnedFd>,
     /// The monitor while it is connected.
     pub(crate) qmp: Mutex<Option<Qmp>>,
     /// Somebody here wants it to end.

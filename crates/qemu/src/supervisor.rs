@@ -13,7 +13,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::Child;
@@ -48,6 +48,8 @@ const EVENTS: usize = 16;
 const LOG_CHECK: Duration = Duration::from_secs(60);
 /// Wait between two looks at what another process is about to make.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long an ended QEMU's monitor is read; its end closes it, unless somebody else has it open.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// Wait before a broken monitor connection is made again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -185,8 +187,11 @@ pub async fn start(
     limit: Duration,
 ) -> Result<(Guest, mpsc::Receiver<GuestEvent>), StartError> {
     let (process, pidfd) = spawn(launcher, run_dir, spec)?;
-    let beginning = Beginning::new(run_dir, process, pidfd)
-        .map_err(|source| StartError::Spawn { program: launcher.program.clone(), source })?;
+    let pidfd = Arc::new(pidfd);
+    let beginning = Beginning::new(run_dir, process, Arc::clone(&pidfd)).map_err(|source| {
+        kill_and_reap(&pidfd);
+        StartError::Spawn { program: launcher.program.clone(), source }
+    })?;
     let attached = tokio::select! {
         attached = timeout(limit, attach(run_dir, spec.uuid, LOOK_AGAIN)) => attached,
         () = beginning.exit.ended() => {
@@ -233,7 +238,8 @@ pub async fn adopt(
     };
     let spec = LaunchSpec::load(run_dir)
         .map_err(|source| AdoptError::Spec { run_dir: run_dir.path().to_owned(), source })?;
-    let beginning = Beginning::new(run_dir, process, pidfd).map_err(AdoptError::Process)?;
+    let beginning =
+        Beginning::new(run_dir, process, Arc::new(pidfd)).map_err(AdoptError::Process)?;
     let left = deadline.saturating_duration_since(Instant::now());
     let monitor = tokio::select! {
         attached = timeout(left, attach(run_dir, spec.uuid, LOOK_AGAIN)) => match attached {
@@ -298,10 +304,21 @@ fn spawn(
     launch.args(&launcher.args).arg(run_dir.launch_spec()).stdin(lock);
     let failed = |source| StartError::Spawn { program: launcher.program.clone(), source };
     // Reaped through its pidfd, by `Exit::reap`.
-    let child = launch.spawn().map_err(failed)?;
+    let mut child = launch.spawn().map_err(failed)?;
     // The command holds the lock file: from here on it is the launcher's alone.
     drop(launch);
-    identify(&child).map_err(failed)
+    identify(&child).map_err(|error| {
+        // It has not been told to anybody; a failure here means that it is gone already.
+        child.kill().and_then(|()| child.wait()).ok();
+        failed(error)
+    })
+}
+
+/// Ends a launcher that cannot be supervised, for want of descriptors.
+fn kill_and_reap(pidfd: &OwnedFd) {
+    if pidfd_send_signal(pidfd, Signal::KILL).is_ok() {
+        waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).ok();
+    }
 }
 
 fn identify(child: &Child) -> io::Result<(ProcessId, OwnedFd)> {
@@ -386,7 +403,6 @@ impl Exit {
 
     /// The status of an ended process, if it is a child.
     fn reap(&self) -> Option<ExitStatus> {
-        use std::os::fd::AsFd as _;
         let pidfd = WaitId::PidFd(self.0.get_ref().as_fd());
         let status = waitid(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok()??;
         let signal = status.terminating_signal().map(ExitStatus::Signal);
@@ -402,7 +418,7 @@ struct Beginning {
 }
 
 impl Beginning {
-    fn new(run_dir: &RunDir, process: ProcessId, pidfd: OwnedFd) -> io::Result<Self> {
+    fn new(run_dir: &RunDir, process: ProcessId, pidfd: Arc<OwnedFd>) -> io::Result<Self> {
         let exit = Exit::new(pidfd.try_clone()?)?;
         let (ended, receiver) = watch::channel(None);
         let shared = Arc::new(Shared {
@@ -512,10 +528,15 @@ impl Supervisor {
 
     /// Reads what the monitor still said, and waits until nothing holds the lock.
     async fn after_exit(&mut self) -> Ended {
-        while let Ok(Some(event)) = timeout(ANSWER_LIMIT, next_or_none(&mut self.monitor)).await {
-            self.note(event);
+        let last_events = async {
+            while let Some(event) = next_or_none(&mut self.monitor).await {
+                self.note(event);
+            }
+        };
+        if timeout(LAST_EVENTS, last_events).await.is_err() {
+            tracing::warn!(guest = %self.spec.name, "QEMU is gone, its monitor goes on");
         }
-        *self.shared.qmp() = None;
+        self.connected(None);
         let status = self.exit.reap();
         gone(&self.shared.run_dir).await;
         self.signs.asked = self.shared.asked_to_end.load(Ordering::Acquire);

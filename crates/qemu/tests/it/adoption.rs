@@ -139,7 +139,7 @@ async fn a_pid_file_that_names_another_process_is_not_believed() {
     orphan(&bench, "");
     let process = bench.run_dir.process().unwrap().unwrap();
     let pid_file = bench.run_dir.path().join("pid");
-    let wrong = format!("{} {} {}\n", std::process::id(), process.start_time, process.boot);
+    let wrong = format!("1 {} {}\n", process.start_time, process.boot);
     std::fs::write(&pid_file, wrong).unwrap();
     let adopted = adopt(&bench.run_dir, Duration::from_millis(100)).await;
     assert!(matches!(adopted, Err(AdoptError::Stranger { .. })), "{adopted:?}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::mpsc;
 use vfnet_model::Uuid;
 use vfnet_qemu::command_line::FIRST_FD;
@@ -86,6 +87,17 @@ impl Bench {
     }
 }
 
+/// A guest outlives the daemon, and so would it a test that failed.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Ok(Some(process)) = self.run_dir.process()
+            && let Ok(Some(pidfd)) = process.open()
+        {
+            pidfd_send_signal(&pidfd, Signal::KILL).ok();
+        }
+    }
+}
+
 fn uuid() -> Uuid {
     "5a1d1c0e-8f3c-4ad8-9d0b-6a7f3e1c2b01".parse().unwrap()
 }
@@ -124,6 +136,6 @@ pub(crate) async fn end(events: &mut mpsc::Receiver<GuestEvent>) -> Ended {
 }
 
 /// Kills a process from outside, as an administrator or the kernel would.
-pub(crate) fn kill(pid: i32, signal: rustix::process::Signal) {
+pub(crate) fn kill(pid: i32, signal: Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
