@@ -86,7 +86,11 @@ impl LaunchOrder {
             .enumerate()
             .map(|(place, interface)| self.attachment(place, interface))
             .collect::<Result<Vec<_>, _>>()?;
-        let resolved = Resolved { interfaces: &interfaces, run_dir: &run_dir.guest_dir() };
+        let resolved = Resolved {
+            interfaces: &interfaces,
+            qmp: &run_dir.qmp_socket(),
+            run_dir: &run_dir.guest_dir(),
+        };
         let plan = command_line::plan(&guest, resolved).map_err(|fault| explain(&fault))?;
         for file in &plan.files {
             if let Some(template) = &file.template
