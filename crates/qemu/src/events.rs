@@ -32,7 +32,8 @@ pub enum GuestEvent {
     },
     /// The guest's system has panicked.
     Panicked,
-    /// The connection to QEMU's monitor broke; it is being made again.
+    /// The connection to QEMU's monitor broke; it is being made again. When QEMU ends this may
+    /// be noticed before the end.
     MonitorLost,
     /// The connection to QEMU's monitor is there again.
     MonitorBack {

@@ -1,6 +1,8 @@
 //! A directory with all that one guest needs, and guests described by what their stand-in does.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::mpsc;
 use vfnet_model::Uuid;
 use vfnet_qemu::command_line::FIRST_FD;
-use vfnet_qemu::launch::{Access, LaunchSpec, ListenSocket, OpenFile};
+use vfnet_qemu::launch::{Access, Credentials, LaunchSpec, ListenSocket, OpenFile};
 use vfnet_qemu::supervisor::StartError;
 use vfnet_qemu::{Ended, Guest, GuestEvent, Launcher, RunDir};
 
@@ -25,6 +27,8 @@ pub(crate) type Started = (Guest, mpsc::Receiver<GuestEvent>);
 impl Bench {
     pub(crate) fn new() -> Self {
         let tmp = tempfile::tempdir().unwrap();
+        // Other users get to what is open to them in it.
+        std::fs::set_permissions(tmp.path(), Permissions::from_mode(0o755)).unwrap();
         let run_dir = RunDir::of(&tmp.path().join("guests"), &"web1".parse().unwrap(), &uuid());
         Self { tmp, run_dir }
     }
@@ -76,6 +80,22 @@ impl Bench {
     pub(crate) fn spec_with_file(&self, path: &Path) -> LaunchSpec {
         let file = OpenFile { path: path.into(), access: Access::Read, template: None, fd: 120 };
         LaunchSpec { files: vec![file], ..self.spec("") }
+    }
+
+    /// The same under a uid of its own, with a program that this uid can reach; `None` where
+    /// that takes more rights than the tests have.
+    pub(crate) fn spec_with_uid(&self, uid: u32) -> Option<LaunchSpec> {
+        if !rustix::process::getuid().is_root() {
+            #[expect(clippy::print_stdout, reason = "what was skipped is told")]
+            {
+                println!("skipped: another uid takes root");
+            }
+            return None;
+        }
+        let program = self.path("qemu");
+        std::fs::copy(processes(), &program).unwrap();
+        let credentials = Some(Credentials { uid, gid: uid, groups: vec![64_200] });
+        Some(LaunchSpec { program, credentials, ..self.spec("") })
     }
 
     pub(crate) async fn start(&self, words: &str) -> Started {

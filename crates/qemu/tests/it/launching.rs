@@ -7,11 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType};
 use vfnet_qemu::launch::{Access, Credentials, LaunchSpec, ListenSocket, OpenFile};
 use vfnet_qemu::supervisor::StartError;
 use vfnet_qemu::{EndKind, clean_up};
 
-use crate::bench::{Bench, PATIENCE, end, launcher, next};
+use crate::bench::{Bench, PATIENCE, end, launcher, next, processes};
 
 async fn refused(bench: &Bench, spec: &LaunchSpec) -> StartError {
     let error = bench.try_start(spec).await.map(|_| ()).unwrap_err();
@@ -146,24 +147,11 @@ fn leaked_to_this_test() -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn qemu_runs_under_its_own_uid_with_its_limits_and_its_directory() {
-    if !rustix::process::getuid().is_root() {
-        println!("skipped: changing the uid takes root");
-        return;
-    }
     let bench = Bench::new();
-    // The guest's uid has to reach the stand-in and nothing else.
-    let program = Path::new("/tmp").join(format!("guest-processes-{}", std::process::id()));
-    std::fs::copy(crate::bench::processes(), &program).unwrap();
-    let spec = LaunchSpec {
-        program: program.clone(),
-        credentials: Some(Credentials { uid: 64_123, gid: 64_123, groups: vec![64_200] }),
-        // Less than any limit that the tests may run under.
-        memlock: Some(3 << 16),
-        ..bench.spec("")
-    };
-    let started = bench.try_start(&spec).await;
-    std::fs::remove_file(&program).unwrap();
-    let (guest, _events) = started.unwrap();
+    let Some(spec) = bench.spec_with_uid(64_123) else { return };
+    // Less than any limit that the tests may run under.
+    let spec = LaunchSpec { memlock: Some(3 << 16), ..spec };
+    let (guest, _events) = bench.try_start(&spec).await.unwrap();
     let proc = format!("/proc/{}", guest.process().pid);
     let status = std::fs::read_to_string(format!("{proc}/status")).unwrap();
     for line in [
@@ -185,19 +173,70 @@ async fn qemu_runs_under_its_own_uid_with_its_limits_and_its_directory() {
 
 #[tokio::test]
 async fn an_emulator_that_the_guests_uid_may_not_run_is_refused_in_words() {
-    if !rustix::process::getuid().is_root() {
-        println!("skipped: changing the uid takes root");
-        return;
-    }
     let bench = Bench::new();
+    let Some(mut spec) = bench.spec_with_uid(64_123) else { return };
     let secret = bench.path("secret");
     std::fs::DirBuilder::new().mode(0o700).create(&secret).unwrap();
-    let program = secret.join("qemu");
-    std::fs::copy(crate::bench::processes(), &program).unwrap();
-    let credentials = Some(Credentials { uid: 64_123, gid: 64_123, groups: vec![] });
-    let spec = LaunchSpec { program, credentials, ..bench.spec("") };
+    spec.program = secret.join("qemu");
+    std::fs::copy(processes(), &spec.program).unwrap();
     let error = refused(&bench, &spec).await;
     assert!(error.to_string().contains("Permission denied"), "{error}");
+}
+
+#[tokio::test]
+async fn a_vfio_device_is_the_guests_while_it_runs_and_roots_again_after() {
+    let bench = Bench::new();
+    let Some(mut spec) = bench.spec_with_uid(64_124) else { return };
+    let device = bench.path("12");
+    let null = rustix::fs::makedev(1, 3);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(CWD, &device, FileType::CharacterDevice, mode, null).unwrap();
+    let owner = || {
+        let found = std::fs::metadata(&device).unwrap();
+        (found.uid(), found.gid())
+    };
+    spec.vfio_devices = vec![device.clone(), bench.path("gone-before-the-end")];
+    let gone = &spec.vfio_devices[1];
+    rustix::fs::mknodat(CWD, gone, FileType::CharacterDevice, mode, null).unwrap();
+
+    let (guest, _events) = bench.try_start(&spec).await.unwrap();
+    assert_eq!(owner(), (64_124, 64_124));
+    std::fs::remove_file(gone).unwrap();
+    guest.destroy(PATIENCE).await.unwrap();
+    clean_up(&bench.run_dir).unwrap();
+    assert_eq!(owner(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_vfio_device_that_the_next_guest_has_is_left_to_it() {
+    let bench = Bench::new();
+    let Some(mut spec) = bench.spec_with_uid(64_124) else { return };
+    let device = bench.path("12");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let null = rustix::fs::makedev(1, 3);
+    rustix::fs::mknodat(CWD, &device, FileType::CharacterDevice, mode, null).unwrap();
+    spec.vfio_devices = vec![device.clone()];
+    let (guest, _events) = bench.try_start(&spec).await.unwrap();
+    guest.destroy(PATIENCE).await.unwrap();
+    std::os::unix::fs::lchown(&device, Some(64_125), Some(64_125)).unwrap();
+    clean_up(&bench.run_dir).unwrap();
+    assert_eq!(std::fs::metadata(&device).unwrap().uid(), 64_125);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_copied_from_its_template_once() {
+    let bench = Bench::new();
+    let (template, vars) = (bench.path("VARS.fd"), bench.path("web1_VARS.fd"));
+    std::fs::write(&template, "first").unwrap();
+    let mut spec = bench.spec_with_file(&vars);
+    spec.files[0].access = Access::ReadWrite;
+    spec.files[0].template = Some(template.clone());
+    for later in ["second", "third"] {
+        let (guest, _events) = bench.try_start(&spec).await.unwrap();
+        guest.destroy(PATIENCE).await.unwrap();
+        std::fs::write(&template, later).unwrap();
+        assert_eq!(std::fs::read_to_string(&vars).unwrap(), "first");
+    }
 }
 
 #[tokio::test]

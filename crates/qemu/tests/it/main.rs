@@ -4,7 +4,10 @@
 
 mod adoption;
 mod bench;
+mod command_line;
+mod command_line_taken;
 mod console;
+mod guests;
 mod launching;
 mod life;
 mod monitor;
