@@ -1,6 +1,6 @@
 //! Whether an emulator can be used, and which version it is.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -73,32 +73,24 @@ pub enum EmulatorError {
 /// A file as it was: device, inode, time of change in s and ns.
 type FileIdentity = (u64, u64, i64, i64);
 
-/// The versions of emulators, asked once for each file.
-#[derive(Debug, Default)]
-pub struct Emulators(Mutex<HashMap<PathBuf, (FileIdentity, EmulatorVersion)>>);
+/// What each emulator said when it was last asked.
+static KNOWN: Mutex<BTreeMap<PathBuf, (FileIdentity, EmulatorVersion)>> =
+    Mutex::new(BTreeMap::new());
 
-impl Emulators {
-    /// The version of an emulator. Blocks while it is asked; a failure is not remembered.
-    pub fn version(&self, path: &Path) -> Result<EmulatorVersion, EmulatorError> {
-        let failed = |source| EmulatorError::Start { path: path.to_owned(), source };
-        let found = std::fs::metadata(path).map_err(failed)?;
-        let identity = (found.dev(), found.ino(), found.mtime(), found.mtime_nsec());
-        let known = self.known().get(path).copied();
-        if let Some((known, version)) = known
-            && known == identity
-        {
-            return Ok(version);
-        }
-        let version = ask(path)?;
-        self.known().insert(path.to_owned(), (identity, version));
-        Ok(version)
+/// The version of an emulator. Blocks while it is asked, which is done once for each file as it
+/// is; a failure is not remembered.
+pub fn probe(path: &Path) -> Result<EmulatorVersion, EmulatorError> {
+    let failed = |source| EmulatorError::Start { path: path.to_owned(), source };
+    let found = std::fs::metadata(path).map_err(failed)?;
+    let identity = (found.dev(), found.ino(), found.mtime(), found.mtime_nsec());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let said_before = known().get(path).copied();
+    if let Some((_, version)) = said_before.filter(|(asked, _)| *asked == identity) {
+        return Ok(version);
     }
-
-    fn known(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (FileIdentity, EmulatorVersion)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    let version = ask(path)?;
+    known().insert(path.to_owned(), (identity, version));
+    Ok(version)
 }
 
 fn ask(path: &Path) -> Result<EmulatorVersion, EmulatorError> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use vfnet_qemu::emulator::{EmulatorError, Emulators};
+use vfnet_qemu::emulator::{EmulatorError, probe};
 use vfnet_qemu::launch::LaunchSpec;
 use vfnet_qemu::{EndKind, GuestEvent, RunState};
 
@@ -61,16 +61,15 @@ async fn qemus_own_words_are_in_the_error_of_a_failed_start() {
 
 #[test]
 fn an_emulator_is_asked_for_its_version_and_a_program_that_is_none_is_refused() {
-    let emulators = Emulators::default();
-    let version = emulators.version(&processes()).unwrap();
+    let version = probe(&processes()).unwrap();
     assert_eq!(version.to_string(), "10.0.2");
-    assert_eq!(emulators.version(&processes()).unwrap(), version);
+    assert_eq!(probe(&processes()).unwrap(), version);
 
-    let error = emulators.version(Path::new("/no/such/qemu")).unwrap_err();
+    let error = probe(Path::new("/no/such/qemu")).unwrap_err();
     assert!(matches!(error, EmulatorError::Start { .. }), "{error}");
-    let error = emulators.version(Path::new("/bin/cat")).unwrap_err();
+    let error = probe(Path::new("/bin/cat")).unwrap_err();
     assert!(matches!(error, EmulatorError::Answer { .. }), "{error}");
     if let Some(path) = qemu() {
-        assert!(emulators.version(&path).unwrap().major >= 7);
+        assert!(probe(&path).unwrap().major >= 7);
     }
 }
