@@ -12,6 +12,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use vfnet_model::guest::{Attachment, Guest, Memballoon};
 
 mod aliases;
@@ -98,7 +99,7 @@ pub struct ListenSocket {
 }
 
 /// What a command line cannot say, in this order, before `cont`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct BeforeRun {
     /// `set_password` for VNC.
     pub vnc_password: Option<String>,
@@ -112,7 +113,7 @@ pub struct BeforeRun {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The guest was not filled in, or what was resolved is not this guest's.
-    #[error("guest {guest} is not ready to start: {lack}")]
+    #[error("guest {guest} is not ready to start: it lacks {lack}")]
     NotReady {
         /// The guest.
         guest: vfnet_model::GuestName,

@@ -93,6 +93,10 @@ fn flash(out: &mut Arguments, name: &str, image: &str, readonly: bool) {
     );
 }
 
+/// Flags that libvirt knows and QEMU cannot give, so that taking them away is nothing to do. Where
+/// one is required, QEMU refuses in its own words.
+const NEVER_IN_QEMU: [&str; 6] = ["cmt", "mbm_local", "mbm_total", "osxsave", "ospke", "pconfig"];
+
 /// The CPU as QEMU names it; `None` for the machine's own with nothing to change.
 fn cpu(guest: &Guest) -> Option<String> {
     let kvm = guest.hypervisor == Hypervisor::Kvm;
@@ -133,7 +137,11 @@ fn cpu(guest: &Guest) -> Option<String> {
     }
     if let Some(cpu) = &guest.cpu {
         for feature in &cpu.features {
-            flag(&feature.name, feature.policy != FeaturePolicy::Disable);
+            let wanted = feature.policy != FeaturePolicy::Disable;
+            let needed = matches!(feature.policy, FeaturePolicy::Force | FeaturePolicy::Require);
+            if needed || !NEVER_IN_QEMU.contains(&feature.name.as_str()) {
+                flag(&feature.name, wanted);
+            }
         }
         if cpu.enforce {
             flag("enforce", true);

@@ -151,6 +151,11 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
             .chain(ports.iter_mut().map(|port| &mut port.placement)),
     )?;
     guest.controllers.extend(ports);
+    // A bus comes before what is on it.
+    guest.controllers.sort_by_key(|it| match it.kind {
+        ControllerKind::Pci { .. } => (0, it.index),
+        _ => (1, 0),
+    });
     Ok(())
 }
 

@@ -1,0 +1,210 @@
+//! QEMU itself takes the command lines, over the launcher.
+//!
+//! Every guest is started paused, with empty files in the place of its disks, until its monitor
+//! answers, and then ended. Interfaces are left out: VFs and taps need a host that has them, and
+//! the emulated host's tests start guests with both.
+
+use std::path::{Path, PathBuf};
+
+use vfnet_model::guest::{CpuMode, DiskFormat, DiskSource, Guest, Hypervisor, parse};
+use vfnet_qemu::command_line::{Plan, Resolved, plan};
+use vfnet_qemu::{GuestEvent, LaunchSpec, RunState};
+
+use crate::bench::{Bench, PATIENCE, end, next};
+use crate::guests::{corpus, fixtures, with_devices};
+
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+fn installed() -> bool {
+    let installed = Path::new(QEMU).exists();
+    if !installed {
+        println!("skipped: {QEMU} is not installed");
+    }
+    installed
+}
+
+/// The guest with what this machine lacks replaced: files by empty ones, KVM by TCG, real
+/// devices by nothing.
+fn made_harmless(mut guest: Guest, bench: &Bench) -> Guest {
+    let mut next = 0;
+    guest.emulator = Some(QEMU.to_owned());
+    guest.hypervisor = Hypervisor::Qemu;
+    if let Some(cpu) = &mut guest.cpu
+        && cpu.mode == CpuMode::HostPassthrough
+    {
+        cpu.mode = CpuMode::Maximum;
+    }
+    guest.interfaces.clear();
+    guest.hostdevs.clear();
+    guest.memory_kib = guest.memory_kib.min(64 << 10);
+    guest.current_memory_kib = guest.current_memory_kib.min(guest.memory_kib);
+    let empty = |name: String, bytes: u64| {
+        let path = bench.path(&name);
+        std::fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    for (place, disk) in guest.disks.iter_mut().enumerate() {
+        if disk.source.is_some() {
+            let path = empty(format!("disk, {place}"), 1 << 20);
+            if disk.format == DiskFormat::Qcow2 {
+                std::fs::write(&path, empty_qcow2()).unwrap();
+            }
+            disk.source = Some(DiskSource::File(path));
+        }
+        // The file system under a temporary directory may not do direct I/O.
+        disk.cache = None;
+        disk.io = None;
+    }
+    if let Some(loader) = &mut guest.os.loader {
+        loader.path = empty("code".to_owned(), 2 << 20);
+    }
+    if let Some(nvram) = &mut guest.os.nvram {
+        nvram.path = Some(empty("vars".to_owned(), 1 << 20));
+        nvram.template = None;
+    }
+    guest.os.kernel = None;
+    guest.os.initrd = None;
+    guest.os.cmdline = None;
+    let sources = (guest.serials.iter_mut().map(|it| &mut it.source))
+        .chain(guest.consoles.iter_mut().map(|it| &mut it.source))
+        .chain(guest.channels.iter_mut().map(|it| &mut it.source));
+    for (place, source) in sources.enumerate() {
+        use vfnet_model::guest::CharSource;
+        match source {
+            CharSource::File { path, .. } => *path = empty(format!("output, {place}"), 0),
+            CharSource::Unix { path: Some(path), listen } => {
+                *path = bench.path(&format!("s{place}")).into_os_string().into_string().unwrap();
+                *listen = true;
+            }
+            CharSource::Pty | CharSource::Unix { path: None, .. } => {}
+        }
+    }
+    guest.fill_in(&mut || {
+        next += 1;
+        next
+    });
+    guest
+}
+
+/// The smallest qcow2 (version 2) of 1 MiB: header, empty L1 table, refcount table and one block.
+/// QEMU: docs/interop/qcow2.rst.
+fn empty_qcow2() -> Vec<u8> {
+    const CLUSTER: usize = 1 << 16;
+    let mut image = vec![0; 4 * CLUSTER];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"QFI\xfb");
+    put(4, &2_u32.to_be_bytes());
+    put(20, &16_u32.to_be_bytes());
+    put(24, &(1_u64 << 20).to_be_bytes());
+    put(36, &1_u32.to_be_bytes());
+    put(40, &(3 * CLUSTER as u64).to_be_bytes());
+    put(48, &(CLUSTER as u64).to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    put(CLUSTER, &(2 * CLUSTER as u64).to_be_bytes());
+    for cluster in 0..4 {
+        put(2 * CLUSTER + 2 * cluster, &1_u16.to_be_bytes());
+    }
+    image
+}
+
+fn planned(guest: &Guest, bench: &Bench) -> Plan {
+    let resolved = Resolved {
+        interfaces: &[],
+        qmp: &bench.run_dir.qmp_socket(),
+        run_dir: &bench.run_dir.guest_dir(),
+    };
+    plan(guest, resolved).unwrap_or_else(|fault| panic!("{}: {fault}", guest.name))
+}
+
+async fn taken(name: &str, guest: Guest) {
+    let bench = Bench::new();
+    let guest = made_harmless(guest, &bench);
+    let plan = planned(&guest, &bench);
+    let words = crate::guests::lines(&plan);
+    let spec = LaunchSpec::of(plan, bench.path("web1.log")).unwrap();
+    let (running, mut events) = match bench.try_start(&spec).await {
+        Ok(started) => started,
+        Err(fault) => panic!("{name}: {fault}\n{words}"),
+    };
+    let started = next(&mut events).await;
+    let paused = matches!(
+        started,
+        GuestEvent::Started { state: Some(RunState::Prelaunch | RunState::Paused), .. }
+    );
+    assert!(paused, "{name}: {started:?}");
+    running.destroy(PATIENCE).await.unwrap();
+    end(&mut events).await;
+}
+
+#[tokio::test]
+async fn qemu_takes_every_fixture() {
+    if !installed() {
+        return;
+    }
+    for (name, text) in fixtures() {
+        taken(&name, parse(&text).unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn qemu_takes_what_libvirts_users_write() {
+    if !installed() {
+        return;
+    }
+    let accepted: Vec<_> =
+        corpus().into_iter().filter_map(|(name, text)| Some((name, parse(&text).ok()?))).collect();
+    println!("{} guests of the corpus started", accepted.len());
+    for (name, guest) in accepted {
+        taken(&name, guest).await;
+    }
+}
+
+#[tokio::test]
+async fn qemu_takes_every_word_of_a_disk_and_a_card() {
+    if !installed() {
+        return;
+    }
+    for machine in ["pc", "q35"] {
+        let disks: String = ["virtio", "scsi", "sata"]
+            .iter()
+            .enumerate()
+            .map(|(place, bus)| {
+                let (vd, cd) = (('a'..='z').nth(place).unwrap(), ('k'..='z').nth(place).unwrap());
+                let disk = format!(
+                    "<disk type='file'><driver type='qcow2' discard='unmap'/><source file='/x'/>\
+                     <target dev='vd{vd}' bus='{bus}'/><serial>S {place}</serial>\
+                     <boot order='{}'/></disk>",
+                    place + 1
+                );
+                let cdrom =
+                    format!("<disk device='cdrom'><target dev='sd{cd}' bus='{bus}'/></disk>");
+                if *bus == "virtio" { disk } else { disk + &cdrom }
+            })
+            .collect();
+        taken(machine, with_devices(machine, &disks)).await;
+        for video in [
+            "type='vga' vram='9216'",
+            "type='cirrus' vram='9216'",
+            "type='bochs' vram='32768'",
+            "type='virtio' heads='2'",
+        ] {
+            let devices = format!(
+                "<graphics type='vnc'/><video><model {video}/></video>\
+                 <input type='tablet' bus='usb'/><input type='tablet' bus='virtio'/>\
+                 <input type='mouse' bus='virtio'/><input type='keyboard' bus='usb'/>"
+            );
+            taken(video, with_devices(machine, &devices)).await;
+        }
+    }
+}
+
+/// So that a test that opens a file by a path with a comma in it means what it says.
+#[test]
+fn the_files_of_these_tests_have_commas_in_their_names() {
+    let bench = Bench::new();
+    let disk = "<disk type='file'><source file='/x'/><target dev='vda'/></disk>";
+    let guest = made_harmless(with_devices("pc", disk), &bench);
+    let plan = planned(&guest, &bench);
+    let path: &PathBuf = &plan.files[0].path;
+    assert!(path.to_str().unwrap().contains(','), "{path:?}");
+}
