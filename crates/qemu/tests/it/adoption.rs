@@ -27,8 +27,8 @@ fn daemon(bench: &Bench, spec: &LaunchSpec) -> Child {
 }
 
 /// A guest whose daemon has been killed with SIGKILL after the start.
-fn orphan(bench: &Bench, words: &str) {
-    let mut daemon = daemon(bench, &bench.spec(words));
+pub(crate) fn orphan(bench: &Bench, spec: &LaunchSpec) {
+    let mut daemon = daemon(bench, spec);
     let mut line = String::new();
     BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "started\n");
@@ -39,7 +39,7 @@ fn orphan(bench: &Bench, words: &str) {
 #[tokio::test]
 async fn a_guest_outlives_its_daemon_and_is_taken_up_by_the_next() {
     let bench = Bench::new();
-    orphan(&bench, "");
+    orphan(&bench, &bench.spec(""));
     assert!(bench.run_dir.is_locked().unwrap());
     let process = bench.run_dir.process().unwrap().unwrap();
 
@@ -56,12 +56,12 @@ async fn a_guest_outlives_its_daemon_and_is_taken_up_by_the_next() {
 #[tokio::test]
 async fn how_an_adopted_guest_ended_is_told_as_far_as_anybody_knows() {
     let bench = Bench::new();
-    orphan(&bench, "");
+    orphan(&bench, &bench.spec(""));
     let (guest, mut events) = adopt(&bench.run_dir, PATIENCE).await.unwrap();
     guest.power_down().await.unwrap();
     assert_eq!(end(&mut events).await.kind, EndKind::PoweredOff);
 
-    orphan(&bench, "crash-when-resumed");
+    orphan(&bench, &bench.spec("crash-when-resumed"));
     let (guest, mut events) = adopt(&bench.run_dir, PATIENCE).await.unwrap();
     guest.resume().await.unwrap();
     let ended = end(&mut events).await;
@@ -72,7 +72,7 @@ async fn how_an_adopted_guest_ended_is_told_as_far_as_anybody_knows() {
 #[tokio::test]
 async fn a_guest_that_ended_while_no_daemon_was_there_is_told_with_its_words() {
     let bench = Bench::new();
-    orphan(&bench, "");
+    orphan(&bench, &bench.spec(""));
     kill(bench.run_dir.process().unwrap().unwrap().pid, Signal::KILL);
     tokio::time::timeout(PATIENCE, async {
         while bench.run_dir.is_locked().unwrap() {
@@ -136,7 +136,7 @@ async fn a_guest_whose_monitor_is_silent_is_adopted_and_can_be_destroyed() {
 #[tokio::test]
 async fn a_pid_file_that_names_another_process_is_not_believed() {
     let bench = Bench::new();
-    orphan(&bench, "");
+    orphan(&bench, &bench.spec(""));
     let process = bench.run_dir.process().unwrap().unwrap();
     let pid_file = bench.run_dir.path().join("pid");
     let wrong = format!("1 {} {}\n", process.start_time, process.boot);

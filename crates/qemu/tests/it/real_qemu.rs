@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use vfnet_qemu::emulator::{EmulatorError, probe};
-use vfnet_qemu::launch::LaunchSpec;
-use vfnet_qemu::{EndKind, GuestEvent, RunState};
+use vfnet_qemu::launch::{Credentials, LaunchSpec};
+use vfnet_qemu::{EndKind, GuestEvent, RunState, adopt};
 
+use crate::adoption::orphan;
 use crate::bench::{Bench, PATIENCE, end, next, processes};
 
 #[expect(clippy::print_stdout, reason = "what was skipped is told")]
@@ -25,6 +26,11 @@ fn spec(bench: &Bench, program: PathBuf) -> LaunchSpec {
     let machine =
         ["-nodefaults", "-no-user-config", "-display", "none", "-m", "64", "-M", "q35,accel=tcg"];
     spec.args.extend(machine.map(str::to_owned));
+    let sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+    spec.args.extend(["-sandbox", sandbox].map(str::to_owned));
+    if rustix::process::getuid().is_root() {
+        spec.credentials = Some(Credentials { uid: 64_130, gid: 64_130, groups: vec![] });
+    }
     spec
 }
 
@@ -47,6 +53,29 @@ async fn a_paused_guest_of_qemus_is_started_resumed_and_destroyed() {
     let ended = end(&mut events).await;
     assert_eq!(ended.kind, EndKind::Terminated);
     assert!(ended.said.contains("terminating on signal 15"), "{ended:?}");
+}
+
+#[test]
+fn a_guest_of_qemus_outlives_its_daemon_and_talks_to_the_next() {
+    let Some(program) = qemu() else { return };
+    let bench = Bench::new();
+    orphan(&bench, &spec(&bench, program));
+    // Each runtime is a daemon: its supervisor ends with it, and lets go of the monitor.
+    for last in [false, false, true] {
+        let daemon = tokio::runtime::Runtime::new().unwrap();
+        daemon.block_on(async {
+            let (guest, mut events) = adopt(&bench.run_dir, PATIENCE).await.unwrap();
+            next(&mut events).await;
+            guest.resume().await.unwrap();
+            assert_eq!(next(&mut events).await, GuestEvent::Resumed);
+            guest.pause().await.unwrap();
+            assert_eq!(next(&mut events).await, GuestEvent::Paused);
+            if last {
+                guest.execute("quit", serde_json::Value::Null).await.unwrap();
+                assert_eq!(end(&mut events).await.kind, EndKind::Terminated);
+            }
+        });
+    }
 }
 
 #[tokio::test]
