@@ -8,7 +8,7 @@
 mod order;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -157,12 +157,27 @@ impl Guests {
         }
     }
 
+    /// Processor time that a running guest has used, in nanoseconds.
+    pub fn cpu_time(&self, guest: Uuid) -> Option<u64> {
+        /// Clock ticks of `/proc/PID/stat` per second, on every Linux (`USER_HZ`).
+        const TICKS: u64 = 100;
+        let pid = self.handle(guest).ok()?.process().pid;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Fields 14 and 15; the second field may have spaces and ends with the last ')'.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        Some(ticks * (1_000_000_000 / TICKS))
+    }
+
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle(&self, guest: Uuid) -> Result<vfnet_qemu::Guest, CommandError> {
-        self.running().get(&guest).map(|running| running.handle.clone()).ok_or(CommandError::NotRunning)
+        self.running()
+            .get(&guest)
+            .map(|running| running.handle.clone())
+            .ok_or(CommandError::NotRunning)
     }
 
     /// Starts a guest and tells the engine how that went, then of all that happens to it.
@@ -255,7 +270,8 @@ impl Guests {
             Ok(launched) => {
                 let prelaunch = matches!(handle.state().await, Ok(RunState::Prelaunch));
                 paused = launched.paused;
-                let document = LiveDocument { guest: launched.guest.clone(), live: launched.live.clone() };
+                let document =
+                    LiveDocument { guest: launched.guest.clone(), live: launched.live.clone() };
                 let running = Running { handle: handle.clone(), document, uid };
                 let running = if prelaunch && !launched.paused {
                     // The last daemon was killed between launching it and letting it run.
@@ -358,8 +374,8 @@ impl LiveDocument {
                 return None;
             }
             match source {
-                CharSource::Unix { path, .. } => {
-                    Some(ConsolePlace::Socket(Path::new(path).to_owned()))
+                CharSource::Unix { path: Some(path), .. } => {
+                    Some(ConsolePlace::Socket(PathBuf::from(path)))
                 }
                 _ => self.live.ptys.get(alias).map(|path| ConsolePlace::Pty(PathBuf::from(path))),
             }

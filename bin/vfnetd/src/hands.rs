@@ -10,7 +10,7 @@ use vfnet_engine::{
 };
 use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, Lending};
-use vfnet_model::{PciAddress, explain};
+use vfnet_model::PciAddress;
 
 use crate::engine_task::{CarryOut, EngineHandle};
 use crate::guests::{Guests, LaunchOrder};
@@ -21,7 +21,7 @@ const ANNOUNCEMENTS: usize = 1024;
 
 /// Everything that effects need.
 #[derive(Clone)]
-pub struct Hands {
+pub(crate) struct Hands {
     host: Arc<dyn Host>,
     engine: EngineHandle,
     observer: Observer,
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Hands {
 
 impl Hands {
     /// Hands that work on this host and these guests.
-    pub fn new(
+    pub(crate) fn new(
         host: Arc<dyn Host>,
         engine: EngineHandle,
         observer: Observer,
@@ -50,7 +50,7 @@ impl Hands {
     }
 
     /// Where announcements can be heard.
-    pub const fn announcements(&self) -> &broadcast::Sender<Announcement> {
+    pub(crate) const fn announcements(&self) -> &broadcast::Sender<Announcement> {
         &self.announce
     }
 

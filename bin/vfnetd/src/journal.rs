@@ -3,7 +3,7 @@
 use vfnet_engine::{Announcement, Ended};
 
 /// Writes an announcement to the log.
-pub fn write(what: &Announcement) {
+pub(crate) fn write(what: &Announcement) {
     use Announcement as A;
     match what {
         A::NetworkDefined(_, name) => tracing::info!("network {name}: defined"),
@@ -22,7 +22,7 @@ pub fn write(what: &Announcement) {
             tracing::warn!("guest {name}: QEMU ended: {words}");
         }
         A::GuestStopped(_, name, _, Ended::PoweredOff) => {
-            tracing::info!("guest {name}: powered off")
+            tracing::info!("guest {name}: powered off");
         }
         A::GuestStopped(_, name, _, Ended::Destroyed) => tracing::info!("guest {name}: destroyed"),
         A::GuestStopped(_, name, _, Ended::Lost) => {

@@ -5,23 +5,26 @@
 //! over guests ([`hands`], [`guests`]); outcomes go back to the engine. [`run`] is all of it,
 //! over any [`vfnet_host::Host`], so that tests run the same wiring over a simulated one.
 
+mod dispatch;
 pub mod engine_task;
 pub mod guests;
 mod hands;
 mod journal;
+mod listen;
 pub mod log;
 pub mod observe;
 pub mod options;
 mod run;
+mod session;
 mod vfs;
+mod wire_error;
 
-pub use run::{RunError, Setting, run};
+pub use run::{RunError, Setting, Watch, run};
 
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
 use vfnet_engine::Announcement;
-use vfnet_host::Host;
 use vfnet_model::BootId;
 
 use engine_task::EngineHandle;
@@ -39,8 +42,6 @@ pub struct Daemon {
     pub observer: Observer,
     /// Running guests: live documents, consoles.
     pub guests: Guests,
-    /// This machine.
-    pub host: Arc<dyn Host>,
     /// What happens.
     pub announcements: broadcast::Sender<Announcement>,
     /// What it was told at its start.

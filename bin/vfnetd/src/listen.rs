@@ -19,7 +19,7 @@ pub struct ListenError {
 
 /// What clients connect to.
 #[derive(Debug)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     /// For everything; root and the configured group.
     pub(crate) read_write: Vec<UnixListener>,
     /// For calls that change nothing; everybody.
@@ -29,7 +29,7 @@ pub struct Listeners {
 impl Listeners {
     /// Opens the sockets. What an earlier daemon left is replaced: the lock on the run directory
     /// says that it is gone.
-    pub fn open(config: &Config, network: Option<&Path>) -> Result<Self, ListenError> {
+    pub(crate) fn open(config: &Config, network: Option<&Path>) -> Result<Self, ListenError> {
         let mut handed = from_systemd();
         let path = config.run_dir.join("libvirt-sock");
         let group = config.socket_group.as_deref().and_then(group_id);

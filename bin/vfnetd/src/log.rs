@@ -17,7 +17,8 @@ pub fn start(verbose: u8) {
     match journal {
         Some(journal) => registry.with(journal).init(),
         None => {
-            let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+            let layer =
+                tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
             registry.with(layer).init();
         }
     }

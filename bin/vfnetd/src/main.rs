@@ -3,12 +3,17 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
 use vfnet_host::linux::LinuxHost;
+use vfnet_host::uevent::Announcements;
 use vfnet_qemu::Launcher;
 use vfnetd::options::Options;
 use vfnetd::{Setting, log};
+
+/// One wait for announcements; it is begun again at once.
+const LONG: Duration = Duration::from_secs(3600);
 
 fn main() -> ExitCode {
     // Parts that this program plays for itself, before there are threads or options.
@@ -20,10 +25,11 @@ fn main() -> ExitCode {
     }
     let options = Options::parse();
     log::start(options.verbose);
-    let host = Arc::new(LinuxHost::of_this_machine());
+    // As the launcher: the running program itself, even if its file has been replaced.
+    let host = LinuxHost::this_machine("/proc/self/exe".into(), vec!["kernel-write".into()]);
     let setting = Setting {
-        watch: host.watch(),
-        host,
+        host: Arc::new(host),
+        watch: watch(),
         vfio: Some(Path::new("/dev/vfio").to_owned()),
         launcher: Launcher::this_program(),
     };
@@ -32,6 +38,29 @@ fn main() -> ExitCode {
         Err(fault) => {
             tracing::error!("{}", vfnet_model::explain(&fault));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits for the kernel's announcements, and takes those of one moment together.
+fn watch() -> Option<vfnetd::Watch> {
+    match Announcements::listen() {
+        Ok(announcements) => Some(Box::new(move || {
+            loop {
+                let taken = announcements.wait(LONG).and_then(|()| announcements.take());
+                match taken {
+                    Ok(changes) if changes.is_empty() => {}
+                    Ok(_) => return true,
+                    Err(fault) => {
+                        tracing::error!("cannot follow the kernel's announcements: {fault}");
+                        return false;
+                    }
+                }
+            }
+        })),
+        Err(fault) => {
+            tracing::error!("changes of the host will be seen late: {fault}");
+            None
         }
     }
 }

@@ -18,6 +18,9 @@ pub struct Options {
     /// Sockets, guests' run directories, and what is lent (should be on tmpfs)
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
+    /// Where each guest's log is appended
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
     /// Configuration file (TOML); it need not exist
     #[arg(long, value_name = "FILE", default_value = "/etc/vfnet/vfnetd.toml")]
     pub config: PathBuf,
@@ -98,6 +101,9 @@ impl Config {
         }
         if let Some(dir) = &options.run_dir {
             config.run_dir.clone_from(dir);
+        }
+        if let Some(dir) = &options.log_dir {
+            config.log_dir.clone_from(dir);
         }
         Ok(config)
     }

@@ -79,6 +79,10 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
     for kept in &loaded.set_aside {
         tracing::error!("not understood, and left as it is: {kept}");
     }
+    std::fs::create_dir_all(&config.log_dir).map_err(|source| RunError::System {
+        doing: "make the directory of guests' logs",
+        source,
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(64)
@@ -116,7 +120,6 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         engine: handle,
         observer,
         guests,
-        host,
         announcements,
         config: Arc::new(config),
         boot_id,

@@ -212,7 +212,7 @@ impl Session {
                 Ok(answer.with(&List::new(vec![AuthType::None.number()]).unwrap_or_default()))
             }
             Call::ConnectSupportsFeature(number, answer) => {
-                Ok(answer.with(&i32::from(Feature::from_number(number).is_some())))
+                Ok(answer.with(&i32::from(is_served(number))))
             }
             Call::ConnectOpen(args, answer) => {
                 let name = args.name.map_or_else(|| URIS[0].to_owned(), Text::into_string);
@@ -263,7 +263,7 @@ impl Session {
                 return Next::Read;
             }
             Call::ConnectNodeDeviceEventRegisterAny(args, answer) => {
-                let registered = self.events.register_node_device(args);
+                let registered = self.events.register_node_device(&args);
                 let (callback, listener) = match registered {
                     Ok(registered) => registered,
                     Err(error) => return self.refuse(id, error).await,
@@ -306,6 +306,11 @@ impl Session {
         self.outbox.send(id.answer(outcome)).await;
         Next::Read
     }
+}
+
+/// Which features of the protocol are there. Passing descriptors is not: nothing needs it.
+fn is_served(number: i32) -> bool {
+    Feature::from_number(number).is_some_and(|feature| feature != Feature::FdPassing)
 }
 
 fn not_open() -> WireError {

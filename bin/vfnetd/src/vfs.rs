@@ -13,7 +13,7 @@ const SETTLING: Duration = Duration::from_secs(30);
 
 /// Has a PF make VFs and waits until they can be used. Fewer than asked for is an error here,
 /// though to the kernel it is not; in words.
-pub fn make(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), String> {
+pub(crate) fn make(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), String> {
     host.set_num_vfs(pf, count, MAKING).map_err(|fault| {
         format!("PF {pf} cannot make {count} VFs: {}{}", explain(&fault), hint(&fault))
     })?;

@@ -380,6 +380,7 @@ impl Turn<'_> {
             job.failed.get_or_insert(Refusal::new(RefusalKind::OperationFailed, message));
             self.put(Entry::GuestJob(guest, job));
         }
+        self.state.last_ends.insert(guest, ended.clone());
         self.put(Entry::Run(GuestRun { phase: Phase::Ending, pid: None, ..run }));
         self.announce(Announcement::GuestStopped(guest, name, id, ended.clone()));
         self.release_all(guest);

@@ -9,7 +9,7 @@ use vfnet_model::network::Network;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
-use crate::input::{Moment, Ticket};
+use crate::input::{Ended, Moment, Ticket};
 use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, Record};
 
 /// Everything, indexed by identity. Changed by records alone, but for the inventory.
@@ -31,6 +31,8 @@ pub struct State {
     pub pending: BTreeMap<Uuid, Pending>,
     /// Whether autostart has been decided in this boot.
     pub autostarted: bool,
+    /// How each guest's last run ended, as far as this daemon has seen it.
+    pub last_ends: BTreeMap<Uuid, Ended>,
     pub(crate) network_jobs: BTreeMap<Uuid, NetworkJob>,
     pub(crate) guest_jobs: BTreeMap<Uuid, GuestJob>,
     pub(crate) vf_jobs: BTreeMap<ClaimId, Ticket>,

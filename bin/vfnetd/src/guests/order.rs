@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -69,8 +69,7 @@ impl LaunchOrder {
         Self { run, claims: Vec::new(), bridges: BTreeMap::new(), paused: false }
     }
 
-    /// Decides how the guest is run, and makes ready what QEMU needs besides files and sockets:
-    /// taps, and UEFI variables copied from their template.
+    /// Decides how the guest is run, and makes the taps that it needs.
     pub(super) fn make_ready(
         &self,
         places: &Places,
@@ -92,14 +91,6 @@ impl LaunchOrder {
             run_dir: &run_dir.guest_dir(),
         };
         let plan = command_line::plan(&guest, resolved).map_err(|fault| explain(&fault))?;
-        for file in &plan.files {
-            if let Some(template) = &file.template
-                && !file.path.exists()
-            {
-                copy(template, &file.path)
-                    .map_err(|why| format!("cannot copy {} to {}: {why}", template.display(), file.path.display()))?;
-            }
-        }
         let mut taps = Vec::new();
         for attachment in &interfaces {
             if let Attachment::Bridge { bridge, tap, .. } = attachment {
@@ -116,17 +107,27 @@ impl LaunchOrder {
             args: plan
                 .args
                 .into_iter()
-                .map(|arg| arg.into_string().map_err(|arg| format!("{} is not UTF-8", arg.display())))
+                .map(|arg| {
+                    arg.into_string().map_err(|arg| format!("{} is not UTF-8", arg.display()))
+                })
                 .collect::<Result<_, _>>()?,
             environment: BTreeMap::new(),
-            credentials: uid.map(|uid| Credentials { uid, gid: uid, groups: kvm.into_iter().collect() }),
+            credentials: uid.map(|uid| Credentials {
+                uid,
+                gid: uid,
+                groups: kvm.into_iter().collect(),
+            }),
             memlock: plan.locked_memory,
             log: vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest),
             files: plan.files.into_iter().map(open_file).collect(),
             sockets: plan
                 .sockets
                 .into_iter()
-                .map(|socket| launch::ListenSocket { path: socket.path, fd: socket.fd, owner: None })
+                .map(|socket| launch::ListenSocket {
+                    path: socket.path,
+                    fd: socket.fd,
+                    owner: None,
+                })
                 .collect(),
             vfio_devices: self.vfio_devices(places),
         };
@@ -164,7 +165,8 @@ impl LaunchOrder {
             InterfaceSource::Network { network, .. } => self.bridges.get(network),
             InterfaceSource::Hostdev { .. } => None,
         };
-        let bridge = bridge.ok_or_else(|| format!("nothing was found for its interface {place}"))?;
+        let bridge =
+            bridge.ok_or_else(|| format!("nothing was found for its interface {place}"))?;
         let tap = match &interface.target {
             Some(tap) => tap.clone(),
             // Unique, because user ids are; short enough for the kernel's 15 bytes.
@@ -178,24 +180,13 @@ impl LaunchOrder {
 
 fn open_file(file: command_line::OpenFile) -> launch::OpenFile {
     use command_line::Access as Planned;
-    let (access, create) = match file.access {
-        Planned::Read => (launch::Access::Read, false),
-        Planned::ReadWrite => (launch::Access::ReadWrite, false),
-        Planned::Replace => (launch::Access::Replace, true),
-        Planned::Append => (launch::Access::Append, true),
+    let access = match file.access {
+        Planned::Read => launch::Access::Read,
+        Planned::ReadWrite => launch::Access::ReadWrite,
+        Planned::Replace => launch::Access::Replace,
+        Planned::Append => launch::Access::Append,
     };
-    launch::OpenFile { path: file.path, access, create, fd: file.fd }
-}
-
-/// Copies a file under another name, all of it or nothing.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if let Some(dir) = to.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    let mut fresh = to.as_os_str().to_owned();
-    fresh.push(".new");
-    std::fs::copy(from, &fresh)?;
-    std::fs::rename(&fresh, to)
+    launch::OpenFile { path: file.path, access, template: file.template, fd: file.fd }
 }
 
 /// The group that may open `/dev/kvm`.

@@ -99,7 +99,7 @@ impl Events {
 
     pub(super) fn register_node_device(
         &mut self,
-        args: NodeDeviceEventRegister,
+        args: &NodeDeviceEventRegister,
     ) -> Result<(i32, Listener), WireError> {
         match args.event {
             node_device_event::LIFECYCLE | node_device_event::UPDATE => {

@@ -1,0 +1,213 @@
+//! From a decoded call to its answer: one table for libvirt's program and one for vfnet's own.
+//! What a call does is in the module of its area.
+
+mod connect;
+pub(crate) mod guest;
+mod network;
+mod own;
+mod port;
+
+use vfnet_rpc::error::WireError;
+use vfnet_rpc::objects::Listed;
+use vfnet_rpc::procedures::Payload;
+use vfnet_rpc::remote::{Call, OpenConsoleArgs};
+use vfnet_rpc::vfnet;
+use vfnet_rpc::xdr::{List, Text};
+
+use crate::Daemon;
+
+/// What a call comes back with.
+pub(crate) type Outcome = Result<Payload, WireError>;
+
+/// A text for the wire. What is longer than the wire takes is clipped; our own texts are not.
+fn text(text: impl AsRef<str>) -> Text {
+    Text::clipped(text.as_ref())
+}
+
+/// A list for the wire, cut to what the wire takes.
+fn list<T, const MAX: usize>(mut elements: Vec<T>) -> List<T, MAX> {
+    elements.truncate(MAX);
+    List::new(elements).unwrap_or_default()
+}
+
+/// A yes or no for the wire.
+fn flag(yes: bool) -> i32 {
+    i32::from(yes)
+}
+
+/// How many for the wire.
+fn count(elements: &[impl Sized]) -> i32 {
+    i32::try_from(elements.len()).unwrap_or(i32::MAX)
+}
+
+/// As many elements as the caller has room for.
+fn room<T>(mut elements: Vec<T>, room: i32) -> Vec<T> {
+    elements.truncate(usize::try_from(room).unwrap_or(0));
+    elements
+}
+
+/// Serves a call of libvirt's program. The connection's own calls have been served before.
+pub(crate) async fn remote(daemon: &Daemon, call: Call) -> Outcome {
+    Ok(match call {
+        Call::ConnectIsSecure((), a) => a.with(&1),
+        Call::ConnectGetType((), a) => a.with(&text("QEMU")),
+        Call::ConnectGetVersion((), a) => a.with(&connect::emulator_version(daemon).await?),
+        Call::ConnectGetLibVersion((), a) => a.with(&connect::LIBVIRT_VERSION),
+        Call::ConnectGetHostname((), a) => a.with(&text(connect::hostname())),
+        Call::ConnectGetMaxVcpus(_, a) => a.with(&connect::max_vcpus()),
+        Call::NodeGetInfo((), a) => a.with(&connect::node_info()),
+        Call::NodeGetFreeMemory((), a) => a.with(&connect::free_memory()),
+        Call::ConnectGetCapabilities((), a) => a.with(&text(connect::capabilities(daemon))),
+
+        Call::ConnectListAllNetworks(args, a) => {
+            let networks = network::list_all(daemon, args.flags).await?;
+            a.with(&Listed::answer(&args, list(networks)))
+        }
+        Call::ConnectNumOfNetworks((), a) => a.with(&count(&network::names(daemon, true).await?)),
+        Call::ConnectListNetworks(most, a) => {
+            a.with(&list(room(network::names(daemon, true).await?, most)))
+        }
+        Call::ConnectNumOfDefinedNetworks((), a) => {
+            a.with(&count(&network::names(daemon, false).await?))
+        }
+        Call::ConnectListDefinedNetworks(most, a) => {
+            a.with(&list(room(network::names(daemon, false).await?, most)))
+        }
+        Call::NetworkLookupByName(name, a) => a.with(&network::by_name(daemon, &name).await?),
+        Call::NetworkLookupByUuid(uuid, a) => a.with(&network::by_uuid(daemon, uuid).await?),
+        Call::NetworkDefineXml(xml, a) => a.with(&network::define(daemon, &xml).await?),
+        Call::NetworkDefineXmlFlags(args, a) => a.with(&network::define(daemon, &args.xml).await?),
+        Call::NetworkCreateXml(xml, a) => a.with(&network::create(daemon, &xml).await?),
+        Call::NetworkCreateXmlFlags(args, a) => a.with(&network::create(daemon, &args.xml).await?),
+        Call::NetworkCreate(it, a) => network::start(daemon, &it).await.map(|()| a.done())?,
+        Call::NetworkDestroy(it, a) => {
+            network::destroy(daemon, &it, false).await.map(|()| a.done())?
+        }
+        Call::NetworkUndefine(it, a) => network::undefine(daemon, &it).await.map(|()| a.done())?,
+        Call::NetworkGetXmlDesc(args, a) => {
+            a.with(&network::document(daemon, &args.network, args.flags).await?)
+        }
+        Call::NetworkGetAutostart(it, a) => a.with(&network::autostart(daemon, &it).await?),
+        Call::NetworkSetAutostart(args, a) => {
+            network::set_autostart(daemon, &args.network, args.autostart != 0).await?;
+            a.done()
+        }
+        Call::NetworkGetBridgeName(it, a) => a.with(&network::bridge(daemon, &it).await?),
+        Call::NetworkIsActive(it, a) => a.with(&network::is_active(daemon, &it).await?),
+        Call::NetworkIsPersistent(it, a) => a.with(&network::is_persistent(daemon, &it).await?),
+        Call::NetworkGetDhcpLeases(args, a) => {
+            network::by_uuid(daemon, args.network.uuid).await?;
+            a.with(&Listed { objects: List::empty(), count: 0 })
+        }
+
+        Call::NetworkListAllPorts(args, a) => {
+            let ports = port::list_all(daemon, &args.network).await?;
+            let of = vfnet_rpc::objects::ListArgs { need_results: args.need_results, flags: 0 };
+            a.with(&Listed::answer(&of, list(ports)))
+        }
+        Call::NetworkPortLookupByUuid(args, a) => {
+            a.with(&port::lookup(daemon, &args.network, args.uuid).await?)
+        }
+        Call::NetworkPortGetXmlDesc(args, a) => a.with(&port::document(daemon, &args.port).await?),
+        Call::NetworkPortCreateXml(args, a) => a.with(&port::create(daemon, &args).await?),
+        Call::NetworkPortDelete(args, a) => {
+            port::delete(daemon, &args.port).await.map(|()| a.done())?
+        }
+
+        call => return guests(daemon, call).await,
+    })
+}
+
+/// The part of the table that is about guests.
+async fn guests(daemon: &Daemon, call: Call) -> Outcome {
+    Ok(match call {
+        Call::ConnectListAllDomains(args, a) => {
+            let guests = guest::list_all(daemon, args.flags).await?;
+            a.with(&Listed::answer(&args, list(guests)))
+        }
+        Call::ConnectNumOfDomains((), a) => a.with(&count(&guest::ids(daemon).await?)),
+        Call::ConnectListDomains(most, a) => a.with(&list(room(guest::ids(daemon).await?, most))),
+        Call::ConnectNumOfDefinedDomains((), a) => {
+            a.with(&count(&guest::inactive_names(daemon).await?))
+        }
+        Call::ConnectListDefinedDomains(most, a) => {
+            a.with(&list(room(guest::inactive_names(daemon).await?, most)))
+        }
+        Call::DomainLookupById(id, a) => a.with(&guest::by_id(daemon, id).await?),
+        Call::DomainLookupByName(name, a) => a.with(&guest::by_name(daemon, &name).await?),
+        Call::DomainLookupByUuid(uuid, a) => a.with(&guest::by_uuid(daemon, uuid).await?),
+        Call::DomainDefineXml(xml, a) => a.with(&guest::define(daemon, &xml).await?),
+        Call::DomainDefineXmlFlags(args, a) => a.with(&guest::define(daemon, &args.xml).await?),
+        Call::DomainCreateXml(args, a) => a.with(&guest::create(daemon, &args).await?),
+        Call::DomainCreate(it, a) => guest::start(daemon, &it, 0).await.map(|_| a.done())?,
+        Call::DomainCreateWithFlags(args, a) => {
+            a.with(&guest::start(daemon, &args.domain, args.flags).await?)
+        }
+        Call::DomainDestroy(it, a) => guest::destroy(daemon, &it).await.map(|()| a.done())?,
+        Call::DomainDestroyFlags(args, a) => {
+            guest::destroy(daemon, &args.domain).await.map(|()| a.done())?
+        }
+        Call::DomainUndefine(it, a) => guest::undefine(daemon, &it, 0).await.map(|()| a.done())?,
+        Call::DomainUndefineFlags(args, a) => {
+            guest::undefine(daemon, &args.domain, args.flags).await.map(|()| a.done())?
+        }
+        Call::DomainShutdown(it, a) => guest::power_off(daemon, &it, 0).await.map(|()| a.done())?,
+        Call::DomainShutdownFlags(args, a) => {
+            guest::power_off(daemon, &args.domain, args.flags).await.map(|()| a.done())?
+        }
+        Call::DomainReboot(args, a) => {
+            guest::reset(daemon, &args.domain).await.map(|()| a.done())?
+        }
+        Call::DomainReset(args, a) => {
+            guest::reset(daemon, &args.domain).await.map(|()| a.done())?
+        }
+        Call::DomainSuspend(it, a) => guest::suspend(daemon, &it).await.map(|()| a.done())?,
+        Call::DomainResume(it, a) => guest::resume(daemon, &it).await.map(|()| a.done())?,
+        Call::DomainGetInfo(it, a) => a.with(&guest::info(daemon, &it).await?),
+        Call::DomainGetState(args, a) => a.with(&guest::state(daemon, &args.domain).await?),
+        Call::DomainGetXmlDesc(args, a) => {
+            a.with(&guest::document(daemon, &args.domain, args.flags).await?)
+        }
+        Call::DomainIsActive(it, a) => a.with(&guest::is_active(daemon, &it).await?),
+        Call::DomainIsPersistent(it, a) => a.with(&guest::is_persistent(daemon, &it).await?),
+        Call::DomainIsUpdated(it, a) => a.with(&guest::is_updated(daemon, &it).await?),
+        Call::DomainGetAutostart(it, a) => a.with(&guest::autostart(daemon, &it).await?),
+        Call::DomainSetAutostart(args, a) => {
+            guest::set_autostart(daemon, &args.domain, args.autostart != 0).await?;
+            a.done()
+        }
+        Call::DomainGetOsType(_, a) => a.with(&text("hvm")),
+        Call::DomainGetMaxMemory(it, a) => a.with(&guest::parsed(daemon, &it).await?.memory_kib),
+        Call::DomainGetMaxVcpus(it, a) => a.with(&guest::vcpus(daemon, &it).await?),
+        Call::DomainGetVcpusFlags(args, a) => a.with(&guest::vcpus(daemon, &args.domain).await?),
+        Call::DomainHasManagedSaveImage(args, a) => {
+            guest::by_uuid(daemon, args.domain.uuid).await?;
+            a.with(&0)
+        }
+        Call::DomainSnapshotNum(args, a) => {
+            guest::by_uuid(daemon, args.domain.uuid).await?;
+            a.with(&0)
+        }
+        call => return Err(WireError::no_support(call.facts().name)),
+    })
+}
+
+/// Serves a call of vfnet's own program: each answers with a JSON document.
+pub(crate) async fn own(daemon: &Daemon, call: vfnet::Call) -> Outcome {
+    use vfnet::Call;
+    Ok(match call {
+        Call::DaemonInfo((), a) => a.with(&own::json(&own::daemon_info(daemon))?),
+        Call::Inventory((), a) => a.with(&own::json(&own::inventory(daemon).await?)?),
+        Call::Explain(args, a) => a.with(&own::json(&own::explain(daemon, &args).await?)?),
+        Call::VfRestore(vf, a) => a.with(&own::json(&own::vf_restore(daemon, &vf).await?)?),
+        Call::NetworkDestroyForced(name, a) => {
+            let network = network::by_name(daemon, &name).await?;
+            network::destroy(daemon, &network, true).await?;
+            a.with(&own::json(&())?)
+        }
+        Call::Doctor((), a) => a.with(&own::json(&own::doctor(daemon).await?)?),
+        Call::PortList((), a) => a.with(&own::json(&own::ports(daemon).await?)?),
+        Call::GuestShow(name, a) => a.with(&own::json(&own::guest(daemon, &name).await?)?),
+        Call::Claims((), a) => a.with(&own::json(&own::claims(daemon).await?)?),
+    })
+}

@@ -1,0 +1,242 @@
+//! vfnet's own program: inventory, reasons, repair.
+
+use std::path::Path;
+
+use serde::Serialize;
+use vfnet_engine::{Answer, Claim, Owner, Phase, Refusal, Request, State, place};
+use vfnet_model::doctor::Finding;
+use vfnet_model::report::{
+    DaemonReport, ExplainReport, GuestReport, InventoryReport, PfReport, PortReport, VfReport,
+};
+use vfnet_model::{GuestName, NetworkName, PciAddress};
+use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
+use vfnet_rpc::vfnet::ExplainArgs;
+use vfnet_rpc::xdr::Text;
+
+use crate::{Daemon, wire_error};
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn refused(refusal: Refusal) -> WireError {
+    wire_error::refusal(ErrorDomain::Network, &refusal)
+}
+
+/// A report as it goes over the wire.
+pub(super) fn json(report: &impl Serialize) -> Result<Text, WireError> {
+    let failed =
+        |detail: String| WireError::new(ErrorDomain::Rpc, ErrorCode::InternalError, &detail);
+    let text = serde_json::to_string(report).map_err(|fault| failed(fault.to_string()))?;
+    Text::new(text).map_err(|fault| failed(fault.to_string()))
+}
+
+pub(super) fn daemon_info(daemon: &Daemon) -> DaemonReport {
+    DaemonReport {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        boot_id: daemon.boot_id.to_string(),
+        state_dir: daemon.config.state_dir.display().to_string(),
+        run_dir: daemon.config.run_dir.display().to_string(),
+    }
+}
+
+pub(super) async fn inventory(daemon: &Daemon) -> Result<InventoryReport, WireError> {
+    daemon.observer.look().await;
+    daemon.engine.read(inventory_of).await.map_err(refused)
+}
+
+fn inventory_of(state: &State) -> InventoryReport {
+    let host = &state.inventory;
+    let pfs = host.pfs.values().map(|pf| {
+        let networks = state.live_networks.values().filter(|live| {
+            let lends = |vf: &PciAddress| host.vfs.get(vf).is_some_and(|vf| vf.pf == pf.address);
+            live.pfs.contains(&pf.address) || live.vfs.iter().any(lends)
+        });
+        let lent = state.claims.values().filter(|claim| claim.pf == pf.address).count();
+        PfReport {
+            address: pf.address,
+            netdev: pf.netdev.as_ref().map(|dev| dev.name.clone()),
+            mac: pf.netdev.as_ref().map(|dev| dev.mac),
+            up: pf.netdev.as_ref().is_some_and(|dev| dev.up),
+            carrier: pf.netdev.as_ref().is_some_and(|dev| dev.carrier),
+            driver: pf.driver.clone(),
+            num_vfs: pf.num_vfs,
+            total_vfs: pf.total_vfs,
+            lent: u16::try_from(lent).unwrap_or(u16::MAX),
+            numa_node: pf.numa_node,
+            networks: networks.map(|live| live.name().clone()).collect(),
+        }
+    });
+    let there = host.pfs.keys().flat_map(|pf| host.vfs_of(*pf));
+    let vfs = there.map(|vf| vf_report(state, vf));
+    InventoryReport {
+        obstacle: place::host_obstacle(host).map(|refusal| refusal.to_string()),
+        pfs: pfs.collect(),
+        vfs: vfs.collect(),
+    }
+}
+
+fn vf_report(state: &State, vf: &vfnet_model::inventory::Vf) -> VfReport {
+    let claim = state.claim_on(vf.address);
+    let why_not = why_not(state, vf.address);
+    let word = match (claim, &why_not) {
+        (Some(claim), _) => claim.state.word(),
+        (None, Some(_)) => "unusable",
+        (None, None) => "free",
+    };
+    let told = claim.is_none() || matches!(word, "quarantined" | "stuck");
+    VfReport {
+        address: vf.address,
+        pf: vf.pf,
+        pf_netdev: pf_netdev(state, vf.pf),
+        index: vf.index,
+        netdev: vf.netdev.as_ref().map(|dev| dev.name.clone()),
+        mac: vf.attributes.as_ref().map(|attributes| attributes.mac),
+        netdev_mac: vf.netdev.as_ref().map(|dev| dev.mac),
+        vlan: vf.attributes.as_ref().map(|attributes| attributes.vlan),
+        driver: vf.binding.driver.clone(),
+        iommu_group: vf.iommu_group,
+        numa_node: vf.numa_node,
+        state: word.to_owned(),
+        holder: claim.map(|claim| claim.owner.to_string()),
+        why: why_not.filter(|_| told),
+        network: claim.and_then(|claim| claim.network.as_ref()).map(|of| of.name.clone()),
+    }
+}
+
+fn pf_netdev(state: &State, pf: PciAddress) -> Option<vfnet_model::NetdevName> {
+    state.inventory.pfs.get(&pf)?.netdev.as_ref().map(|dev| dev.name.clone())
+}
+
+/// Why nobody in particular could have a VF now.
+fn why_not(state: &State, vf: PciAddress) -> Option<String> {
+    let wish = place::Wish {
+        owner: &Owner::Administrator,
+        mac: None,
+        vlan: None,
+        teaming: false,
+        managed: true,
+    };
+    place::why_not(state, vf, &wish)
+}
+
+pub(super) async fn explain(
+    daemon: &Daemon,
+    args: &ExplainArgs,
+) -> Result<ExplainReport, WireError> {
+    let network = super::network::by_name(daemon, &args.network).await?;
+    let name: NetworkName = args
+        .network
+        .parse()
+        .map_err(|_| wire_error::invalid(ErrorDomain::Network, "not a network's name"))?;
+    daemon.observer.look().await;
+    let uuid = network.uuid;
+    let report = move |state: &State| {
+        let live = state.live_networks.get(&uuid)?;
+        let vfs = state.pool(live).into_iter().map(|vf| (vf, why_not(state, vf))).collect();
+        let obstacle = place::host_obstacle(&state.inventory).map(|refusal| refusal.to_string());
+        Some(ExplainReport { network: name, obstacle, vfs })
+    };
+    daemon.engine.read(report).await.map_err(refused)?.ok_or_else(|| {
+        let detail = format!("network '{}' is not active", args.network);
+        WireError::new(ErrorDomain::Network, ErrorCode::OperationInvalid, &detail)
+    })
+}
+
+pub(super) async fn vf_restore(daemon: &Daemon, vf: &str) -> Result<VfReport, WireError> {
+    let address: PciAddress = vf.parse().map_err(|fault: vfnet_model::pci::NotAPciAddress| {
+        wire_error::invalid(ErrorDomain::NodeDevice, &fault.to_string())
+    })?;
+    daemon.observer.look().await;
+    let answer = daemon.engine.ask(Request::VfRestore(address)).await.map_err(refused)?;
+    if let Answer::Restored(Err(because)) = answer {
+        let detail = format!("{} could not be restored: {}", because.vf, because.reason);
+        return Err(WireError::new(ErrorDomain::NodeDevice, ErrorCode::OperationFailed, &detail));
+    }
+    daemon.observer.look().await;
+    let find =
+        move |state: &State| state.inventory.vfs.get(&address).map(|vf| vf_report(state, vf));
+    daemon.engine.read(find).await.map_err(refused)?.ok_or_else(|| {
+        let detail = format!("{address} is not there any more");
+        WireError::new(ErrorDomain::NodeDevice, ErrorCode::DeviceMissing, &detail)
+    })
+}
+
+/// What this host lacks, and how to mend it.
+pub(super) async fn doctor(daemon: &Daemon) -> Result<Vec<Finding>, WireError> {
+    daemon.observer.look().await;
+    let inventory =
+        daemon.engine.read(|state: &State| state.inventory.clone()).await.map_err(refused)?;
+    let emulator = daemon.config.emulator.clone();
+    let examined = tokio::task::spawn_blocking(move || {
+        vfnet_host::doctor::examine(Path::new("/"), &inventory, &emulator)
+    });
+    examined.await.map_err(|fault| {
+        WireError::new(ErrorDomain::Rpc, ErrorCode::InternalError, &fault.to_string())
+    })
+}
+
+fn port_report(claim: &Claim) -> PortReport {
+    PortReport {
+        port: claim.network.as_ref().map(|of| of.port),
+        network: claim.network.as_ref().map(|of| of.name.clone()),
+        owner: claim.owner.to_string(),
+        guest: claim.owner.guest(),
+        mac: claim.wanted.as_ref().map(|wanted| wanted.mac),
+        vlan: claim.wanted.as_ref().and_then(|wanted| wanted.vlan),
+        vf: claim.vf,
+        netdev: claim.netdev.clone(),
+        state: claim.state.word().to_owned(),
+    }
+}
+
+pub(super) async fn ports(daemon: &Daemon) -> Result<Vec<PortReport>, WireError> {
+    let ports = |state: &State| state.claims.values().map(port_report).collect();
+    daemon.engine.read(ports).await.map_err(refused)
+}
+
+/// The records behind the ports, in full; for diagnosis.
+pub(super) async fn claims(daemon: &Daemon) -> Result<Vec<Claim>, WireError> {
+    daemon
+        .engine
+        .read(|state: &State| state.claims.values().cloned().collect())
+        .await
+        .map_err(refused)
+}
+
+pub(super) async fn guest(daemon: &Daemon, name: &str) -> Result<GuestReport, WireError> {
+    let domain = super::guest::by_name(daemon, name).await?;
+    let uuid = domain.uuid;
+    let report = move |state: &State| {
+        let def = state.guest(uuid)?;
+        let run = state.runs.get(&uuid);
+        let kept = state.guests.get(&uuid);
+        let name: GuestName = def.name.clone();
+        Some(GuestReport {
+            name,
+            uuid,
+            id: run.map(|run| run.id),
+            state: phase_word(run.map(|run| run.phase)).to_owned(),
+            pid: run.and_then(|run| run.pid),
+            persistent: kept.is_some(),
+            autostart: kept.is_some_and(|entry| entry.autostart),
+            ports: state.claims_of(uuid).map(port_report).collect(),
+        })
+    };
+    daemon
+        .engine
+        .read(report)
+        .await
+        .map_err(refused)?
+        .ok_or_else(|| WireError::new(ErrorDomain::Qemu, ErrorCode::NoDomain, "the guest is gone"))
+}
+
+const fn phase_word(phase: Option<Phase>) -> &'static str {
+    match phase {
+        None => "shut off",
+        Some(Phase::Preparing) => "preparing",
+        Some(Phase::Launching) => "launching",
+        Some(Phase::Running) => "running",
+        Some(Phase::Paused) => "paused",
+        Some(Phase::ShuttingDown) => "shutting down",
+        Some(Phase::Ending) => "ending",
+    }
+}
