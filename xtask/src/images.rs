@@ -38,8 +38,7 @@ const HOST_MODULES: &[&str] = &[
 const HOST_APPLETS: &[&str] = &["sh", "mount", "insmod", "mkdir", "cp", "grep", "switch_root"];
 const GUEST_MODULES: &[&str] = &["igbvf", "virtio_net"];
 const GUEST_ACPI_MODULES: &[&str] = &["button", "evdev"];
-const GUEST_APPLETS: &[&str] =
-    &["sh", "mount", "insmod", "readlink", "sleep", "head", "poweroff"];
+const GUEST_APPLETS: &[&str] = &["sh", "mount", "insmod", "readlink", "sleep", "head", "poweroff"];
 
 /// What a host boots from. The same paths hold inside the host, whose root is this machine's.
 #[derive(Debug)]
@@ -97,12 +96,11 @@ impl Kernel {
         }
         let mut offered = packages::search(KERNEL_PACKAGES)?;
         offered.sort_by_key(|name| version_numbers(name));
-        let package = offered.pop().context("Debian offers no kernel package 6.12 for Debian 12")?;
+        let package =
+            offered.pop().context("Debian offers no kernel package 6.12 for Debian 12")?;
         eprintln!("fetching {package} (about 100 MB, once)");
-        let release = package
-            .trim_start_matches("linux-image-")
-            .trim_end_matches("-unsigned")
-            .to_owned();
+        let release =
+            package.trim_start_matches("linux-image-").trim_end_matches("-unsigned").to_owned();
         let folder = cache.join(format!("kernel-{release}"));
         build(&folder, |folder| {
             let deb = packages::download(&package, folder)?;
@@ -263,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_newest_kernel_is_found_by_number_not_by_letter() {
-        let mut names = vec!["linux-image-6.12.117+deb12-amd64", "linux-image-6.12.95+deb12-amd64"];
+        let mut names = ["linux-image-6.12.117+deb12-amd64", "linux-image-6.12.95+deb12-amd64"];
         names.sort_by_key(|n| version_numbers(n));
         assert_eq!(names.last(), Some(&"linux-image-6.12.117+deb12-amd64"));
     }

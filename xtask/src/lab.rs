@@ -40,7 +40,6 @@ pub(crate) struct Lab {
     limit: Duration,
     disk: Option<PathBuf>,
     share: Option<PathBuf>,
-    environment: Vec<(String, String)>,
 }
 
 /// How the program in the host ended.
@@ -74,7 +73,6 @@ impl Lab {
             limit: Duration::from_secs(900),
             disk: None,
             share: None,
-            environment: Vec::new(),
         }
     }
 
@@ -105,12 +103,6 @@ impl Lab {
     /// A folder of this machine that the host may write to, at `/save`.
     pub(crate) fn share(mut self, folder: impl Into<PathBuf>) -> Self {
         self.share = Some(folder.into());
-        self
-    }
-
-    /// A variable in the program's environment.
-    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
@@ -193,7 +185,7 @@ impl Lab {
     }
 
     /// The end of the log that tells why the host is where it is.
-    fn last_words(&self, was_up: bool) -> String {
+    pub(crate) fn last_words(&self, was_up: bool) -> String {
         let path = if was_up { self.folder().join("output.log") } else { self.console() };
         let bytes = fs::read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -215,8 +207,7 @@ impl Lab {
         packages::ensure()?;
         let images = Images::ready()?;
         let folder = self.folder();
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         if let Some(disk) = self.disk.as_deref().filter(|d| !d.exists()) {
             make_disk(disk)?;
         }
@@ -250,9 +241,6 @@ impl Lab {
         export("VFNET_LAB_GUEST_INITRD", &images.guest_initrd.to_string_lossy());
         export("TERM", &std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()));
         export("RUST_BACKTRACE", "1");
-        for (name, value) in &self.environment {
-            export(name, value);
-        }
         if let Terminal::Shell = terminal {
             export("VFNET_LAB_SHELL", "1");
         }
@@ -268,12 +256,7 @@ impl Lab {
         fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn qemu_args(
-        &self,
-        images: &Images,
-        initrd: &Path,
-        terminal: Terminal,
-    ) -> Result<Vec<String>> {
+    fn qemu_args(&self, images: &Images, initrd: &Path, terminal: Terminal) -> Result<Vec<String>> {
         let share = if self.share.is_some() { " vflab.save" } else { "" };
         let mux = if let Terminal::Shell = terminal { ",mux=on" } else { "" };
         let mut args = Vec::new();
@@ -306,7 +289,8 @@ impl Lab {
         arg("-device", "intel-iommu,intremap=on".to_owned());
         arg(
             "-virtfs",
-            "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap".to_owned(),
+            "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
+                .to_owned(),
         );
         if let Some(folder) = &self.share {
             fs::create_dir_all(folder)?;

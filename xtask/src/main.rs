@@ -4,9 +4,13 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program for a terminal")]
 
 mod cpio;
+mod demo;
+mod hosts;
 mod images;
 mod lab;
+mod layers;
 mod packages;
+mod stages;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +20,7 @@ use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use lab::{Ended, Lab};
+use stages::Depth;
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -27,6 +32,17 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Tell the story: a guest keeps its MAC (boots emulated hosts)
+    Demo,
+    /// Build, check and test everything, the emulated host included
+    Test {
+        /// Leave out the emulated host
+        #[arg(long, conflicts_with = "deep")]
+        quick: bool,
+        /// Add what takes long
+        #[arg(long)]
+        deep: bool,
+    },
     /// Work with an emulated SR-IOV host
     #[command(subcommand)]
     Lab(LabTask),
@@ -44,6 +60,13 @@ enum LabTask {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run scenarios, or groups of them, in hosts of their own
+    Scenario {
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// List the scenarios
+    List,
     /// Install what the host needs and build its images, without booting it
     Prepare,
 }
@@ -69,10 +92,8 @@ struct LabOptions {
 
 impl LabOptions {
     fn lab(self, name: &str) -> Lab {
-        let mut lab = Lab::new(name)
-            .pfs(self.pfs)
-            .memory(self.memory)
-            .limit(Duration::from_secs(self.limit));
+        let mut lab =
+            Lab::new(name).pfs(self.pfs).memory(self.memory).limit(Duration::from_secs(self.limit));
         if let Some(disk) = self.disk {
             lab = lab.disk(disk);
         }
@@ -86,6 +107,13 @@ impl LabOptions {
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         None => Options::command().print_help().map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Some(Task::Demo) => demo::demo().map(|()| ExitCode::SUCCESS),
+        Some(Task::Test { quick, deep }) => stages::test(match (quick, deep) {
+            (true, _) => Depth::Quick,
+            (_, true) => Depth::Deep,
+            _ => Depth::Full,
+        })
+        .map(exit_code),
         Some(Task::Lab(task)) => run_lab(task),
     };
     done.unwrap_or_else(|error| {
@@ -94,9 +122,23 @@ fn main() -> ExitCode {
     })
 }
 
+fn exit_code(all_is_well: bool) -> ExitCode {
+    if all_is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn run_lab(task: LabTask) -> Result<ExitCode> {
     match task {
         LabTask::Shell(options) => options.lab("shell").shell()?,
+        LabTask::Scenario { names } => {
+            hosts::build()?;
+            let tally = hosts::run_named(&names)?;
+            println!("{} passed, {} failed", tally.passed, tally.failed);
+            return Ok(exit_code(tally.failed == 0));
+        }
+        LabTask::List => {
+            hosts::build()?;
+            hosts::list()?;
+        }
         LabTask::Prepare => {
             packages::ensure()?;
             let images = images::Images::ready()?;

@@ -77,12 +77,7 @@ const PACKAGES: &[Package] = &[
     package("zstd", Release::Bookworm, Sign::Command("zstd"), "unpacks the kernel"),
     package("iproute2", Release::Bookworm, Sign::Command("ip"), "network devices"),
     package("e2fsprogs", Release::Bookworm, Sign::Command("mkfs.ext4"), "the host's disk"),
-    package(
-        "util-linux",
-        Release::Bookworm,
-        Sign::Command("setpriv"),
-        "ends QEMU with its parent",
-    ),
+    package("util-linux", Release::Bookworm, Sign::Command("setpriv"), "ends QEMU with its parent"),
 ];
 
 /// Sees to it that everything the emulated host needs is installed.
@@ -112,11 +107,8 @@ pub(crate) fn ensure() -> Result<()> {
     }
     update(&missing)?;
     for backports in [true, false] {
-        let wanted: Vec<&str> = missing
-            .iter()
-            .filter(|p| from_backports(p) == backports)
-            .map(|p| p.name)
-            .collect();
+        let wanted: Vec<&str> =
+            missing.iter().filter(|p| from_backports(p) == backports).map(|p| p.name).collect();
         if wanted.is_empty() {
             continue;
         }

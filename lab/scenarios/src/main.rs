@@ -1,3 +1,49 @@
-//! What is tried in the emulated SR-IOV host.
+//! The program that runs scenarios; see the library for what they are.
 
-fn main() {}
+#![expect(clippy::print_stdout, reason = "the lines are this program's result")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use vfnet_lab_scenarios::{scenario, scenarios};
+
+/// What is tried in the emulated SR-IOV host.
+#[derive(Debug, Parser)]
+struct Options {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// List the groups and their scenarios
+    List {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run scenarios, or all those of a group, in this host
+    Run {
+        /// Which power-on of the host this is, counted from 1
+        #[arg(long, default_value_t = 1)]
+        boot: usize,
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Options::parse().task {
+        Task::List { json: true } => println!("{}", scenario::catalogue(scenarios::GROUPS)),
+        Task::List { json: false } => scenario::list(scenarios::GROUPS),
+        Task::Run { boot, names } => match scenario::run(scenarios::GROUPS, &names, boot) {
+            Ok(true) => {}
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => {
+                println!("error: {error:#}");
+                return ExitCode::FAILURE;
+            }
+        },
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,76 @@
+//! The documents that scenarios define: networks and guests, as small as they can be.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::guest;
+
+/// A hostdev network whose pool is all VFs of a PF.
+pub fn network_of_pf(name: &str, pf: &str) -> String {
+    format!(
+        "<network>\n  <name>{name}</name>\n  <forward mode='hostdev' managed='yes'>\n    \
+         <pf dev='{pf}'/>\n  </forward>\n</network>\n"
+    )
+}
+
+/// A guest without disk.
+#[derive(Clone, Debug)]
+pub struct Guest<'a> {
+    name: &'a str,
+    interfaces: String,
+    boots: Option<&'a str>,
+}
+
+impl<'a> Guest<'a> {
+    /// A guest of 64 MiB that boots nothing: QEMU runs, and that is all.
+    pub fn idle(name: &'a str) -> Self {
+        Self { name, interfaces: String::new(), boots: None }
+    }
+
+    /// A guest that boots the lab's kernel, which reports its NICs; `words` are the lab's own
+    /// words on the kernel's command line, such as `vflab.stay`.
+    pub fn booting(name: &'a str, words: &'a str) -> Self {
+        Self { name, interfaces: String::new(), boots: Some(words) }
+    }
+
+    /// A NIC on a network.
+    pub fn nic(mut self, mac: &str, network: &str) -> Self {
+        self.interfaces.push_str(&format!(
+            "    <interface type='network'>\n      <mac address='{mac}'/>\n      \
+             <source network='{network}'/>\n    </interface>\n"
+        ));
+        self
+    }
+
+    /// The document. The guest's serial console goes to `console`.
+    pub fn xml(&self, console: &Path) -> Result<String> {
+        let (memory, boot) = match self.boots {
+            None => (64, String::new()),
+            Some(words) => {
+                let (kernel, initrd) = guest::images()?;
+                let (kernel, initrd) = (kernel.display(), initrd.display());
+                let arguments = guest::KERNEL_ARGUMENTS;
+                let boot = format!(
+                    "    <kernel>{kernel}</kernel>\n    <initrd>{initrd}</initrd>\n    \
+                     <cmdline>{arguments} {words}</cmdline>\n"
+                );
+                (guest::MEMORY_MIB, boot)
+            }
+        };
+        Ok(format!(
+            "<domain type='qemu'>\n  <name>{}</name>\n  <memory unit='MiB'>{memory}</memory>\n  \
+             <vcpu>1</vcpu>\n  <os>\n    <type arch='x86_64' machine='{}'>hvm</type>\n{boot}  \
+             </os>\n  <features>\n    <acpi/>\n  </features>\n  <cpu mode='custom'>\n    \
+             <model>{}</model>\n  </cpu>\n  <on_poweroff>destroy</on_poweroff>\n  <devices>\n    \
+             <emulator>/usr/bin/qemu-system-x86_64</emulator>\n{}    <serial type='file'>\n      \
+             <source path='{}'/>\n    </serial>\n    <memballoon model='none'/>\n  \
+             </devices>\n</domain>\n",
+            self.name,
+            guest::MACHINE,
+            guest::CPU,
+            self.interfaces,
+            console.display()
+        ))
+    }
+}

@@ -1,0 +1,307 @@
+//! `cargo xtask test`: everything that must hold, in stages, each with its time.
+
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
+use std::ops::AddAssign;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::lab::workspace;
+use crate::{hosts, layers, packages};
+
+/// How much of it is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Depth {
+    /// What runs in seconds on any machine.
+    Quick,
+    /// What must hold before every merge.
+    Full,
+    /// Also what takes long.
+    Deep,
+}
+
+/// Tests that held and tests that did not.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+enum Outcome {
+    Passed(String),
+    Failed(String),
+    Skipped(String),
+}
+
+struct Row {
+    stage: String,
+    took: Duration,
+    outcome: Outcome,
+}
+
+/// The stages so far.
+#[derive(Default)]
+struct Run {
+    rows: Vec<Row>,
+    tally: Tally,
+}
+
+/// Runs the stages and prints the table of them; whether all of them passed.
+///
+/// # Errors
+///
+/// When something that every stage needs is missing.
+pub(crate) fn test(depth: Depth) -> Result<bool> {
+    if let Err(error) = packages::ensure() {
+        if depth != Depth::Quick {
+            return Err(error);
+        }
+        eprintln!("going on without what the emulated host needs: {error:#}");
+    }
+    let mut run = Run::default();
+    run.check("format", || cargo_holds(&["fmt", "--all", "--", "--check"]));
+    run.check("layers", || {
+        let violations = layers::violations(workspace())?;
+        ensure!(violations.is_empty(), "{}", violations.join("\n"));
+        Ok(())
+    });
+    run.check("clippy", || {
+        cargo_holds(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    });
+    let built = run.check("build", || cargo_holds(&["build", "--quiet", "--workspace"]));
+    if built {
+        run.tests("simulated and wire", || unit_tests(depth));
+        if has_doc_tests(&workspace().join("crates"))? {
+            run.tests("documentation", || cargo_test(&["test", "--quiet", "--workspace", "--doc"]));
+        }
+    } else {
+        run.skip("simulated and wire", "the build failed");
+    }
+    match (built, depth) {
+        (false, _) => run.skip("emulated host", "the build failed"),
+        (true, Depth::Quick) => run.skip("emulated host", "--quick leaves it out"),
+        (true, Depth::Full | Depth::Deep) => {
+            for group in hosts::groups()? {
+                let stage = format!("emulated host: {}", group.name);
+                if group.deep && depth != Depth::Deep {
+                    run.skip(&stage, "only --deep runs it");
+                } else {
+                    run.tests(&stage, || group.run(&[]));
+                }
+            }
+        }
+    }
+    run.print();
+    Ok(run.rows.iter().all(|row| !matches!(row.outcome, Outcome::Failed(_))))
+}
+
+impl Run {
+    /// A stage that holds or does not.
+    fn check(&mut self, stage: &str, run: impl FnOnce() -> Result<()>) -> bool {
+        println!("── {stage}");
+        let started = Instant::now();
+        let outcome = match run() {
+            Ok(()) => Outcome::Passed("ok".to_owned()),
+            Err(error) => {
+                println!("{error:#}");
+                Outcome::Failed("FAILED".to_owned())
+            }
+        };
+        let passed = matches!(outcome, Outcome::Passed(_));
+        self.add(stage, started.elapsed(), outcome);
+        passed
+    }
+
+    /// A stage of many tests.
+    fn tests(&mut self, stage: &str, run: impl FnOnce() -> Result<Tally>) {
+        println!("── {stage}");
+        let started = Instant::now();
+        let outcome = match run() {
+            Ok(tally) => {
+                self.tally += tally;
+                let words = format!("{} passed, {} failed", tally.passed, tally.failed);
+                if tally.failed == 0 { Outcome::Passed(words) } else { Outcome::Failed(words) }
+            }
+            Err(error) => {
+                println!("{error:#}");
+                self.tally.failed += 1;
+                Outcome::Failed("FAILED to run".to_owned())
+            }
+        };
+        self.add(stage, started.elapsed(), outcome);
+    }
+
+    fn skip(&mut self, stage: &str, why: &str) {
+        println!("── {stage}: skipped, {why}");
+        self.add(stage, Duration::ZERO, Outcome::Skipped(format!("skipped: {why}")));
+    }
+
+    fn add(&mut self, stage: &str, took: Duration, outcome: Outcome) {
+        self.rows.push(Row { stage: stage.to_owned(), took, outcome });
+    }
+
+    fn print(&self) {
+        let width = self.rows.iter().map(|row| row.stage.chars().count()).max().unwrap_or(0);
+        println!("\n{:width$}  {:>9}  result", "stage", "time");
+        for row in &self.rows {
+            let (Outcome::Passed(words) | Outcome::Failed(words) | Outcome::Skipped(words)) =
+                &row.outcome;
+            println!("{:width$}  {:>7.1} s  {words}", row.stage, row.took.as_secs_f64());
+        }
+        let total: Duration = self.rows.iter().map(|row| row.took).sum();
+        println!("{:width$}  {:>7.1} s\n", "together", total.as_secs_f64());
+        println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
+    }
+}
+
+/// The cargo that runs this program, at the root of the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// A program of this workspace, as `cargo build` leaves it.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), |folder| workspace().join(folder));
+    target.join("debug").join(name)
+}
+
+fn cargo_holds(args: &[&str]) -> Result<()> {
+    let status = cargo().args(args).status().context("cannot run cargo")?;
+    ensure!(status.success(), "cargo {} failed", args.join(" "));
+    Ok(())
+}
+
+fn unit_tests(depth: Depth) -> Result<Tally> {
+    let nextest = cargo().args(["nextest", "--version"]).output()?.status.success();
+    if !nextest {
+        println!("cargo-nextest is not installed; cargo test runs them instead");
+        return cargo_test(&["test", "--quiet", "--workspace", "--lib", "--bins", "--tests"]);
+    }
+    let profile = if depth == Depth::Deep { "deep" } else { "default" };
+    cargo_test(&["nextest", "run", "--workspace", "--profile", profile])
+}
+
+/// Runs tests, shows what they print, and counts them.
+fn cargo_test(args: &[&str]) -> Result<Tally> {
+    let color = if std::io::stderr().is_terminal() { "always" } else { "never" };
+    // Both streams into one pipe: nextest reports on one, cargo test on the other.
+    let (reader, writer) = std::io::pipe()?;
+    let mut command = cargo();
+    command.args(args).env("CARGO_TERM_COLOR", color).stdin(Stdio::null());
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().context("cannot run cargo")?;
+    drop(command);
+    let mut tally = Tally::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(counted) = summary(&without_colors(&line)) {
+            tally += counted;
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+/// The counts in a summary line of nextest (`Summary [ 1.0s] 3 tests run: 2 passed, 1 failed,
+/// 0 skipped`) or of cargo test (`test result: ok. 3 passed; 0 failed; …`).
+fn summary(line: &str) -> Option<Tally> {
+    let line = line.trim_start();
+    if !line.starts_with("Summary [") && !line.starts_with("test result:") {
+        return None;
+    }
+    let words: Vec<&str> = line.split([' ', ',', ';', '(', ')']).collect();
+    let count = |names: &[&str]| -> u64 {
+        let pairs = words.windows(2).filter(|pair| names.contains(&pair[1]));
+        pairs.filter_map(|pair| pair[0].parse::<u64>().ok()).sum()
+    };
+    Some(Tally { passed: count(&["passed"]), failed: count(&["failed", "timed"]) })
+}
+
+fn without_colors(line: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, after)| after);
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// Whether any documentation has an example to run.
+fn has_doc_tests(folder: &Path) -> Result<bool> {
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if has_doc_tests(&path)? {
+                return Ok(true);
+            }
+        } else if path.extension().is_some_and(|e| e == "rs")
+            && has_example(&std::fs::read_to_string(&path)?)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a source file's documentation opens a code block that rustdoc would run.
+fn has_example(source: &str) -> bool {
+    let mut open = false;
+    for line in source.lines().map(str::trim_start) {
+        let said = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+        match said.map(str::trim) {
+            None => open = false,
+            Some("```" | "```rust") if !open => return true,
+            Some(said) if said.starts_with("```") => open = !open,
+            Some(_) => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tally, has_example, summary, without_colors};
+
+    #[test]
+    fn only_code_that_rustdoc_runs_is_an_example() {
+        assert!(has_example("/// ```\n/// let x = 1;\n/// ```\n"));
+        assert!(!has_example("//! ```text\n//! Free -> Held\n//! ```\n"));
+        assert!(!has_example("let fence = \"```\";\n"));
+    }
+
+    #[test]
+    fn the_counts_of_both_test_runners_are_read() {
+        let nextest =
+            "     Summary [   0.512s] 12 tests run: 10 passed (1 slow), 2 failed, 3 skipped";
+        assert_eq!(summary(nextest), Some(Tally { passed: 10, failed: 2 }));
+        let timed_out = " Summary [ 90.0s] 3 tests run: 1 passed, 1 failed, 1 timed out, 0 skipped";
+        assert_eq!(summary(timed_out), Some(Tally { passed: 1, failed: 2 }));
+        let cargo = "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured";
+        assert_eq!(summary(cargo), Some(Tally { passed: 3, failed: 1 }));
+        assert_eq!(summary("running 3 tests, 2 passed"), None);
+    }
+
+    #[test]
+    fn colors_do_not_hide_a_summary() {
+        assert_eq!(without_colors("\u{1b}[32;1mSummary\u{1b}[0m ["), "Summary [");
+    }
+}
