@@ -193,9 +193,9 @@ impl LaunchSpec {
 /// Becomes QEMU; `args` are what follows `launch` on the command line. Returns only when that
 /// failed. To be called before any thread is started.
 pub fn launch_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Err(error) = launch(args);
-    let text = chain(&error);
-    for (place, prefix) in [(error.told_in, ""), (error.log, "vfnet: ")] {
+    let Err(failure) = launch(args);
+    let text = vfnet_model::explain(&failure.error);
+    for (place, prefix) in [(failure.told_in, ""), (failure.log, "vfnet: ")] {
         if let Some(mut place) = place {
             // One of the two may be on a full disk; there is nobody else to tell.
             let _lost = writeln!(place, "{prefix}{text}");
@@ -209,16 +209,6 @@ struct Failure {
     error: LaunchError,
     told_in: Option<File>,
     log: Option<File>,
-}
-
-fn chain(failure: &Failure) -> String {
-    let mut text = failure.error.to_string();
-    let mut cause = std::error::Error::source(&failure.error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 fn launch(args: impl IntoIterator<Item = OsString>) -> Result<std::convert::Infallible, Failure> {

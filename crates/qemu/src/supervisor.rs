@@ -33,7 +33,7 @@ use uuid::Uuid;
 use vfnet_host::process::{Purpose, command};
 
 use crate::events::{EventQueue, GuestEvent};
-use crate::exit::{Ended, ExitStatus, Signs};
+use crate::exit::{EndKind, Ended, ExitStatus, Signs};
 use crate::guest::{ANSWER_LIMIT, Guest, Shared, run_state};
 use crate::launch::LaunchSpec;
 use crate::process_id::{ProcessId, start_time};
@@ -171,7 +171,12 @@ pub enum CleanUpError {
 }
 
 fn told(ended: &Ended) -> String {
-    if ended.said.is_empty() { ended.kind.to_string() } else { ended.said.clone() }
+    match (ended.kind, ended.said.as_str()) {
+        (kind, "") => kind.to_string(),
+        // QEMU has said why.
+        (EndKind::Exited(_), said) => said.to_owned(),
+        (kind, said) => format!("{kind}: {said}"),
+    }
 }
 
 /// Starts a guest and waits until its monitor answers, at most `limit` (a guest with VFIO
@@ -642,7 +647,6 @@ fn words(spec: &LaunchSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::EndKind;
 
     #[test]
     fn a_start_error_says_what_qemu_said() {
@@ -650,5 +654,7 @@ mod tests {
         assert_eq!(StartError::Emulator(ended).to_string(), "QEMU did not start: no such disk");
         let silent = Ended { kind: EndKind::Exited(1), said: String::new() };
         assert!(StartError::Emulator(silent).to_string().ends_with("exit code 1"));
+        let crashed = Ended { kind: EndKind::Killed(11), said: "machine: q35".to_owned() };
+        assert!(StartError::Emulator(crashed).to_string().contains("signal 11: machine: q35"));
     }
 }
