@@ -13,6 +13,9 @@ pub(crate) fn write(what: &Announcement) {
         A::GuestDefined(_, name, _) => tracing::info!("guest {name}: defined"),
         A::GuestUndefined(_, name) => tracing::info!("guest {name}: undefined"),
         A::GuestStarted(_, name, id) => tracing::info!("guest {name}: runs as number {id}"),
+        A::GuestAdopted(_, name, id) => {
+            tracing::info!("guest {name}: found running as number {id}");
+        }
         A::GuestPaused(_, name, _) => tracing::info!("guest {name}: paused"),
         A::GuestResumed(_, name, _) => tracing::info!("guest {name}: resumed"),
         A::GuestShuttingDown(_, name, _) => tracing::info!("guest {name}: is powering off"),

@@ -85,6 +85,8 @@ pub enum Announcement {
     GuestUndefined(Uuid, GuestName),
     /// A guest was started.
     GuestStarted(Uuid, GuestName, i32),
+    /// A guest that an earlier daemon started was found running.
+    GuestAdopted(Uuid, GuestName, i32),
     /// A guest stands still.
     GuestPaused(Uuid, GuestName, i32),
     /// A guest runs again.

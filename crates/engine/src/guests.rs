@@ -302,6 +302,7 @@ impl Turn<'_> {
                     _ if job.paused => Phase::Paused,
                     _ => Phase::Running,
                 };
+                let found_again = run.pid.is_some();
                 let run = GuestRun { pid: Some(pid), phase: next, ..run.clone() };
                 self.put(Entry::Run(run));
                 if next == Phase::Ending {
@@ -315,7 +316,11 @@ impl Turn<'_> {
                     let answer = Answer::Guest { uuid: guest, name: name.clone(), id: Some(id) };
                     self.effect(Effect::Answer(ticket, Ok(answer)));
                 }
-                self.announce(Announcement::GuestStarted(guest, name, id));
+                self.announce(if found_again {
+                    Announcement::GuestAdopted(guest, name, id)
+                } else {
+                    Announcement::GuestStarted(guest, name, id)
+                });
             }
         }
     }
@@ -357,9 +362,10 @@ impl Turn<'_> {
             GuestChange::ShuttingDown => Phase::ShuttingDown,
             GuestChange::Reset | GuestChange::Panicked => phase,
         };
-        if next != phase {
-            self.set_phase(guest, next);
+        if next == phase && !matches!(change, GuestChange::Reset | GuestChange::Panicked) {
+            return;
         }
+        self.set_phase(guest, next);
         self.announce(match change {
             GuestChange::Paused => Announcement::GuestPaused(guest, name, id),
             GuestChange::Resumed => Announcement::GuestResumed(guest, name, id),

@@ -14,7 +14,7 @@ use vfnet_model::guest::{Attachment, Guest, Hypervisor, Interface, InterfaceSour
 use vfnet_model::network::Forward;
 use vfnet_model::{NetdevName, NetworkName, VlanId, explain};
 use vfnet_qemu::command_line::{self, BeforeRun, Resolved};
-use vfnet_qemu::launch::{self, Credentials, LaunchSpec};
+use vfnet_qemu::launch::{Credentials, LaunchSpec};
 use vfnet_qemu::{GuestError, RunDir};
 
 use super::Places;
@@ -100,40 +100,22 @@ impl LaunchOrder {
             }
         }
         let kvm = (guest.hypervisor == Hypervisor::Kvm).then(kvm_group).flatten();
+        let (guest, before_run) = (plan.guest.clone(), plan.before_run.clone());
+        let log = vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest);
+        let spec =
+            LaunchSpec::of(plan, log).map_err(|arg| format!("'{}' is not UTF-8", arg.display()))?;
         let spec = LaunchSpec {
-            name: self.run.definition.name.clone(),
-            uuid: self.run.guest,
-            program: plan.program,
-            args: plan
-                .args
-                .into_iter()
-                .map(|arg| {
-                    arg.into_string().map_err(|arg| format!("{} is not UTF-8", arg.display()))
-                })
-                .collect::<Result<_, _>>()?,
-            environment: BTreeMap::new(),
             credentials: uid.map(|uid| Credentials {
                 uid,
                 gid: uid,
                 groups: kvm.into_iter().collect(),
             }),
-            memlock: plan.locked_memory,
-            log: vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest),
-            files: plan.files.into_iter().map(open_file).collect(),
-            sockets: plan
-                .sockets
-                .into_iter()
-                .map(|socket| launch::ListenSocket {
-                    path: socket.path,
-                    fd: socket.fd,
-                    owner: None,
-                })
-                .collect(),
             vfio_devices: self.vfio_devices(places),
+            ..spec
         };
         let live = LiveGuest { id: self.run.id, interfaces, ..LiveGuest::default() };
-        let (guest, before_run, paused) = (plan.guest, plan.before_run, self.paused);
-        Ok(Start { launched: Launched { guest, live, paused, taps, before_run }, spec })
+        let launched = Launched { guest, live, paused: self.paused, taps, before_run };
+        Ok(Start { launched, spec })
     }
 
     fn vfio_devices(&self, places: &Places) -> Vec<PathBuf> {
@@ -176,17 +158,6 @@ impl LaunchOrder {
         };
         Ok(Attachment::Bridge { bridge: bridge.clone(), tap, port: None })
     }
-}
-
-fn open_file(file: command_line::OpenFile) -> launch::OpenFile {
-    use command_line::Access as Planned;
-    let access = match file.access {
-        Planned::Read => launch::Access::Read,
-        Planned::ReadWrite => launch::Access::ReadWrite,
-        Planned::Replace => launch::Access::Replace,
-        Planned::Append => launch::Access::Append,
-    };
-    launch::OpenFile { path: file.path, access, template: file.template, fd: file.fd }
 }
 
 /// The group that may open `/dev/kvm`.
