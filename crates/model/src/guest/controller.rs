@@ -26,7 +26,7 @@ pub enum ControllerKind {
     Pci {
         /// What provides it.
         model: PciModel,
-        /// `<target chassis=…/>` of a root port.
+        /// `<target chassis=…/>` of a root port, `chassisNr` of a bridge.
         chassis: Option<u8>,
         /// `<target port=…/>` of a root port.
         port: Option<u8>,
@@ -62,6 +62,8 @@ words! {
         PcieRoot = "pcie-root",
         /// A port for one hot-pluggable PCI Express device.
         PcieRootPort = "pcie-root-port",
+        /// A further bus of a pc machine.
+        PciBridge = "pci-bridge",
     }
 }
 
@@ -133,7 +135,7 @@ impl ControllerKind {
             Type::Pci => {
                 let model = served(element, "model", PciModel::WORDS)?
                     .ok_or_else(|| element.unsupported("a PCI controller without a model"))?;
-                let (chassis, port) = read_root_port(element, model)?;
+                let (chassis, port) = read_pci_target(element, model)?;
                 Self::Pci { model, chassis, port }
             }
             Type::Usb => {
@@ -164,20 +166,26 @@ impl ControllerKind {
     }
 }
 
-fn read_root_port(
+/// What else is said of a root port or bridge: chassis and port.
+fn read_pci_target(
     element: Element<'_, '_>,
     model: PciModel,
 ) -> Result<(Option<u8>, Option<u8>), DocumentError> {
-    if model != PciModel::PcieRootPort {
+    if matches!(model, PciModel::PciRoot | PciModel::PcieRoot) {
         return Ok((None, None));
     }
     if let Some(name) = element.child("model")? {
-        served(name, "name", &[("pcie-root-port", ())])?;
+        served(name, "name", &[(model.word(), ())])?;
     }
     let Some(target) = element.child("target")? else { return Ok((None, None)) };
-    let byte =
-        |name: &str| Ok(target.number_up_to(name, 255)?.and_then(|it| u8::try_from(it).ok()));
-    Ok((byte("chassis")?, byte("port")?))
+    let byte = |name: &str| {
+        let number = target.number_up_to(name, 255)?;
+        Ok(number.and_then(|it| u8::try_from(it).ok()))
+    };
+    match model {
+        PciModel::PciBridge => Ok((byte("chassisNr")?, None)),
+        _ => Ok((byte("chassis")?, byte("port")?)),
+    }
 }
 
 impl Controller {
@@ -198,13 +206,13 @@ impl Controller {
             ControllerKind::Ide
                 | ControllerKind::Pci { model: PciModel::PciRoot | PciModel::PcieRoot, .. }
         );
-        let root_port = matches!(kind, ControllerKind::Pci { model: PciModel::PcieRootPort, .. });
+        let further_bus = matches!(kind, ControllerKind::Pci { .. }) && !must_be_first;
         if must_be_first && index != 0
-            || root_port && index == 0 && element.attribute("index").is_some()
+            || further_bus && index == 0 && element.attribute("index").is_some()
         {
             return Err(at(element.unsupported("this index of this controller"), "index"));
         }
-        let index = if root_port { index.max(1) } else { index };
+        let index = if further_bus { index.max(1) } else { index };
         let address = if must_be_first && !matches!(kind, ControllerKind::Ide) {
             AddressType::None
         } else {
@@ -227,13 +235,22 @@ impl Controller {
             _ => tag,
         };
         tag.body(|w| {
-            if let ControllerKind::Pci { model: PciModel::PcieRootPort, chassis, port } = &self.kind
-            {
-                w.tag("model").attr("name", "pcie-root-port").empty();
-                if chassis.is_some() || port.is_some() {
-                    let port = port.map(|port| format!("{port:#x}"));
-                    w.tag("target").attr_opt("chassis", *chassis).attr_opt("port", port).empty();
+            match &self.kind {
+                ControllerKind::Pci { model: model @ PciModel::PcieRootPort, chassis, port } => {
+                    w.tag("model").attr("name", model).empty();
+                    if chassis.is_some() || port.is_some() {
+                        let port = port.map(|port| format!("{port:#x}"));
+                        let tag = w.tag("target").attr_opt("chassis", *chassis);
+                        tag.attr_opt("port", port).empty();
+                    }
                 }
+                ControllerKind::Pci { model: model @ PciModel::PciBridge, chassis, .. } => {
+                    w.tag("model").attr("name", model).empty();
+                    if let Some(chassis) = chassis {
+                        w.tag("target").attr("chassisNr", chassis).empty();
+                    }
+                }
+                _ => {}
             }
             self.placement.print(w, printing);
         });

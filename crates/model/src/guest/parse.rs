@@ -347,9 +347,8 @@ fn controllers_agree(root: Element<'_, '_>, guest: &Guest) -> Result<(), Documen
         }
         let family = guest.os.family();
         let foreign = match &controller.kind {
-            ControllerKind::Pci { model: PciModel::PciRoot, .. } | ControllerKind::Ide => {
-                family == MachineFamily::Q35
-            }
+            ControllerKind::Pci { model: PciModel::PciRoot | PciModel::PciBridge, .. }
+            | ControllerKind::Ide => family == MachineFamily::Q35,
             ControllerKind::Pci { .. } => family == MachineFamily::Pc,
             _ => false,
         };

@@ -21,7 +21,7 @@ pub(super) fn give(guest: &mut Guest, attachments: &[Attachment]) {
             ControllerKind::Pci { model: PciModel::PciRoot, .. } => "pci.0".to_owned(),
             ControllerKind::Sata if q35 && index == 0 => "ide".to_owned(),
             ControllerKind::Ide => "ide".to_owned(),
-            ControllerKind::Pci { model: PciModel::PcieRootPort, .. } => format!("pci.{index}"),
+            ControllerKind::Pci { .. } => format!("pci.{index}"),
             ControllerKind::Usb { .. } if index == 0 => "usb".to_owned(),
             kind => format!("{}{index}", kind.word()),
         };

@@ -124,7 +124,25 @@ fn place_ports(guest: &mut Guest) -> Result<(), PlanError> {
     Ok(())
 }
 
+/// Ports of a USB controller as QEMU makes it.
+fn usb_ports(guest: &Guest, index: u32) -> u32 {
+    let usual = usual_usb(guest.os.family());
+    let of = |it: &Controller| match it.kind {
+        ControllerKind::Usb { model, ports } if it.index == index => {
+            Some((model.unwrap_or(usual), ports))
+        }
+        _ => None,
+    };
+    match guest.controllers.iter().find_map(of).unwrap_or((usual, None)) {
+        (UsbModel::Piix3Uhci, _) => 2,
+        (UsbModel::QemuXhci | UsbModel::NecXhci, ports) => ports.unwrap_or(4),
+        (UsbModel::None, _) => 0,
+    }
+}
+
+/// USB devices, on a further controller when the ports of one are taken.
 fn place_usb(guest: &mut Guest) -> Result<(), PlanError> {
+    let ports: Vec<u32> = (0..=254).map(|index| usb_ports(guest, index)).collect();
     let mut taken = BTreeSet::new();
     let mut usb: Vec<_> = guest.inputs.iter_mut().filter(|it| it.bus == InputBus::Usb).collect();
     if usb.is_empty() {
@@ -139,8 +157,12 @@ fn place_usb(guest: &mut Guest) -> Result<(), PlanError> {
     }
     for input in &mut usb {
         if input.placement.address.is_none() {
-            let port = (1..).find(|port| taken.insert((0, *port))).unwrap_or(u32::MAX);
-            input.placement.address = Some(Address::Usb { bus: 0, port });
+            let (bus, port) = (0..)
+                .zip(&ports)
+                .flat_map(|(bus, ports)| (1..=*ports).map(move |port| (bus, port)))
+                .find(|place| taken.insert(*place))
+                .ok_or_else(|| PlanError::Unsupported("so many USB devices".to_owned()))?;
+            input.placement.address = Some(Address::Usb { bus, port });
         }
     }
     for bus in taken.into_iter().map(|(bus, _)| bus).collect::<BTreeSet<_>>() {
@@ -225,6 +247,10 @@ pub(super) fn write_controllers(guest: &Guest, buses: &Buses, out: &mut Argument
             ControllerKind::Pci { model: PciModel::PcieRootPort, chassis, port } => {
                 let more = json!({"chassis": chassis, "port": port});
                 pci_device(out, buses, "pcie-root-port", placement, more);
+            }
+            ControllerKind::Pci { model: PciModel::PciBridge, chassis, .. } => {
+                let more = json!({"chassis_nr": chassis});
+                pci_device(out, buses, "pci-bridge", placement, more);
             }
             ControllerKind::Usb { model: Some(UsbModel::Piix3Uhci), .. } => {
                 pci_device(out, buses, "piix3-usb-uhci", placement, json!({}));

@@ -5,7 +5,8 @@
 //! when it gets another disk.
 //!
 //! On q35 every PCI Express device gets a root port of its own, and conventional PCI devices sit
-//! on the root complex. On pc all sit on the one bus.
+//! on the root complex. On pc all sit on the one bus as long as it has slots, and behind bridges
+//! after that.
 
 use std::collections::BTreeMap;
 
@@ -60,10 +61,13 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
     if !guest.controllers.iter().any(is_root) {
         guest.controllers.push(pci_controller(0, root));
     }
+    let below = match family {
+        MachineFamily::Pc => PciModel::PciBridge,
+        MachineFamily::Q35 => PciModel::PcieRootPort,
+    };
     let mut ports: Vec<Controller> = Vec::new();
     guest.controllers.retain(|controller| {
-        let port =
-            matches!(controller.kind, ControllerKind::Pci { model: PciModel::PcieRootPort, .. });
+        let port = matches!(controller.kind, ControllerKind::Pci { model, .. } if model == below);
         if port {
             ports.push(controller.clone());
         }
@@ -74,7 +78,7 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
     for placement in ports.iter().map(|port| &port.placement) {
         if let Some(Address::Pci { at, .. }) = &placement.address {
             if at.bus() != 0 {
-                return Err(PlanError::Unsupported(format!("a root port at {at}, off the root")));
+                return Err(PlanError::Unsupported(format!("a {below} at {at}, off the root")));
             }
             slots.reserve(*at)?;
         }
@@ -95,13 +99,14 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
         let there = |ports: &[Controller]| {
             at.bus() == 0 || ports.iter().any(|port| port.index == u32::from(at.bus()))
         };
-        if family == MachineFamily::Pc && at.bus() != 0 {
-            return Err(PlanError::Unsupported(format!("{at}: there is no such bus")));
-        }
         while !there(&ports) {
             let next = next_index(&ports);
-            ports.push(pci_controller(next, PciModel::PcieRootPort));
+            ports.push(pci_controller(next, below));
         }
+    }
+    if family == MachineFamily::Pc {
+        let unplaced = wishes.iter().filter(|(placement, _)| placement.address.is_none()).count();
+        place_bridges(&mut ports, unplaced, &mut slots)?;
     }
     for (placement, wish) in &mut wishes {
         if placement.address.is_some() {
@@ -125,7 +130,7 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
             }
             (Wish::Graphics, _) => (0, slots.free_from(slots.graphics())?),
             (_, MachineFamily::Q35) => (0, slots.free_from(FIRST_CONVENTIONAL)?),
-            (_, MachineFamily::Pc) => (0, slots.free_from(FIRST_PC_DEVICE)?),
+            (_, MachineFamily::Pc) => slots.free_on_pc(&ports)?,
         };
         let address = pci_address(bus, slot, 0)?;
         if let Address::Pci { at, .. } = &address {
@@ -157,6 +162,44 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
         _ => (1, 0),
     });
     Ok(())
+}
+
+/// Makes as many bridges as are needed for so many devices, at the end of the root bus, so that
+/// they move no device.
+fn place_bridges(
+    bridges: &mut Vec<Controller>,
+    devices: usize,
+    slots: &mut Slots,
+) -> Result<(), PlanError> {
+    let on = |slots: &Slots, bus: u8, first: u8| {
+        (first..=0x1f).filter(|slot| slots.is_free(bus, *slot)).count()
+    };
+    loop {
+        for bridge in bridges.iter_mut() {
+            let index = u8::try_from(bridge.index).map_err(|_| full())?;
+            if let ControllerKind::Pci { chassis, .. } = &mut bridge.kind {
+                chassis.get_or_insert(index);
+            }
+            if bridge.placement.address.is_none() {
+                let slot = (FIRST_PC_DEVICE..=0x1f).rev().find(|slot| slots.is_free(0, *slot));
+                let address = pci_address(0, slot.ok_or_else(full)?, 0)?;
+                if let Address::Pci { at, .. } = &address {
+                    slots.reserve(*at)?;
+                }
+                bridge.placement.address = Some(address);
+            }
+        }
+        let behind: usize = bridges
+            .iter()
+            .filter_map(|bridge| u8::try_from(bridge.index).ok())
+            .map(|bus| on(slots, bus, 1))
+            .sum();
+        if devices <= on(slots, 0, FIRST_PC_DEVICE) + behind {
+            return Ok(());
+        }
+        let index = next_index(bridges);
+        bridges.push(pci_controller(index, PciModel::PciBridge));
+    }
 }
 
 fn place_root_ports(ports: &mut [Controller], slots: &mut Slots) -> Result<(), PlanError> {
@@ -302,6 +345,17 @@ impl Slots {
 
     fn free_from(&self, first: u8) -> Result<u8, PlanError> {
         (first..=0x1f).find(|slot| self.is_free(0, *slot)).ok_or_else(full)
+    }
+
+    /// The next slot of the root bus, or of a bridge. Slot 0 of a bridge is its own.
+    fn free_on_pc(&self, bridges: &[Controller]) -> Result<(u8, u8), PlanError> {
+        let behind = bridges.iter().filter_map(|it| u8::try_from(it.index).ok());
+        let behind = behind.flat_map(|bus| (1..=0x1f).map(move |slot| (bus, slot)));
+        (FIRST_PC_DEVICE..=0x1f)
+            .map(|slot| (0, slot))
+            .chain(behind)
+            .find(|(bus, slot)| self.is_free(*bus, *slot))
+            .ok_or_else(full)
     }
 
     /// The next function for a root port: function 0 of a slot comes first.

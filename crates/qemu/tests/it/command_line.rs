@@ -194,6 +194,7 @@ fn a_guest_with_every_character_device() {
 -rtc base=utc
 -action reboot=shutdown,shutdown=pause,panic=pause
 -boot strict=on
+-device {"addr":"0x1f.0x0","bus":"pci.0","chassis_nr":1,"driver":"pci-bridge","id":"pci.1"}
 -device {"addr":"0x3.0x0","bus":"pci.0","driver":"virtio-serial-pci","id":"virtio-serial0","max_ports":16,"vectors":4}
 -chardev pty,id=charserial0
 -device {"chardev":"charserial0","driver":"isa-serial","id":"serial0","index":0}
@@ -429,17 +430,22 @@ fn an_address_is_given_once() {
         let fault = planned(&with_devices(machine, &devices)).unwrap_err();
         assert!(fault.to_string().contains("is taken"), "{fault}");
     }
-    let off = "<rng model='virtio'><backend model='builtin'/><address type='pci' bus='1'/></rng>";
-    let fault = planned(&with_devices("pc", off)).unwrap_err();
-    assert!(fault.to_string().contains("no such bus"), "{fault}");
     let serial = "<channel type='pty'><target type='virtio'/>\
                   <address type='virtio-serial' port='2'/></channel>";
     let fault = planned(&with_devices("pc", &serial.repeat(2))).unwrap_err();
     assert!(fault.to_string().contains("port 2"), "{fault}");
-    let many: String =
-        (0..40).map(|_| "<rng model='virtio'><backend model='builtin'/></rng>").collect();
-    assert!(planned(&with_devices("pc", &many)).unwrap_err().to_string().contains("slots"));
-    assert_eq!(planned(&with_devices("q35", &many)).unwrap().guest.rngs.len(), 40);
+}
+
+#[test]
+fn a_pc_that_is_full_gets_bridges() {
+    let rngs = |count: usize| "<rng model='virtio'><backend model='builtin'/></rng>".repeat(count);
+    for (count, bridges) in [(28, 0), (29, 1), (58, 1), (59, 2)] {
+        let plan = planned(&with_devices("pc", &rngs(count))).unwrap();
+        assert_eq!(lines(&plan).matches("\"pci-bridge\"").count(), bridges, "{count}");
+    }
+    assert_eq!(planned(&with_devices("q35", &rngs(60))).unwrap().guest.rngs.len(), 60);
+    let fault = planned(&with_devices("q35", &rngs(200))).unwrap_err();
+    assert!(fault.to_string().contains("PCI slots"), "{fault}");
 }
 
 #[test]
@@ -457,7 +463,8 @@ fn a_guest_that_is_not_filled_in_is_not_planned() {
     assert_eq!(fault.to_string(), "guest smallest is not ready to start: it lacks an emulator");
     let guest = ready(&fixture("teaming"));
     let resolved = Resolved { interfaces: &[], qmp: Path::new("/q"), run_dir: Path::new("/g") };
-    assert!(plan(&guest, resolved).is_err());
+    let fault = plan(&guest, resolved).unwrap_err();
+    assert!(fault.to_string().contains("each of its interfaces"), "{fault}");
 }
 
 #[test]

@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use vfnet_model::guest::{CpuMode, DiskFormat, DiskSource, Guest, Hypervisor, parse};
-use vfnet_qemu::command_line::{Plan, Resolved, plan};
+use vfnet_qemu::command_line::{self, Plan, Resolved, plan};
+use vfnet_qemu::launch::{Access, ListenSocket, OpenFile};
 use vfnet_qemu::{GuestEvent, LaunchSpec, RunState};
 
 use crate::bench::{Bench, PATIENCE, end, next};
@@ -15,6 +16,7 @@ use crate::guests::{corpus, fixtures, with_devices};
 
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
+#[expect(clippy::print_stdout, reason = "what was skipped is told")]
 fn installed() -> bool {
     let installed = Path::new(QEMU).exists();
     if !installed {
@@ -116,12 +118,40 @@ fn planned(guest: &Guest, bench: &Bench) -> Plan {
     plan(guest, resolved).unwrap_or_else(|fault| panic!("{}: {fault}", guest.name))
 }
 
+fn spec(plan: Plan, bench: &Bench) -> LaunchSpec {
+    let file = |file: command_line::OpenFile| OpenFile {
+        path: file.path,
+        access: match file.access {
+            command_line::Access::Read => Access::Read,
+            command_line::Access::ReadWrite => Access::ReadWrite,
+            command_line::Access::Replace => Access::Replace,
+            command_line::Access::Append => Access::Append,
+        },
+        template: file.template,
+        fd: file.fd,
+    };
+    let socket = |socket: command_line::ListenSocket| ListenSocket {
+        path: socket.path,
+        fd: socket.fd,
+        owner: None,
+    };
+    LaunchSpec {
+        name: plan.guest.name,
+        uuid: plan.guest.uuid.unwrap(),
+        program: plan.program,
+        args: plan.args.into_iter().map(|arg| arg.into_string().unwrap()).collect(),
+        files: plan.files.into_iter().map(file).collect(),
+        sockets: plan.sockets.into_iter().map(socket).collect(),
+        ..bench.spec("")
+    }
+}
+
 async fn taken(name: &str, guest: Guest) {
     let bench = Bench::new();
     let guest = made_harmless(guest, &bench);
     let plan = planned(&guest, &bench);
     let words = crate::guests::lines(&plan);
-    let spec = LaunchSpec::of(plan, bench.path("web1.log")).unwrap();
+    let spec = spec(plan, &bench);
     let (running, mut events) = match bench.try_start(&spec).await {
         Ok(started) => started,
         Err(fault) => panic!("{name}: {fault}\n{words}"),
@@ -153,7 +183,6 @@ async fn qemu_takes_what_libvirts_users_write() {
     }
     let accepted: Vec<_> =
         corpus().into_iter().filter_map(|(name, text)| Some((name, parse(&text).ok()?))).collect();
-    println!("{} guests of the corpus started", accepted.len());
     for (name, guest) in accepted {
         taken(&name, guest).await;
     }
