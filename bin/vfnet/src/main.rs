@@ -1,3 +1,7 @@
 //! The command line of vfnet.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vfnet::run()
+}

@@ -1,0 +1,91 @@
+//! Commands about the host: what the daemon sees and lacks.
+
+use vfnet_model::PciAddress;
+use vfnet_model::doctor::{Finding, State};
+use vfnet_model::report::{DaemonReport, InventoryReport, PortReport};
+use vfnet_rpc::vfnet::{DaemonInfo, Doctor, Inventory, PortList, VfRestore};
+
+use crate::connection::{Connection, text};
+use crate::fault::Fault;
+use crate::options::{PfCommand, PortCommand, VfCommand};
+use crate::progress::Waiting;
+use crate::screen::Screen;
+use crate::views;
+
+pub(crate) fn doctor(mut daemon: Connection, screen: &Screen) -> Result<(), Fault> {
+    let findings: Vec<Finding> = daemon.report::<Doctor, _>(&(), "examine the host")?;
+    screen.report(&findings, |findings| views::findings(findings, screen))?;
+    let problem = findings.iter().any(|finding| finding.state == State::Problem);
+    if problem { Err(Fault::NotReady) } else { Ok(()) }
+}
+
+pub(crate) fn status(mut daemon: Connection, screen: &Screen) -> Result<(), Fault> {
+    let report: DaemonReport = daemon.report::<DaemonInfo, _>(&(), "ask for the daemon's state")?;
+    screen.report(&report, views::daemon)
+}
+
+fn inventory(daemon: &mut Connection) -> Result<InventoryReport, Fault> {
+    daemon.report::<Inventory, _>(&(), "list PFs and VFs")
+}
+
+pub(crate) fn pf(
+    mut daemon: Connection,
+    screen: &Screen,
+    PfCommand::Ls: &PfCommand,
+) -> Result<(), Fault> {
+    let report = inventory(&mut daemon)?;
+    screen.report(&report.pfs, |_| views::pfs(&report, screen.width))
+}
+
+pub(crate) fn vf(mut daemon: Connection, screen: &Screen, command: VfCommand) -> Result<(), Fault> {
+    match command {
+        VfCommand::Ls => {
+            let report = inventory(&mut daemon)?;
+            screen.report(&report.vfs, |_| views::vfs(&report, screen.width))
+        }
+        VfCommand::Restore { vf } => restore(daemon, screen, &vf),
+    }
+}
+
+fn restore(mut daemon: Connection, screen: &Screen, name: &str) -> Result<(), Fault> {
+    let address = match name.parse::<PciAddress>() {
+        Ok(address) => address,
+        Err(_) => address_of(&inventory(&mut daemon)?, name)?,
+    };
+    {
+        let _waiting = Waiting::until(format!("restoring {address}"));
+        daemon
+            .ask::<VfRestore>(&text("a VF's address", address.to_string())?)
+            .map_err(Fault::call(format!("restore {address}")))?;
+    }
+    let report = inventory(&mut daemon)?;
+    let gone = || Fault::NotFound(format!("{address} is no VF of this host now"));
+    let vf = report.vfs.iter().find(|vf| vf.address == address).ok_or_else(gone)?;
+    screen.report(vf, |vf| format!("{address}: {}\n", views::vf_state(vf)))
+}
+
+fn address_of(report: &InventoryReport, netdev: &str) -> Result<PciAddress, Fault> {
+    report
+        .vfs
+        .iter()
+        .find(|vf| vf.netdev.as_ref().is_some_and(|name| name.as_str() == netdev))
+        .map(|vf| vf.address)
+        .ok_or_else(|| {
+            Fault::NotFound(format!(
+                "'{netdev}' is neither a PCI address (like 0000:01:10.2) nor the interface of a VF"
+            ))
+        })
+}
+
+pub(crate) fn port_list(daemon: &mut Connection) -> Result<Vec<PortReport>, Fault> {
+    daemon.report::<PortList, _>(&(), "list ports")
+}
+
+pub(crate) fn port(
+    mut daemon: Connection,
+    screen: &Screen,
+    PortCommand::Ls: &PortCommand,
+) -> Result<(), Fault> {
+    let ports = port_list(&mut daemon)?;
+    screen.report(&ports, |ports| views::ports(ports, screen.width))
+}

@@ -1,0 +1,345 @@
+//! What can be asked for, and how that is explained to people.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use vfnet_rpc::procedures::Access;
+
+/// Where the daemon listens unless it is told otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/vfnet/libvirt-sock";
+
+const FIRST_STEPS: &str = "\
+First steps:
+  vfnet doctor                  what this host lacks, and how to mend it
+  vfnet pf ls                   the cards, and how many VFs each has
+  vfnet net define hw.xml       a network whose ports are VFs
+  vfnet net start hw
+  vfnet guest define web1.xml   a guest with <interface type='network'>
+  vfnet guest start web1
+  vfnet vf ls                   who has which VF, and why others cannot be lent
+
+Exit codes:
+  0  done
+  1  refused or failed; the reason is on stderr
+  2  wrong usage
+  3  the daemon cannot be reached
+  4  no such network, guest or device
+
+Environment:
+  VFNET_SOCKET   the daemon's socket, where --socket is not given";
+
+/// Lends SR-IOV virtual functions to virtual machines
+#[derive(Debug, Parser)]
+#[command(name = "vfnet", version, after_help = FIRST_STEPS, max_term_width = 100)]
+pub(crate) struct Options {
+    /// The daemon's socket [default: $VFNET_SOCKET, else /run/vfnet/libvirt-sock]
+    ///
+    /// Commands that only read fall back to the socket PATH-ro beside it when this one is not
+    /// permitted.
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Look at what this host lacks to lend VFs, and how to mend it
+    ///
+    /// Ends with exit code 1 when something keeps VFs from being lent.
+    Doctor,
+    /// Show the daemon: its version, its process, its directories
+    Status,
+    /// Physical functions: the cards
+    #[command(subcommand)]
+    Pf(PfCommand),
+    /// Virtual functions: what is lent
+    #[command(subcommand)]
+    Vf(VfCommand),
+    /// Networks, whose ports are VFs
+    #[command(subcommand)]
+    Net(NetCommand),
+    /// Guests
+    #[command(subcommand)]
+    Guest(GuestCommand),
+    /// Ports: VFs that are lent, and to whom
+    #[command(subcommand)]
+    Port(PortCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  vfnet completions bash > /etc/bash_completion.d/vfnet
+  vfnet completions zsh  > /usr/share/zsh/site-functions/_vfnet
+  vfnet completions fish > ~/.config/fish/completions/vfnet.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    /// What the command needs of the daemon; what only reads may use the read-only socket.
+    pub(crate) fn access(&self) -> Access {
+        let reads = match self {
+            Self::Doctor | Self::Status | Self::Pf(_) | Self::Port(_) => true,
+            Self::Completions { .. } => true,
+            Self::Vf(command) => matches!(command, VfCommand::Ls),
+            Self::Net(command) => matches!(
+                command,
+                NetCommand::Ls(_)
+                    | NetCommand::Show(_)
+                    | NetCommand::Dumpxml { .. }
+                    | NetCommand::Explain { .. }
+            ),
+            Self::Guest(command) => matches!(
+                command,
+                GuestCommand::Ls(_) | GuestCommand::Show(_) | GuestCommand::Dumpxml { .. }
+            ),
+        };
+        if reads { Access::Read } else { Access::Write }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PfCommand {
+    /// List PFs: MAC, link, driver, VFs there are, can be and are lent
+    Ls,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VfCommand {
+    /// List VFs: MAC, VLAN, driver, IOMMU group, NUMA node, and who has each or why it is not lent
+    #[command(after_help = "\
+Examples:
+  vfnet vf ls
+  vfnet vf ls --json | jq -r '.[] | select(.state == \"free\") | .address'")]
+    Ls,
+    /// Give a quarantined or stuck VF another try
+    ///
+    /// Puts the VF back to what it was, or to its driver's baseline, and frees it.
+    #[command(after_help = "\
+Examples:
+  vfnet vf restore 0000:01:10.2
+  vfnet vf restore ens1f0v1")]
+    Restore {
+        /// PCI address, or interface on the host
+        vf: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PortCommand {
+    /// List ports: VF, owner, MAC, VLAN, network
+    Ls,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Name or UUID
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Document {
+    /// The XML document; - for stdin
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listing {
+    /// Active and inactive ones
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Inactive ones only
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) inactive: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetCommand {
+    /// Keep a network's document, or replace it
+    #[command(after_help = "\
+Example: lend the VFs of ens1f0, made by vfnet when the network starts
+  vfnet net define - <<'END'
+  <network xmlns:vfnet='urn:vfnet:network:1'>
+    <name>hw</name>
+    <forward mode='hostdev' managed='yes'>
+      <pf dev='ens1f0'/>
+    </forward>
+    <vfnet:pool>
+      <vfnet:pf dev='ens1f0' vfs='7'/>
+    </vfnet:pool>
+  </network>
+  END
+  vfnet net start hw
+  vfnet net autostart hw")]
+    Define(Document),
+    /// Start a network that is forgotten when it stops
+    Create(Document),
+    /// Start a network
+    Start(Which),
+    /// Stop a network
+    ///
+    /// Refused while guests hold VFs of it.
+    Destroy {
+        #[command(flatten)]
+        which: Which,
+        /// Even with VFs lent: their guests keep them and run on
+        #[arg(long)]
+        force: bool,
+    },
+    /// Forget a network's document
+    Undefine(Which),
+    /// List networks; without options, the active ones
+    Ls(Listing),
+    /// Show a network and who has its VFs
+    Show(Which),
+    /// Print a network's document
+    Dumpxml {
+        #[command(flatten)]
+        which: Which,
+        /// As defined, not as it is now
+        #[arg(long)]
+        inactive: bool,
+    },
+    /// Start a network with the host
+    Autostart {
+        #[command(flatten)]
+        which: Which,
+        /// No longer
+        #[arg(long)]
+        disable: bool,
+    },
+    /// Say, VF by VF, which would be lent now, and why not the others
+    #[command(after_help = "\
+Examples:
+  vfnet net explain hw
+  vfnet net explain hw --guest web1.xml")]
+    Explain {
+        #[command(flatten)]
+        which: Which,
+        /// For this guest's document; - for stdin
+        #[arg(long, value_name = "FILE")]
+        guest: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GuestCommand {
+    /// Keep a guest's document, or replace it
+    #[command(after_help = "\
+Example: a guest with a VF of network hw; its MAC stays, whichever VF it gets
+  vfnet guest define - <<'END'
+  <domain type='kvm'>
+    <name>web1</name>
+    <memory unit='GiB'>2</memory>
+    <vcpu>2</vcpu>
+    <os><type arch='x86_64' machine='q35'>hvm</type></os>
+    <devices>
+      <disk type='file' device='disk'>
+        <driver name='qemu' type='qcow2'/>
+        <source file='/var/lib/images/web1.qcow2'/>
+        <target dev='vda' bus='virtio'/>
+      </disk>
+      <interface type='network'>
+        <mac address='52:54:00:6b:3c:58'/>
+        <source network='hw'/>
+      </interface>
+      <serial type='pty'/>
+    </devices>
+  </domain>
+  END
+  vfnet guest start web1 --console")]
+    Define(Document),
+    /// Start a guest that is forgotten when it ends
+    Create {
+        #[command(flatten)]
+        document: Document,
+        /// With its CPUs stopped
+        #[arg(long)]
+        paused: bool,
+        /// Then go to its console
+        #[arg(long)]
+        console: bool,
+    },
+    /// Start a guest
+    Start {
+        #[command(flatten)]
+        which: Which,
+        /// With its CPUs stopped
+        #[arg(long)]
+        paused: bool,
+        /// Then go to its console
+        #[arg(long)]
+        console: bool,
+    },
+    /// End a guest at once, as if its power were cut
+    Destroy(Which),
+    /// Ask a guest to shut down
+    Shutdown {
+        #[command(flatten)]
+        which: Which,
+        /// Wait until it has, for at most so many seconds
+        #[arg(long, value_name = "SECS")]
+        wait: Option<u64>,
+    },
+    /// Ask a guest to reboot
+    Reboot(Which),
+    /// Reset a guest, as with a reset button
+    Reset(Which),
+    /// Stop a guest's CPUs
+    Suspend(Which),
+    /// Let a guest's CPUs go on
+    Resume(Which),
+    /// Forget a guest's document
+    Undefine {
+        #[command(flatten)]
+        which: Which,
+        /// Delete its UEFI variables too
+        #[arg(long)]
+        nvram: bool,
+        /// Leave its UEFI variables where they are
+        #[arg(long, conflicts_with = "nvram")]
+        keep_nvram: bool,
+    },
+    /// List guests; without options, the active ones
+    Ls(Listing),
+    /// Show a guest and its VFs
+    Show(Which),
+    /// Print a guest's document
+    Dumpxml {
+        #[command(flatten)]
+        which: Which,
+        /// As defined, not as it is now
+        #[arg(long)]
+        inactive: bool,
+    },
+    /// Start a guest with the host
+    Autostart {
+        #[command(flatten)]
+        which: Which,
+        /// No longer
+        #[arg(long)]
+        disable: bool,
+    },
+    /// Go to a guest's console; ^] leaves
+    ///
+    /// Where stdin is not a terminal, its bytes are sent to the guest, and the end of them
+    /// leaves the console.
+    #[command(after_help = "\
+Examples:
+  vfnet guest console web1
+  tail -f /dev/null | vfnet guest console web1 > web1.log")]
+    Console {
+        #[command(flatten)]
+        which: Which,
+        /// Take it from another client that has it open
+        #[arg(long)]
+        force: bool,
+    },
+}

@@ -1,0 +1,311 @@
+//! How reports look to people. Pure: a report and a width in, text out.
+
+use std::fmt::Display;
+
+use serde::Serialize;
+use uuid::Uuid;
+use vfnet_model::doctor::{Check, Finding, State};
+use vfnet_model::report::{
+    DaemonReport, ExplainReport, GuestReport, InventoryReport, PfReport, PortReport, VfReport,
+};
+use vfnet_model::{Vlan, VlanId, VlanProtocol};
+
+use crate::screen::Screen;
+use crate::table::Sheet;
+
+#[cfg(test)]
+mod tests;
+
+/// A network in `vfnet net ls`, and the answer to what changes one.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NetworkRow {
+    pub(crate) name: String,
+    pub(crate) uuid: Uuid,
+    pub(crate) active: bool,
+    pub(crate) persistent: bool,
+    pub(crate) autostart: bool,
+}
+
+/// `vfnet net show`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NetworkDetail {
+    #[serde(flatten)]
+    pub(crate) network: NetworkRow,
+    pub(crate) ports: Vec<PortReport>,
+}
+
+/// A guest in `vfnet guest ls`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct GuestRow {
+    pub(crate) id: Option<i32>,
+    pub(crate) name: String,
+    pub(crate) uuid: Uuid,
+    pub(crate) state: String,
+    pub(crate) persistent: bool,
+    pub(crate) autostart: bool,
+}
+
+/// What stands where there is nothing.
+const NOTHING: &str = "-";
+
+fn or_nothing(value: Option<impl Display>) -> String {
+    value.map_or_else(|| NOTHING.to_owned(), |value| value.to_string())
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+fn active(yes: bool) -> String {
+    if yes { "active" } else { "inactive" }.to_owned()
+}
+
+/// `42`, with what is unusual about it: `42 qos 3`, `42 802.1ad`.
+fn vlan(vlan: Option<Vlan>) -> String {
+    let Some(vlan) = vlan.filter(|vlan| vlan.id != VlanId::NONE) else {
+        return NOTHING.to_owned();
+    };
+    let mut text = vlan.id.to_string();
+    if vlan.qos != 0 {
+        text = format!("{text} qos {}", vlan.qos);
+    }
+    if vlan.protocol != VlanProtocol::Dot1Q {
+        text = format!("{text} {}", vlan.protocol.name());
+    }
+    text
+}
+
+pub(crate) fn vfs(report: &InventoryReport, width: Option<u16>) -> String {
+    let mut sheet =
+        Sheet::new(["VF", "PF", "#", "MAC", "VLAN", "DRIVER", "GROUP", "NUMA", "STATE"]);
+    for vf in &report.vfs {
+        sheet.row([
+            vf.address.to_string(),
+            vf.pf_netdev.as_ref().map_or_else(|| vf.pf.to_string(), ToString::to_string),
+            vf.index.to_string(),
+            or_nothing(vf.mac),
+            vlan(vf.vlan),
+            or_nothing(vf.driver.as_ref()),
+            or_nothing(vf.iommu_group),
+            or_nothing(vf.numa_node),
+            vf_state(vf),
+        ]);
+    }
+    let rows = if sheet.is_empty() {
+        "No VFs. Make some with <vfnet:pf vfs='N'> in a network, or:\n  \
+         echo 7 > /sys/class/net/PF/device/sriov_numvfs\n"
+            .to_owned()
+    } else {
+        sheet.render(width)
+    };
+    with_obstacle(report, rows)
+}
+
+fn with_obstacle(report: &InventoryReport, rows: String) -> String {
+    match &report.obstacle {
+        Some(obstacle) => format!("{rows}\nNo VF can be lent: {obstacle}\n"),
+        None => rows,
+    }
+}
+
+/// Who has it, or why nobody can.
+pub(crate) fn vf_state(vf: &VfReport) -> String {
+    let mut text = vf.state.clone();
+    if let Some(holder) = &vf.holder {
+        text = match vf.state.as_str() {
+            "held" | "lent" => format!("{text} by {holder}"),
+            "preparing" => format!("{text} for {holder}"),
+            _ => format!("{text}, {holder}"),
+        };
+    }
+    match (&vf.why, vf.state.as_str()) {
+        // "in bridge br0" says that it cannot be used.
+        (Some(why), "unusable") => why.clone(),
+        (Some(why), _) => format!("{text}: {why}"),
+        (None, _) => text,
+    }
+}
+
+pub(crate) fn pfs(report: &InventoryReport, width: Option<u16>) -> String {
+    let mut sheet =
+        Sheet::new(["PF", "ADDRESS", "MAC", "LINK", "DRIVER", "NUMA", "VFS", "LENT", "NETWORKS"]);
+    for pf in &report.pfs {
+        let networks: Vec<_> = pf.networks.iter().map(ToString::to_string).collect();
+        let networks = Some(networks.join(", ")).filter(|names| !names.is_empty());
+        sheet.row([
+            or_nothing(pf.netdev.as_ref()),
+            pf.address.to_string(),
+            or_nothing(pf.mac),
+            link(pf),
+            or_nothing(pf.driver.as_ref()),
+            or_nothing(pf.numa_node),
+            format!("{} of {}", pf.num_vfs, pf.total_vfs),
+            pf.lent.to_string(),
+            or_nothing(networks),
+        ]);
+    }
+    let rows = if sheet.is_empty() {
+        "No PFs: no card here can make VFs. `vfnet doctor` says more.\n".to_owned()
+    } else {
+        sheet.render(width)
+    };
+    with_obstacle(report, rows)
+}
+
+fn link(pf: &PfReport) -> String {
+    match (pf.up, pf.carrier) {
+        (true, true) => "up",
+        (true, false) => "no carrier",
+        (false, _) => "down",
+    }
+    .to_owned()
+}
+
+pub(crate) fn ports(ports: &[PortReport], width: Option<u16>) -> String {
+    if ports.is_empty() {
+        return "No ports: no VF is lent.\n".to_owned();
+    }
+    let mut sheet = Sheet::new(["NETWORK", "VF", "NETDEV", "MAC", "VLAN", "STATE", "OWNER"]);
+    for port in ports {
+        sheet.row([
+            or_nothing(port.network.as_ref()),
+            port.vf.to_string(),
+            or_nothing(port.netdev.as_ref()),
+            or_nothing(port.mac),
+            vlan(port.vlan),
+            port.state.clone(),
+            port.owner.clone(),
+        ]);
+    }
+    sheet.render(width)
+}
+
+/// Lines of `name  value`.
+fn fields<const COUNT: usize>(fields: [(&str, String); COUNT]) -> String {
+    let longest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    fields.map(|(name, value)| format!("{name:longest$}  {value}\n")).concat()
+}
+
+pub(crate) fn daemon(report: &DaemonReport) -> String {
+    fields([
+        ("version", report.version.clone()),
+        ("pid", report.pid.to_string()),
+        ("boot id", report.boot_id.clone()),
+        ("state in", report.state_dir.clone()),
+        ("run in", report.run_dir.clone()),
+    ])
+}
+
+pub(crate) fn networks(rows: &[NetworkRow], width: Option<u16>) -> String {
+    if rows.is_empty() {
+        return "No networks. `vfnet net ls --all` lists inactive ones too.\n".to_owned();
+    }
+    let mut sheet = Sheet::new(["NAME", "STATE", "AUTOSTART", "PERSISTENT", "UUID"]);
+    for row in rows {
+        sheet.row([
+            row.name.clone(),
+            active(row.active),
+            yes_no(row.autostart),
+            yes_no(row.persistent),
+            row.uuid.to_string(),
+        ]);
+    }
+    sheet.render(width)
+}
+
+pub(crate) fn network(detail: &NetworkDetail, width: Option<u16>) -> String {
+    let network = &detail.network;
+    let head = fields([
+        ("name", network.name.clone()),
+        ("uuid", network.uuid.to_string()),
+        ("state", active(network.active)),
+        ("autostart", yes_no(network.autostart)),
+        ("persistent", yes_no(network.persistent)),
+        ("ports", detail.ports.len().to_string()),
+    ]);
+    with_ports(head, &detail.ports, width)
+}
+
+fn with_ports(head: String, rows: &[PortReport], width: Option<u16>) -> String {
+    if rows.is_empty() { head } else { format!("{head}\n{}", ports(rows, width)) }
+}
+
+pub(crate) fn guests(rows: &[GuestRow], width: Option<u16>) -> String {
+    if rows.is_empty() {
+        return "No guests. `vfnet guest ls --all` lists inactive ones too.\n".to_owned();
+    }
+    let mut sheet = Sheet::new(["ID", "NAME", "STATE", "AUTOSTART", "PERSISTENT", "UUID"]);
+    for row in rows {
+        sheet.row([
+            or_nothing(row.id),
+            row.name.clone(),
+            row.state.clone(),
+            yes_no(row.autostart),
+            yes_no(row.persistent),
+            row.uuid.to_string(),
+        ]);
+    }
+    sheet.render(width)
+}
+
+pub(crate) fn guest(report: &GuestReport, width: Option<u16>) -> String {
+    let head = fields([
+        ("name", report.name.to_string()),
+        ("uuid", report.uuid.to_string()),
+        ("id", or_nothing(report.id)),
+        ("state", report.state.clone()),
+        ("QEMU's pid", or_nothing(report.pid)),
+        ("autostart", yes_no(report.autostart)),
+        ("persistent", yes_no(report.persistent)),
+    ]);
+    with_ports(head, &report.ports, width)
+}
+
+pub(crate) fn explanation(report: &ExplainReport, width: Option<u16>) -> String {
+    let mut text = String::new();
+    if report.vfs.is_empty() {
+        text = format!("Network {} has no VFs.\n", report.network);
+    } else {
+        let mut sheet = Sheet::new(["VF", "USABLE", "WHY NOT"]);
+        for (vf, why) in &report.vfs {
+            let usable = why.is_none();
+            sheet.row([vf.to_string(), yes_no(usable), why.clone().unwrap_or_default()]);
+        }
+        text.push_str(&sheet.render(width));
+    }
+    match &report.obstacle {
+        Some(obstacle) => format!("{text}\nNo VF can be lent: {obstacle}\n"),
+        None => text,
+    }
+}
+
+pub(crate) fn findings(findings: &[Finding], screen: &Screen) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let (word, colour) = match finding.state {
+            State::Ok => ("ok", "32"),
+            State::Warning => ("warning", "33"),
+            State::Problem => ("problem", "31"),
+        };
+        let padded = format!("{word:7}");
+        let word = if screen.colour { format!("\x1b[{colour}m{padded}\x1b[0m") } else { padded };
+        text.push_str(&format!("{word}  {:5}  {}\n", check(finding.check), finding.says));
+        if let Some(mend) = &finding.mend {
+            for line in mend.lines() {
+                text.push_str(&format!("{:16}{line}\n", ""));
+            }
+        }
+    }
+    text
+}
+
+fn check(check: Check) -> &'static str {
+    match check {
+        Check::Iommu => "IOMMU",
+        Check::Vfio => "vfio",
+        Check::Cards => "cards",
+        Check::Vfs => "VFs",
+        Check::Kvm => "KVM",
+        Check::Qemu => "QEMU",
+    }
+}

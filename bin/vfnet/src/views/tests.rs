@@ -1,0 +1,305 @@
+use insta::assert_snapshot;
+use vfnet_model::PciAddress;
+use vfnet_model::vf::VfIndex;
+
+use super::*;
+
+const WIDE: Option<u16> = Some(160);
+const NARROW: Option<u16> = Some(80);
+
+fn address(text: &str) -> PciAddress {
+    text.parse().expect("PCI address")
+}
+
+fn vf(index: u16, state: &str) -> VfReport {
+    VfReport {
+        address: address(&format!("0000:01:10.{}", index * 2)),
+        pf: address("0000:01:00.0"),
+        pf_netdev: Some("ens1f0".parse().expect("name")),
+        index: VfIndex(index),
+        netdev: None,
+        mac: Some(format!("02:11:22:33:44:0{index}").parse().expect("MAC")),
+        netdev_mac: None,
+        vlan: Some(Vlan::UNTAGGED),
+        driver: Some("igbvf".parse().expect("name")),
+        iommu_group: Some(u32::from(index) + 30),
+        numa_node: Some(0),
+        state: state.to_owned(),
+        holder: None,
+        why: None,
+        network: None,
+    }
+}
+
+fn inventory() -> InventoryReport {
+    let pf = PfReport {
+        address: address("0000:01:00.0"),
+        netdev: Some("ens1f0".parse().expect("name")),
+        mac: Some("02:11:22:33:44:ff".parse().expect("MAC")),
+        up: true,
+        carrier: true,
+        driver: Some("igb".parse().expect("name")),
+        num_vfs: 4,
+        total_vfs: 7,
+        lent: 1,
+        numa_node: Some(0),
+        networks: vec!["hw".parse().expect("name"), "hw-gold".parse().expect("name")],
+    };
+    let down = PfReport {
+        address: address("0000:02:00.0"),
+        netdev: None,
+        up: false,
+        carrier: false,
+        driver: None,
+        num_vfs: 0,
+        lent: 0,
+        numa_node: None,
+        networks: Vec::new(),
+        ..pf.clone()
+    };
+    let held = VfReport {
+        vlan: Some(Vlan { qos: 3, ..Vlan::tagged(VlanId::try_from(42).expect("below 4096")) }),
+        driver: Some("vfio-pci".parse().expect("name")),
+        holder: Some("guest web1".to_owned()),
+        ..vf(1, "held")
+    };
+    let unusable = VfReport {
+        why: Some("its interface ens1f0v2 has the address 192.0.2.7/24".to_owned()),
+        numa_node: None,
+        iommu_group: None,
+        ..vf(2, "unusable")
+    };
+    let quarantined = VfReport {
+        why: Some(
+            "the kernel refused to set its MAC; to try again: vfnet vf restore 0000:01:10.6"
+                .to_owned(),
+        ),
+        driver: None,
+        ..vf(3, "quarantined")
+    };
+    InventoryReport {
+        obstacle: None,
+        pfs: vec![pf, down],
+        vfs: vec![vf(0, "free"), held, unusable, quarantined],
+    }
+}
+
+fn port() -> PortReport {
+    PortReport {
+        port: Some(Uuid::from_u128(0xb2)),
+        network: Some("hw".parse().expect("name")),
+        owner: "guest web1".to_owned(),
+        guest: Some(Uuid::from_u128(0xc3)),
+        mac: Some("52:54:00:6b:3c:58".parse().expect("MAC")),
+        vlan: Some(Vlan::tagged(VlanId::try_from(42).expect("below 4096"))),
+        vf: address("0000:01:10.2"),
+        netdev: Some("ens1f0v1".parse().expect("name")),
+        state: "held".to_owned(),
+    }
+}
+
+#[test]
+fn a_wide_terminal_shows_why_beside_each_vf() {
+    assert_snapshot!(vfs(&inventory(), WIDE), @r"
+    VF            PF      #  MAC                VLAN      DRIVER    GROUP  NUMA  STATE
+    0000:01:10.0  ens1f0  0  02:11:22:33:44:00  -         igbvf     30     0     free
+    0000:01:10.2  ens1f0  1  02:11:22:33:44:01  42 qos 3  vfio-pci  31     0     held by guest web1
+    0000:01:10.4  ens1f0  2  02:11:22:33:44:02  -         igbvf     -      -     its interface ens1f0v2 has the address 192.0.2.7/24
+    0000:01:10.6  ens1f0  3  02:11:22:33:44:03  -         -         33     0     quarantined: the kernel refused to set its MAC; to try again: vfnet vf restore
+                                                                                 0000:01:10.6
+    ");
+}
+
+#[test]
+fn reasons_wrap_in_their_own_column_while_there_is_room() {
+    assert_snapshot!(vfs(&inventory(), Some(116)), @r"
+    VF            PF      #  MAC                VLAN      DRIVER    GROUP  NUMA  STATE
+    0000:01:10.0  ens1f0  0  02:11:22:33:44:00  -         igbvf     30     0     free
+    0000:01:10.2  ens1f0  1  02:11:22:33:44:01  42 qos 3  vfio-pci  31     0     held by guest web1
+    0000:01:10.4  ens1f0  2  02:11:22:33:44:02  -         igbvf     -      -     its interface ens1f0v2 has the address
+                                                                                 192.0.2.7/24
+    0000:01:10.6  ens1f0  3  02:11:22:33:44:03  -         -         33     0     quarantined: the kernel refused to set
+                                                                                 its MAC; to try again: vfnet vf restore
+                                                                                 0000:01:10.6
+    ");
+}
+
+#[test]
+fn a_narrow_terminal_shows_long_reasons_below() {
+    let mut report = inventory();
+    report.vfs[1].vlan = None;
+    let text = vfs(&report, NARROW);
+    assert_snapshot!(text, @r"
+    VF            PF      #  MAC                VLAN  DRIVER    GROUP  NUMA  STATE
+    0000:01:10.0  ens1f0  0  02:11:22:33:44:00  -     igbvf     30     0     free
+    0000:01:10.2  ens1f0  1  02:11:22:33:44:01  -     vfio-pci  31     0
+        held by guest web1
+    0000:01:10.4  ens1f0  2  02:11:22:33:44:02  -     igbvf     -      -
+        its interface ens1f0v2 has the address 192.0.2.7/24
+    0000:01:10.6  ens1f0  3  02:11:22:33:44:03  -     -         33     0
+        quarantined: the kernel refused to set its MAC; to try again: vfnet vf
+        restore 0000:01:10.6
+    ");
+    assert!(text.lines().all(|line| line.chars().count() <= 80));
+}
+
+#[test]
+fn a_pipe_gets_one_line_per_vf() {
+    let text = vfs(&inventory(), None);
+    assert_eq!(text.lines().count(), 1 + 4);
+    assert!(text.ends_with("restore 0000:01:10.6\n"));
+}
+
+#[test]
+fn no_vfs_says_how_to_make_some_and_what_keeps_them_from_being_lent() {
+    let report = InventoryReport {
+        obstacle: Some("the IOMMU is off".to_owned()),
+        pfs: Vec::new(),
+        vfs: Vec::new(),
+    };
+    assert_snapshot!(vfs(&report, WIDE), @r"
+    No VFs. Make some with <vfnet:pf vfs='N'> in a network, or:
+      echo 7 > /sys/class/net/PF/device/sriov_numvfs
+
+    No VF can be lent: the IOMMU is off
+    ");
+    assert_snapshot!(pfs(&report, WIDE), @r"
+    No PFs: no card here can make VFs. `vfnet doctor` says more.
+
+    No VF can be lent: the IOMMU is off
+    ");
+}
+
+#[test]
+fn pfs_show_their_vfs_and_networks() {
+    assert_snapshot!(pfs(&inventory(), WIDE), @r"
+    PF      ADDRESS       MAC                LINK  DRIVER  NUMA  VFS     LENT  NETWORKS
+    ens1f0  0000:01:00.0  02:11:22:33:44:ff  up    igb     0     4 of 7  1     hw, hw-gold
+    -       0000:02:00.0  02:11:22:33:44:ff  down  -       -     0 of 7  0     -
+    ");
+}
+
+#[test]
+fn programs_read_the_report_as_the_model_has_it() {
+    let json = serde_json::to_string_pretty(&inventory().vfs[1]).expect("serializable");
+    assert_snapshot!(json, @r#"
+    {
+      "address": "0000:01:10.2",
+      "pf": "0000:01:00.0",
+      "pf_netdev": "ens1f0",
+      "index": 1,
+      "netdev": null,
+      "mac": "02:11:22:33:44:01",
+      "netdev_mac": null,
+      "vlan": {
+        "id": 42,
+        "qos": 3,
+        "protocol": "802.1Q"
+      },
+      "driver": "vfio-pci",
+      "iommu_group": 31,
+      "numa_node": 0,
+      "state": "held",
+      "holder": "guest web1",
+      "why": null,
+      "network": null
+    }
+    "#);
+}
+
+#[test]
+fn a_network_shows_who_has_its_vfs() {
+    let network = NetworkRow {
+        name: "hw".to_owned(),
+        uuid: Uuid::from_u128(0xa1),
+        active: true,
+        persistent: true,
+        autostart: false,
+    };
+    let detail = NetworkDetail { network: network.clone(), ports: vec![port()] };
+    assert_snapshot!(super::network(&detail, WIDE), @r"
+    name        hw
+    uuid        00000000-0000-0000-0000-0000000000a1
+    state       active
+    autostart   no
+    persistent  yes
+    ports       1
+
+    NETWORK  VF            NETDEV    MAC                VLAN  STATE  OWNER
+    hw       0000:01:10.2  ens1f0v1  52:54:00:6b:3c:58  42    held   guest web1
+    ");
+    assert_snapshot!(networks(&[network], NARROW), @r"
+    NAME  STATE   AUTOSTART  PERSISTENT  UUID
+    hw    active  no         yes         00000000-0000-0000-0000-0000000000a1
+    ");
+    assert_snapshot!(serde_json::to_string(&detail.network).expect("serializable"), @r#"{"name":"hw","uuid":"00000000-0000-0000-0000-0000000000a1","active":true,"persistent":true,"autostart":false}"#);
+}
+
+#[test]
+fn a_guest_shows_its_vfs() {
+    let report = GuestReport {
+        name: "web1".parse().expect("name"),
+        uuid: Uuid::from_u128(0xc3),
+        id: Some(3),
+        state: "running".to_owned(),
+        pid: Some(4711),
+        persistent: true,
+        autostart: true,
+        ports: vec![port()],
+    };
+    assert_snapshot!(guest(&report, NARROW), @r"
+    name        web1
+    uuid        00000000-0000-0000-0000-0000000000c3
+    id          3
+    state       running
+    QEMU's pid  4711
+    autostart   yes
+    persistent  yes
+
+    NETWORK  VF            NETDEV    MAC                VLAN  STATE  OWNER
+    hw       0000:01:10.2  ens1f0v1  52:54:00:6b:3c:58  42    held   guest web1
+    ");
+}
+
+#[test]
+fn an_explanation_has_a_line_per_vf() {
+    let report = ExplainReport {
+        network: "hw".parse().expect("name"),
+        obstacle: None,
+        vfs: vec![
+            (address("0000:01:10.0"), None),
+            (address("0000:01:10.2"), Some("held by guest web1".to_owned())),
+        ],
+    };
+    assert_snapshot!(explanation(&report, NARROW), @r"
+    VF            USABLE  WHY NOT
+    0000:01:10.0  yes
+    0000:01:10.2  no      held by guest web1
+    ");
+}
+
+#[test]
+fn findings_say_what_to_do_and_colour_is_for_terminals() {
+    let report = [
+        Finding {
+            check: Check::Iommu,
+            state: State::Ok,
+            says: "the IOMMU is on".to_owned(),
+            mend: None,
+        },
+        Finding {
+            check: Check::Vfs,
+            state: State::Problem,
+            says: "ens1f0 has no VFs".to_owned(),
+            mend: Some("echo 7 > /sys/class/net/ens1f0/device/sriov_numvfs".to_owned()),
+        },
+    ];
+    let mut screen = Screen { json: false, width: None, colour: false };
+    assert_snapshot!(findings(&report, &screen), @r"
+    ok       IOMMU  the IOMMU is on
+    problem  VFs    ens1f0 has no VFs
+                    echo 7 > /sys/class/net/ens1f0/device/sriov_numvfs
+    ");
+    screen.colour = true;
+    assert!(findings(&report, &screen).contains("\x1b[31mproblem\x1b[0m  VFs"));
+}

@@ -1,0 +1,1 @@
+//! The command line against a daemon that is made up.
