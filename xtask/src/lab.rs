@@ -208,6 +208,10 @@ impl Lab {
         let images = Images::ready()?;
         let folder = self.folder();
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let lock = File::create(folder.join("lock"))?;
+        if lock.try_lock().is_err() {
+            bail!("a host named {} is running already", self.name);
+        }
         if let Some(disk) = self.disk.as_deref().filter(|d| !d.exists()) {
             make_disk(disk)?;
         }
@@ -221,7 +225,7 @@ impl Lab {
             command.stdin(Stdio::null()).stdout(Stdio::piped());
         }
         let child = command.spawn().context("cannot start QEMU")?;
-        Ok(Qemu { child })
+        Ok(Qemu { child, _lock: lock })
     }
 
     /// The host's initrd with the second stage, the program and its environment added.
@@ -325,6 +329,8 @@ enum Terminal {
 /// The running emulator; ended when dropped.
 struct Qemu {
     child: Child,
+    /// Keeps other hosts of this name away.
+    _lock: File,
 }
 
 impl Qemu {

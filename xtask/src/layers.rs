@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -98,8 +97,8 @@ const LINE_LIMIT: usize = 800;
 ///
 /// When cargo cannot describe the workspace.
 pub(crate) fn violations(workspace: &Path) -> Result<Vec<String>> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline"])
+    let output = crate::stages::cargo()
+        .args(["metadata", "--format-version", "1"])
         .current_dir(workspace)
         .output()
         .context("cannot run cargo metadata")?;
