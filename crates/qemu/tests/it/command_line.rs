@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use vfnet_model::guest::{Address, Attachment, Form, LiveGuest, parse, print};
+use vfnet_model::guest::{Address, Attachment, Form, LiveGuest, parse, print, print_with_secrets};
 use vfnet_qemu::command_line::{Access, FIRST_FD, Resolved, SPARE_ROOT_PORTS, locked_memory, plan};
 
-use crate::guests::{attachments, fixtures, lines, planned, ready, with_devices};
+use crate::guests::{attachments, corpus, fixtures, lines, planned, ready, with_devices};
 
 fn fixture(name: &str) -> String {
     let name = format!("{name}.xml");
@@ -513,4 +513,27 @@ fn a_running_guests_document_shows_where_everything_is() {
       <address type='virtio-serial' controller='0' bus='0' port='3'/>
     </channel>
 "#);
+}
+
+/// What `virsh dumpxml | virsh define` of a running guest comes to.
+#[test]
+fn a_running_guests_document_makes_the_same_command_line() {
+    let documents = fixtures().into_iter().chain(corpus());
+    for (name, text) in documents {
+        let Ok(mut guest) = parse(&text) else { continue };
+        guest.fill_in(&mut || 7);
+        let interfaces = attachments(&guest);
+        let resolved = |interfaces| Resolved {
+            interfaces,
+            qmp: Path::new("/run/g/qmp"),
+            run_dir: Path::new("/run/g/guest"),
+        };
+        let first = plan(&guest, resolved(&interfaces)).unwrap();
+        let live = LiveGuest { id: 1, interfaces: interfaces.clone(), ..LiveGuest::default() };
+        let printed = print_with_secrets(&first.guest, Form::Live(&live));
+        let mut again = parse(&printed).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        again.fill_in(&mut || panic!("nothing is left to draw"));
+        let second = plan(&again, resolved(&interfaces)).unwrap();
+        assert_eq!(lines(&second), lines(&first), "{name}");
+    }
 }

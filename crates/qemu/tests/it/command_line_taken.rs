@@ -1,18 +1,19 @@
 //! QEMU itself takes the command lines, over the launcher.
 //!
 //! Every guest is started paused, with empty files in the place of its disks, until its monitor
-//! answers, and then ended. Interfaces are left out: VFs and taps need a host that has them, and
-//! the emulated host's tests start guests with both.
+//! answers, and then ended. VFs and taps need a host that has them: the emulated host's tests
+//! start guests with both.
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use vfnet_model::guest::{CpuMode, DiskFormat, DiskSource, Guest, Hypervisor, parse};
 use vfnet_qemu::command_line::{self, Plan, Resolved, plan};
 use vfnet_qemu::launch::{Access, ListenSocket, OpenFile};
 use vfnet_qemu::{GuestEvent, LaunchSpec, RunState};
 
 use crate::bench::{Bench, PATIENCE, end, next};
-use crate::guests::{corpus, fixtures, with_devices};
+use crate::guests::{attachments, corpus, fixtures, lines, with_devices};
 
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
@@ -150,8 +151,12 @@ async fn taken(name: &str, guest: Guest) {
     let bench = Bench::new();
     let guest = made_harmless(guest, &bench);
     let plan = planned(&guest, &bench);
-    let words = crate::guests::lines(&plan);
-    let spec = spec(plan, &bench);
+    is_taken(name, plan, &bench).await;
+}
+
+async fn is_taken(name: &str, plan: Plan, bench: &Bench) {
+    let words = lines(&plan);
+    let spec = spec(plan, bench);
     let (running, mut events) = match bench.try_start(&spec).await {
         Ok(started) => started,
         Err(fault) => panic!("{name}: {fault}\n{words}"),
@@ -224,6 +229,50 @@ async fn qemu_takes_every_word_of_a_disk_and_a_card() {
             );
             taken(video, with_devices(machine, &devices)).await;
         }
+    }
+}
+
+/// Cards are plugged into a hub of QEMU's own where a host would have taps.
+#[tokio::test]
+async fn qemu_takes_every_card() {
+    if !installed() {
+        return;
+    }
+    let cards: String = ["virtio", "e1000", "e1000e", "igb", "rtl8139"]
+        .iter()
+        .map(|model| {
+            let rest = match *model {
+                "virtio" => "<teaming type='persistent'/><boot order='1'/>",
+                _ => "",
+            };
+            format!(
+                "<interface type='bridge'><source bridge='b'/><model type='{model}'/>{rest}\
+                 </interface>"
+            )
+        })
+        .collect();
+    for machine in ["pc", "q35"] {
+        let bench = Bench::new();
+        let guest = with_devices(machine, &cards);
+        let interfaces = attachments(&guest);
+        let resolved = Resolved {
+            interfaces: &interfaces,
+            qmp: &bench.run_dir.qmp_socket(),
+            run_dir: &bench.run_dir.guest_dir(),
+        };
+        let mut plan = plan(&guest, resolved).unwrap();
+        for arg in &mut plan.args {
+            let Ok(Value::Object(mut netdev)) = serde_json::from_str(arg.to_str().unwrap()) else {
+                continue;
+            };
+            if netdev.get("type") == Some(&"tap".into()) {
+                netdev.retain(|name, _| name == "id");
+                netdev.insert("type".to_owned(), "hubport".into());
+                netdev.insert("hubid".to_owned(), 0.into());
+                *arg = Value::Object(netdev).to_string().into();
+            }
+        }
+        is_taken(machine, plan, &bench).await;
     }
 }
 
