@@ -38,7 +38,7 @@ pub use clock::{Clock, ClockOffset, PitPolicy, RtcPolicy, Timers};
 pub use controller::{Controller, ControllerKind, PciModel, UsbModel};
 pub use cpu::{Cpu, CpuFeature, CpuMode, FeaturePolicy, Topology};
 pub use disk::{Cache, Discard, Disk, DiskBus, DiskDevice, DiskFormat, DiskIo, DiskSource};
-pub use display::{Input, InputBus, InputKind, Video, VideoModel, Vnc};
+pub use display::{Input, InputBus, InputKind, Password, Video, VideoModel, Vnc};
 pub use fill::DEFAULT_EMULATOR;
 pub use interface::{
     Hostdev, HostdevDriver, Interface, InterfaceModel, InterfaceSource, LinkState, Teaming,

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vfnet_model::guest::{Attachment, Guest, Memballoon};
+use vfnet_model::guest::{Attachment, Guest, Memballoon, Password};
 
 mod aliases;
 mod arguments;
@@ -102,7 +102,7 @@ pub struct ListenSocket {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct BeforeRun {
     /// `set_password` for VNC.
-    pub vnc_password: Option<String>,
+    pub vnc_password: Option<Password>,
     /// `set_link` down, by QEMU's device id.
     pub links_down: Vec<String>,
     /// `balloon` to so many bytes.

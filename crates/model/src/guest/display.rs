@@ -1,5 +1,6 @@
 //! `<graphics>`, `<video>` and `<input>`.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -18,9 +19,27 @@ pub struct Vnc {
     /// Address to listen on; `None` for 127.0.0.1.
     pub listen: Option<IpAddr>,
     /// At most 8 bytes. Printed only by [`super::print_with_secrets`].
-    pub password: Option<String>,
+    pub password: Option<Password>,
     /// Keyboard layout, such as `en-us`.
     pub keymap: Option<String>,
+}
+
+/// A password. It does not show in logs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl Password {
+    /// The password as text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
 }
 
 /// `<video>`.
@@ -115,8 +134,8 @@ impl Vnc {
             }
             listen = inner.or(listen);
         }
-        let password = element.attribute("passwd").map(str::to_owned);
-        if password.as_ref().is_some_and(|it| it.len() > 8 || it.is_empty() || it.contains('\0')) {
+        let password = element.attribute("passwd").map(|text| Password(text.to_owned()));
+        if password.as_ref().is_some_and(|it| !(1..=8).contains(&it.0.len())) {
             let fault = element.unsupported("a VNC password that is empty or longer than 8 bytes");
             return Err(at(fault, "passwd"));
         }
@@ -139,7 +158,10 @@ impl Vnc {
             .yes_no("autoport", self.port.is_none())
             .attr_opt("listen", listen)
             .attr_opt("keymap", self.keymap.as_ref())
-            .attr_opt("passwd", self.password.as_ref().filter(|_| printing.secrets))
+            .attr_opt(
+                "passwd",
+                self.password.as_ref().filter(|_| printing.secrets).map(Password::reveal),
+            )
             .body(|w| w.tag("listen").attr("type", "address").attr_opt("address", listen).empty());
     }
 }

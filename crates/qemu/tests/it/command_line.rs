@@ -480,7 +480,8 @@ fn what_the_command_line_cannot_say_is_left_for_the_monitor() {
     let team = planned(&ready(&fixture("teaming"))).unwrap();
     assert_eq!(team.before_run.links_down, ["ua-standby"]);
     let display = planned(&ready(&fixture("display"))).unwrap();
-    assert_eq!(display.before_run.vnc_password.as_deref(), Some("secret"));
+    assert_eq!(display.before_run.vnc_password.as_ref().unwrap().reveal(), "secret");
+    assert!(!format!("{display:?}").contains("secret"));
     assert!(!lines(&display).contains("secret"));
     let text = fixture("smallest").replace("<os>", "<currentMemory>32768</currentMemory><os>");
     assert_eq!(planned(&ready(&text)).unwrap().before_run.balloon, Some(32 << 20));
