@@ -104,6 +104,11 @@ pub fn vfnet(args: &[&str]) -> Result<String> {
     program::run(&built("vfnet")?.to_string_lossy(), args)
 }
 
+/// vfnet's own command line.
+pub fn vfnet_program() -> Result<PathBuf> {
+    built("vfnet")
+}
+
 /// Runs vfnet's own command line, which must refuse; returns what it says.
 pub fn vfnet_refused(args: &[&str]) -> Result<String> {
     program::run_refused(&built("vfnet")?.to_string_lossy(), args)

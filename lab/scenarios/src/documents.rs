@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::guest;
 
@@ -12,6 +12,28 @@ pub fn network_of_pf(name: &str, pf: &str) -> String {
         "<network>\n  <name>{name}</name>\n  <forward mode='hostdev' managed='yes'>\n    \
          <pf dev='{pf}'/>\n  </forward>\n</network>\n"
     )
+}
+
+/// A hostdev network with these members, and whatever else belongs into its document.
+pub fn network_of(name: &str, members: &str, more: &str) -> String {
+    format!(
+        "<network>\n  <name>{name}</name>\n  <forward mode='hostdev' managed='yes'>\n    \
+         {members}\n  </forward>\n  {more}\n</network>\n"
+    )
+}
+
+/// `<address>` of a VF, as a member of a pool or a `<source>`.
+pub fn address(vf: &crate::host::Vf) -> Result<String> {
+    let part = |range: std::ops::Range<usize>| {
+        vf.address.get(range).map(str::to_owned).with_context(|| format!("{vf:?} is no address"))
+    };
+    Ok(format!(
+        "<address type='pci' domain='0x{}' bus='0x{}' slot='0x{}' function='0x{}'/>",
+        part(0..4)?,
+        part(5..7)?,
+        part(8..10)?,
+        part(11..12)?
+    ))
 }
 
 /// A guest without disk.
@@ -40,6 +62,13 @@ impl<'a> Guest<'a> {
             "    <interface type='network'>\n      <mac address='{mac}'/>\n      \
              <source network='{network}'/>\n    </interface>\n"
         ));
+        self
+    }
+
+    /// Any other device.
+    pub fn device(mut self, xml: &str) -> Self {
+        self.interfaces.push_str(xml);
+        self.interfaces.push('\n');
         self
     }
 

@@ -1,20 +1,66 @@
 //! The promises that are tried in the emulated host, by group.
 
 mod bench;
+mod lending;
+mod survival;
 
 use crate::scenario::{Group, Scenario};
 
 /// Every group, in the order in which `cargo xtask test` runs them.
-pub const GROUPS: &[Group] = &[Group {
-    name: "bench",
-    pfs: 2,
-    deep: false,
-    scenarios: &[
-        Scenario { name: "seven-vfs-in-groups-of-their-own", parts: &[bench::seven_vfs] },
-        Scenario { name: "a-bare-guest-sees-the-mac-set-at-the-pf", parts: &[bench::bare_guest] },
-        Scenario {
-            name: "own-macs-change-with-every-boot",
-            parts: &[bench::note_own_macs, bench::compare_own_macs],
-        },
-    ],
-}];
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "bench",
+        pfs: 2,
+        deep: false,
+        scenarios: &[
+            Scenario { name: "seven-vfs-in-groups-of-their-own", parts: &[bench::seven_vfs] },
+            Scenario {
+                name: "a-bare-guest-sees-the-mac-set-at-the-pf",
+                parts: &[bench::bare_guest],
+            },
+            Scenario {
+                name: "own-macs-change-with-every-boot",
+                parts: &[bench::note_own_macs, bench::compare_own_macs],
+            },
+        ],
+    },
+    Group {
+        name: "lending",
+        pfs: 2,
+        deep: false,
+        scenarios: &[
+            Scenario {
+                name: "seven-guests-take-seven-vfs-and-the-eighth-hears-why",
+                parts: &[lending::the_eighth_guest],
+            },
+            Scenario {
+                name: "a-failed-start-and-a-crash-give-the-vf-back",
+                parts: &[lending::failed_starts_and_crashes],
+            },
+            Scenario {
+                name: "what-the-host-uses-is-not-lent",
+                parts: &[lending::what_the_host_uses],
+            },
+            Scenario {
+                name: "a-start-without-what-it-needs-changes-nothing",
+                parts: &[lending::what_is_missing],
+            },
+            Scenario {
+                name: "a-killed-daemon-loses-no-guest",
+                parts: &[survival::a_killed_daemon],
+            },
+            Scenario {
+                name: "a-kill-at-every-step-of-a-start-loses-nothing",
+                parts: &[survival::a_kill_at_every_step],
+            },
+            Scenario {
+                name: "a-guest-sees-its-macs-from-every-kind-of-pool",
+                parts: &[lending::every_kind_of_pool],
+            },
+            Scenario {
+                name: "a-guest-keeps-its-mac-over-a-power-cut",
+                parts: &[survival::before_the_power_cut, survival::after_the_power_cut],
+            },
+        ],
+    },
+];

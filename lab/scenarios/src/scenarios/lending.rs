@@ -1,0 +1,313 @@
+//! A guest asks a network for a VF: it gets one with its MAC, or hears why not, and gives it
+//! back as it was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::daemon::{Daemon, vfnet, vfnet_refused, virsh, virsh_refused};
+use crate::documents::{Guest, address, network_of, network_of_pf};
+use crate::guest::{BOOT_LIMIT, seen_nics};
+use crate::host::{Host, Pf, Vf};
+use crate::program;
+use crate::wait::wait_for;
+
+/// Ends of guests and their VFs' way back, on a machine that does other work too.
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
+
+/// Everything about a VF that must be the same before it is lent and after it is given back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Facts {
+    at_pf: Value,
+    own_mac: Option<String>,
+    driver: Option<String>,
+    driver_override: String,
+}
+
+pub(super) fn facts(vf: &Vf) -> Result<Facts> {
+    let path = Path::new("/sys/bus/pci/devices").join(&vf.address);
+    Ok(Facts {
+        at_pf: vf.at_pf()?,
+        own_mac: vf.own_mac().ok(),
+        driver: vf.driver(),
+        driver_override: fs::read_to_string(path.join("driver_override"))?,
+    })
+}
+
+pub(super) fn facts_of(vfs: &[Vf]) -> Result<Vec<Facts>> {
+    vfs.iter().map(facts).collect()
+}
+
+/// Fails unless every VF is as it was.
+pub(super) fn ensure_as_before(vfs: &[Vf], before: &[Facts]) -> Result<()> {
+    for (vf, before) in vfs.iter().zip(before) {
+        let now = facts(vf)?;
+        ensure!(
+            now == *before,
+            "{} is not as it was:\n  was {before:?}\n  is  {now:?}",
+            vf.address
+        );
+    }
+    Ok(())
+}
+
+/// A raised PF with seven VFs.
+pub(super) fn seven(host: &Host) -> Result<(Pf, Vec<Vf>)> {
+    let pf = host.pf(0)?;
+    pf.raise()?;
+    let vfs = pf.make_vfs(7)?;
+    Ok((pf, vfs))
+}
+
+/// Writes a document to a file of its own.
+pub(super) fn file(name: &str, text: &str) -> Result<String> {
+    let path = PathBuf::from(format!("/run/{name}.xml"));
+    fs::write(&path, text)?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+pub(super) fn console(name: &str) -> PathBuf {
+    PathBuf::from(format!("/run/{name}.console"))
+}
+
+/// Defines and starts a network.
+pub(super) fn network(name: &str, text: &str) -> Result<()> {
+    virsh(&["net-define", &file(name, text)?])?;
+    virsh(&["net-start", name])?;
+    Ok(())
+}
+
+/// Defines a guest.
+pub(super) fn guest(name: &str, guest: &Guest<'_>) -> Result<()> {
+    virsh(&["define", &file(name, &guest.xml(&console(name))?)?])?;
+    Ok(())
+}
+
+pub(super) fn mac(number: u8) -> String {
+    format!("52:54:00:11:22:{number:02x}")
+}
+
+/// What vfnet says of a VF.
+pub(super) fn report(vf: &Vf) -> Result<Value> {
+    let report: Value = serde_json::from_str(&vfnet(&["--json", "vf", "ls"])?)?;
+    let vfs = report["vfs"].as_array().context("a report without VFs")?;
+    let found = vfs.iter().find(|found| found["address"] == vf.address.as_str());
+    found.cloned().with_context(|| format!("vfnet does not know {}", vf.address))
+}
+
+/// One guest with a NIC of each kind of pool boots, and its igbvf reports the MACs of the
+/// document. Then it powers itself off, and all is as it was.
+pub(super) fn every_kind_of_pool(host: &Host) -> Result<()> {
+    let (pf, mut vfs) = seven(host)?;
+    let other = host.pf(1)?;
+    other.raise()?;
+    let others = other.make_vfs(2)?;
+    vfs.extend(others.iter().cloned());
+    let before = facts_of(&vfs)?;
+    let _daemon = Daemon::start()?;
+    network(
+        "by-pf",
+        &network_of("by-pf", &format!("<pf dev='{}'/>", pf.netdev), "<vlan><tag id='42'/></vlan>"),
+    )?;
+    network("by-address", &network_of("by-address", &address(&others[0])?, ""))?;
+    let netdev = others[1].netdev().context("a VF without netdev")?;
+    network("by-dev", &network_of("by-dev", &format!("<interface dev='{netdev}'/>"), ""))?;
+    let document = Guest::booting("g", "vflab.poweroff")
+        .nic(&mac(1), "by-pf")
+        .nic(&mac(2), "by-address")
+        .nic(&mac(3), "by-dev");
+    guest("g", &document)?;
+    virsh(&["start", "g"])?;
+
+    let at_pf = vfs[0].at_pf()?;
+    ensure!(at_pf["address"] == mac(1).as_str(), "at the PF: {at_pf}");
+    ensure!(at_pf["vlan_list"][0]["vlan"] == 42, "at the PF: {at_pf}");
+    let live = virsh(&["dumpxml", "g"])?;
+    ensure!(live.contains("<interface type='hostdev' managed='yes'>"), "{live}");
+
+    let mut seen = Vec::new();
+    let all_seen = wait_for("the guest to report three NICs", BOOT_LIMIT, || {
+        seen = seen_nics(&console("g"));
+        seen.len() >= 3
+    });
+    let took = all_seen.with_context(|| format!("it reported {seen:?}"))?;
+    for number in 1..=3 {
+        let found = seen.iter().any(|nic| nic.mac == mac(number) && nic.driver == "igbvf");
+        ensure!(found, "{} is not among {seen:?}", mac(number));
+    }
+    println!("the guest reported its NICs after {:.1} s", took.as_secs_f64());
+    wait_for("the guest to power itself off", BOOT_LIMIT, || {
+        virsh(&["domstate", "g", "--reason"])
+            .is_ok_and(|state| state.contains("shut off (shutdown)"))
+    })?;
+    ensure_as_before(&vfs, &before)
+}
+
+/// Seven guests take seven VFs; the eighth is refused with a reason for each; after one destroy
+/// it starts.
+pub(super) fn the_eighth_guest(host: &Host) -> Result<()> {
+    let (pf, vfs) = seven(host)?;
+    let before = facts_of(&vfs)?;
+    let _daemon = Daemon::start()?;
+    network("hw", &network_of_pf("hw", &pf.netdev))?;
+    for number in 1..=8 {
+        let name = format!("g{number}");
+        guest(&name, &Guest::idle(&name).nic(&mac(number), "hw"))?;
+    }
+    for number in 1..=7 {
+        virsh(&["start", "--paused", &format!("g{number}")])?;
+    }
+    for (vf, number) in vfs.iter().zip(1..) {
+        ensure!(vf.admin_mac()? == mac(number), "{vf:?} has {}", vf.admin_mac()?);
+        ensure!(vf.driver().as_deref() == Some("vfio-pci"), "{vf:?} is on {:?}", vf.driver());
+    }
+    let refusal = virsh_refused(&["start", "--paused", "g8"])?;
+    for (vf, number) in vfs.iter().zip(1..=7) {
+        let reason = format!("{} held by guest g{number}", vf.address);
+        ensure!(refusal.contains(&reason), "no '{reason}' in: {refusal}");
+    }
+    virsh(&["destroy", "g3"])?;
+    virsh(&["start", "--paused", "g8"])?;
+    ensure!(vfs[2].admin_mac()? == mac(8), "the eighth guest has another VF than the third had");
+    for number in [1, 2, 4, 5, 6, 7, 8] {
+        virsh(&["destroy", &format!("g{number}")])?;
+    }
+    ensure_as_before(&vfs, &before)
+}
+
+/// QEMU killed, QEMU missing, a disk that is not there: the VF is back, and the reason is shown.
+pub(super) fn failed_starts_and_crashes(host: &Host) -> Result<()> {
+    let (pf, vfs) = seven(host)?;
+    let before = facts_of(&vfs)?;
+    let _daemon = Daemon::start()?;
+    network("hw", &network_of_pf("hw", &pf.netdev))?;
+
+    guest("g", &Guest::idle("g").nic(&mac(1), "hw"))?;
+    virsh(&["start", "g"])?;
+    let shown: Value = serde_json::from_str(&vfnet(&["--json", "guest", "show", "g"])?)?;
+    let pid = shown["pid"].as_i64().context("a running guest without a pid")?;
+    program::run("kill", &["-9", &pid.to_string()])?;
+    wait_for("the end to be noticed", LIMIT, || {
+        virsh(&["domstate", "g", "--reason"])
+            .is_ok_and(|state| state.contains("shut off (crashed)"))
+    })?;
+    ensure_as_before(&vfs, &before)?;
+
+    let document = Guest::idle("g").nic(&mac(1), "hw");
+    let document = document.xml(&console("g"))?;
+    let missing = document.replace("/usr/bin/qemu-system-x86_64", "/usr/bin/no-such-qemu");
+    virsh(&["define", &file("g", &missing)?])?;
+    let refusal = virsh_refused(&["start", "g"])?;
+    ensure!(refusal.contains("/usr/bin/no-such-qemu"), "{refusal}");
+    ensure_as_before(&vfs, &before)?;
+
+    let disk = "<disk type='file' device='disk'><source file='/run/no-such-disk'/>\
+                <target dev='vda' bus='virtio'/></disk></devices>";
+    virsh(&["define", &file("g", &document.replace("</devices>", disk))?])?;
+    let refusal = virsh_refused(&["start", "g"])?;
+    ensure!(refusal.contains("/run/no-such-disk"), "{refusal}");
+
+    fs::write("/run/bad-disk", "not a qcow2 image")?;
+    let disk = "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
+                <source file='/run/bad-disk'/><target dev='vda' bus='virtio'/></disk></devices>";
+    virsh(&["define", &file("g", &document.replace("</devices>", disk))?])?;
+    let refusal = virsh_refused(&["start", "g"])?;
+    ensure!(refusal.contains("Image is not in qcow2 format"), "not QEMU's own words: {refusal}");
+    ensure_as_before(&vfs, &before)
+}
+
+/// What the host uses, or another guest holds by `<hostdev>`, is not lent, and vfnet says why.
+/// A VF whose netdev has only fe80:: is.
+pub(super) fn what_the_host_uses(host: &Host) -> Result<()> {
+    let (pf, vfs) = seven(host)?;
+    let netdev = |vf: &Vf| vf.netdev().with_context(|| format!("{vf:?} has no netdev"));
+    let ip = |words: &str| program::run("ip", &words.split(' ').collect::<Vec<_>>());
+    let [address_vf, bridged, elsewhere, held, local] = &vfs[..5] else { unreachable!("seven") };
+
+    ip(&format!("addr add 192.0.2.1/24 dev {}", netdev(address_vf)?))?;
+    ip("link add name br-lab type bridge")?;
+    ip(&format!("link set {} master br-lab", netdev(bridged)?))?;
+    ip("netns add lab-other")?;
+    ip(&format!("link set {} netns lab-other", netdev(elsewhere)?))?;
+    ip(&format!("link set {} up", netdev(local)?))?;
+
+    let outcome = (|| {
+        let _daemon = Daemon::start()?;
+        network("hw", &network_of_pf("hw", &pf.netdev))?;
+        let hostdev = format!(
+            "<hostdev mode='subsystem' type='pci' managed='yes'><source>{}</source></hostdev>",
+            address(held)?.replace(" type='pci'", "")
+        );
+        guest("holder", &Guest::idle("holder").device(&hostdev))?;
+        virsh(&["start", "--paused", "holder"])?;
+        for (vf, words) in [
+            (address_vf, "192.0.2.1"),
+            (bridged, "br-lab"),
+            (elsewhere, "another network namespace"),
+        ] {
+            let report = report(vf)?;
+            ensure!(report["state"] == "unusable", "{report}");
+            ensure!(report["why"].as_str().is_some_and(|why| why.contains(words)), "{report}");
+        }
+        let report = report(held)?;
+        ensure!(report["holder"] == "guest holder", "{report}");
+
+        for number in 1..=4 {
+            let name = format!("g{number}");
+            guest(&name, &Guest::idle(&name).nic(&mac(number), "hw"))?;
+        }
+        // The fifth, sixth and seventh VF are left.
+        for (number, vf) in (1..).zip(&vfs[4..7]) {
+            virsh(&["start", "--paused", &format!("g{number}")])?;
+            ensure!(vf.admin_mac()? == mac(number), "{vf:?} has {}", vf.admin_mac()?);
+        }
+        let refusal = virsh_refused(&["start", "--paused", "g4"])?;
+        ensure!(refusal.contains("192.0.2.1") && refusal.contains("guest holder"), "{refusal}");
+        for name in ["g1", "g2", "g3", "holder"] {
+            virsh(&["destroy", name])?;
+        }
+        Ok(())
+    })();
+    ip("netns del lab-other")?;
+    ip("link del br-lab")?;
+    outcome
+}
+
+/// PF down, no VFs, no vfio module: refused with what to do, and nothing changed.
+pub(super) fn what_is_missing(host: &Host) -> Result<()> {
+    let (pf, vfs) = seven(host)?;
+    let _daemon = Daemon::start()?;
+    network("hw", &network_of_pf("hw", &pf.netdev))?;
+    guest("g", &Guest::idle("g").nic(&mac(1), "hw"))?;
+    program::run("ip", &["link", "set", &pf.netdev, "down"])?;
+    let before = facts_of(&vfs)?;
+    let refusal = virsh_refused(&["start", "g"])?;
+    ensure!(refusal.contains(&format!("ip link set {} up", pf.netdev)), "{refusal}");
+    ensure_as_before(&vfs, &before)?;
+    pf.raise()?;
+
+    // A kernel without the module: nothing where modprobe looks.
+    let loaded = Path::new("/sys/bus/pci/drivers/vfio-pci").exists();
+    if loaded {
+        program::run("modprobe", &["-r", "vfio-pci"])?;
+    }
+    program::run("mount", &["-t", "tmpfs", "none", "/lib/modules"])?;
+    let before = facts_of(&vfs)?;
+    let refusal = virsh_refused(&["start", "g"]);
+    program::run("umount", &["/lib/modules"])?;
+    let refusal = refusal?;
+    ensure!(refusal.contains("vfio-pci"), "{refusal}");
+    ensure_as_before(&vfs, &before)?;
+
+    let other = host.pf(1)?;
+    let document = network_of_pf("empty", &other.netdev);
+    virsh(&["net-define", &file("empty", &document)?])?;
+    let refusal = vfnet_refused(&["net", "start", "empty"])?;
+    ensure!(refusal.contains("vfs="), "{refusal}");
+    virsh(&["start", "--paused", "g"])?;
+    virsh(&["destroy", "g"])?;
+    Ok(())
+}
