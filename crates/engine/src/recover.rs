@@ -80,6 +80,7 @@ impl Turn<'_> {
     }
 
     /// A guest that lives has its VFs: where the record is older than that, it catches up.
+    /// Until its process is found it has none that could be told to end.
     fn adopt(&mut self, run: GuestRun) {
         let guest = run.guest;
         let unfinished: Vec<_> = self
@@ -95,9 +96,8 @@ impl Turn<'_> {
                 self.happen(id, Happening::Prepared { driver, group });
             }
         }
-        if !matches!(run.phase, Phase::Ending) {
-            self.put(Entry::Run(GuestRun { phase: Phase::Launching, ..run }));
-        }
+        let phase = if run.phase == Phase::Ending { Phase::Ending } else { Phase::Launching };
+        self.put(Entry::Run(GuestRun { phase, pid: None, ..run }));
         self.effect(Effect::Adopt(guest));
     }
 
