@@ -125,7 +125,8 @@ impl Fault {
         if let Some(hint) = hint {
             append_line(&mut text, &format!("hint: {hint}"));
         }
-        text
+        // What a message quotes may be anything; the terminal must not obey it.
+        text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
     }
 }
 

@@ -33,7 +33,7 @@ impl Sheet {
 
     /// The last of `cells` is the note.
     pub(crate) fn row<const COLUMNS: usize>(&mut self, cells: [String; COLUMNS]) {
-        let mut cells = cells.to_vec();
+        let mut cells = Vec::from(cells);
         let note = cells.pop().unwrap_or_default();
         self.rows.push(Row { cells, note });
     }
