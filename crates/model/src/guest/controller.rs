@@ -201,6 +201,9 @@ impl Controller {
             Some(index) => u32::try_from(index).unwrap_or(u32::MAX),
             None => next(),
         };
+        if index > 254 {
+            return Err(element.unsupported("more than 255 controllers of a type"));
+        }
         let must_be_first = matches!(
             kind,
             ControllerKind::Ide

@@ -1,5 +1,7 @@
 //! `<cpu>`.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::words::{Text as _, at, is_plain_word, served, words};
@@ -142,11 +144,12 @@ pub(super) fn read(element: Element<'_, '_>) -> Result<Cpu, DocumentError> {
         Mode::Model | Mode::Custom => None,
     };
     let mut features: Vec<CpuFeature> = Vec::new();
+    let mut names = HashSet::new();
     for feature in element.children("feature") {
         let name = feature
             .plain_word("name")?
             .ok_or_else(|| feature.invalid("<feature> needs the attribute 'name'"))?;
-        if features.iter().any(|other| other.name == name) {
+        if !names.insert(name.clone()) {
             return Err(feature.invalid(format!("CPU feature '{name}' is given twice")));
         }
         let policy =

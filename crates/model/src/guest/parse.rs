@@ -253,6 +253,9 @@ fn unlabelled(root: Element<'_, '_>) -> Result<bool, DocumentError> {
     Ok(found)
 }
 
+/// Most devices of a guest: more than any machine has places for.
+const MOST_DEVICES: usize = 1024;
+
 /// What no single element can know.
 fn agrees(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError> {
     use super::CpuMode;
@@ -268,6 +271,9 @@ fn agrees(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError> {
             "the CPU topology does not come to {} virtual CPUs",
             guest.vcpus
         )));
+    }
+    if guest.placements().count() > MOST_DEVICES {
+        return Err(root.unsupported(format!("more than {MOST_DEVICES} devices")));
     }
     boot_agrees(root, guest)?;
     aliases_agree(root, guest)?;

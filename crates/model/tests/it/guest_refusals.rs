@@ -215,3 +215,30 @@ fn hostile_values_are_refused() {
         "CPU model",
     );
 }
+
+#[test]
+fn a_very_long_document_is_answered_soon() {
+    for piece in [
+        "<disk device='cdrom'><target dev='sdN'/></disk>",
+        "<controller type='sata'/>",
+        "<controller type='sata' index='0'/>",
+        "<interface type='network'><source network='n'/></interface>",
+        "<channel type='pty'><target type='virtio'/></channel>",
+    ] {
+        let mut devices = String::new();
+        let mut number = 0;
+        while devices.len() < 1_000_000 {
+            devices.push_str(&piece.replace('N', &number.to_string()));
+            number += 1;
+        }
+        let fault = parse(&device(&devices)).unwrap_err();
+        assert_eq!(fault.kind, Unsupported, "{piece}: {fault}");
+        assert!(fault.message.starts_with("more than "), "{piece}: {fault}");
+    }
+    let mut features = String::new();
+    for number in 0..20_000 {
+        features.push_str(&format!("<feature policy='require' name='f{number}'/>"));
+    }
+    let guest = parse(&guest(&format!("<cpu><model>m</model>{features}</cpu>"))).unwrap();
+    assert_eq!(guest.cpu.unwrap().features.len(), 20_000);
+}
