@@ -1,0 +1,165 @@
+//! The daemon is killed at every point of a guest's life, and nothing is lost or lent twice.
+
+use vfnet_engine::Request;
+
+use crate::deep;
+use crate::scene::{
+    create, define, destroy, guest, guest_with, igb, mac, net, nic, port, seeded, start,
+    vfs_of, with_network,
+};
+use crate::world::{Death, World, granted};
+
+/// A guest with two NICs on the way up and down again, as far as the daemon lives.
+fn life(world: &mut World) {
+    world.begin(start("web"));
+    world.settle();
+    world.begin(destroy("web"));
+    world.settle();
+}
+
+fn ready(seed: u64, dies_too: bool) -> World {
+    let mut world = seeded(igb(4), seed);
+    let nics = vec![nic("hw", mac(1)), nic("hw", mac(2))];
+    granted(world.ask(define(guest_with("web", nics))));
+    world.guests_die_with_the_daemon = dies_too;
+    world
+}
+
+/// After whatever happened, the guest can be ended, everything is as it was, and it starts again.
+fn all_is_well_in_the_end(world: &mut World) {
+    if world.processes.contains_key(&guest("web")) {
+        granted(world.ask(destroy("web")));
+    }
+    assert_nothing_is_lent(world);
+    granted(world.ask(start("web")));
+    assert_eq!(vfs_of(world, "web").len(), 2);
+    granted(world.ask(destroy("web")));
+    assert_nothing_is_lent(world);
+}
+
+fn assert_nothing_is_lent(world: &World) {
+    if let Some(claim) = world.state().claims.values().next() {
+        world.broken(&format!("{} is left over: {claim:?}", claim.vf));
+    }
+}
+
+/// Every place to die in a run of `life` that is not interrupted.
+fn deaths(mut world: World, life: impl Fn(&mut World)) -> Vec<Death> {
+    let (points, writes) = world.passed();
+    life(&mut world);
+    let (points, writes) = (world.passed().0 - points, world.passed().1 - writes);
+    assert!(points > 20 && writes > 4, "a life has {points} points and {writes} writes");
+    (1..=points)
+        .map(Death::Point)
+        .chain((1..=writes).flat_map(|n| [Death::BeforeWrite(n), Death::AfterWrite(n)]))
+        .collect()
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    0..if deep() { 200 } else { 2 }
+}
+
+#[test]
+fn a_guest_that_lives_on_keeps_its_vfs_wherever_the_daemon_dies() {
+    for seed in seeds() {
+        for death in deaths(ready(seed, false), life) {
+            let mut world = ready(seed, false);
+            world.story.push(format!("seed {seed}, {death:?}"));
+            world.die_at(death);
+            life(&mut world);
+            all_is_well_in_the_end(&mut world);
+        }
+    }
+}
+
+#[test]
+fn what_a_guest_leaves_that_died_with_the_daemon_is_given_back() {
+    for seed in seeds() {
+        for death in deaths(ready(seed, true), life) {
+            let mut world = ready(seed, true);
+            world.story.push(format!("seed {seed}, {death:?}, guests die too"));
+            world.die_at(death);
+            life(&mut world);
+            world.guests_die_with_the_daemon = false;
+            all_is_well_in_the_end(&mut world);
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_dies_again_while_it_recovers_recovers_in_the_end() {
+    // Where the first one dies: with one VF ready and one not, or in the middle of giving back.
+    let deaths = deaths(ready(1, true), life);
+    let first = if deep() { deaths } else { deaths.into_iter().step_by(5).collect() };
+    for death in first {
+        for again in 1.. {
+            let mut world = ready(1, true);
+            world.die_at(death);
+            world.begin(start("web"));
+            while world.step() {}
+            world.begin(destroy("web"));
+            while world.step() {}
+            world.die_at(Death::Point(again));
+            let before = world.passed().0;
+            world.restart();
+            world.settle();
+            let lived = world.passed().0 - before < again;
+            all_is_well_in_the_end(&mut world);
+            if lived {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_port_of_another_daemon_survives_a_kill_anywhere() {
+    let its_port = || port("hw", 7, mac(1));
+    let is_lent = |world: &World| world.state().claims.values().next().map(|claim| claim.vf);
+    let delete = || Request::PortDelete { network: net("hw"), port: its_port().port };
+    for death in (1..20).flat_map(|n| [Death::Point(n), Death::BeforeWrite(n), Death::AfterWrite(n)])
+    {
+        let mut world = with_network(igb(2));
+        world.story.push(format!("{death:?}"));
+        let at_create = matches!(death, Death::Point(n) if n <= 4);
+        if at_create {
+            world.die_at(death);
+        }
+        world.begin(Request::PortCreate(Box::new(its_port())));
+        world.settle();
+        if let Some(vf) = is_lent(&world) {
+            crate::outside::take(&world.host, vf, mac(1));
+        }
+        if !at_create {
+            world.die_at(death);
+        }
+        world.begin(delete());
+        world.settle();
+        if is_lent(&world).is_some() {
+            granted(world.ask(delete()));
+        }
+        assert_nothing_is_lent(&world);
+    }
+}
+
+#[test]
+fn a_guest_that_is_not_kept_can_be_ended_wherever_the_daemon_dies() {
+    let life = |world: &mut World| {
+        let nics = vec![nic("hw", mac(3)), nic("hw", mac(4))];
+        world.begin(create(guest_with("once", nics)));
+        world.settle();
+        world.begin(destroy("once"));
+        world.settle();
+    };
+    for death in deaths(ready(1, false), life) {
+        let mut world = ready(1, false);
+        world.story.push(format!("{death:?}"));
+        world.die_at(death);
+        life(&mut world);
+        if world.processes.contains_key(&guest("once")) {
+            granted(world.ask(destroy("once")));
+        }
+        assert!(world.state().guest(guest("once")).is_none(), "it is not kept");
+        all_is_well_in_the_end(&mut world);
+    }
+}

@@ -1,0 +1,15 @@
+//! The engine's promises, kept on a simulated host: whatever is asked, fails, vanishes or dies.
+//!
+//! `VFNET_DEEP=1` tries many more orders of events and many more random lives.
+
+mod chaos;
+mod crashes;
+mod outside;
+mod promises;
+mod scene;
+mod world;
+
+/// Whether there is time to try much more.
+fn deep() -> bool {
+    std::env::var_os("VFNET_DEEP").is_some_and(|set| set == "1")
+}

@@ -1,0 +1,230 @@
+//! What holds always, looked at after every step. A broken promise is said as a user would
+//! put it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+use vfnet_engine::{Claim, ClaimState, Entry, Executor, Phase, State};
+use vfnet_host_sim::{VfFacts, Write};
+use vfnet_model::vf::Original;
+use vfnet_model::{PciAddress, Vlan};
+
+use crate::world::{Opened, World, short};
+
+/// Everything that a person can see of a state, for comparing.
+pub(crate) fn picture(state: &State) -> String {
+    format!(
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        state.networks,
+        state.live_networks,
+        state.guests,
+        state.runs,
+        state.claims,
+        state.pending,
+        state.autostarted,
+        state.inventory,
+    )
+}
+
+/// Holds between any two steps while a daemon runs.
+pub(crate) fn always(world: &World) {
+    no_vf_has_two_holders(world);
+    no_mac_has_two_holders(world);
+    running_guests_keep_their_vfs(world);
+}
+
+/// Holds for every kernel write on a VF, at the moment it is made.
+pub(crate) fn at_a_write(world: &World, write: &Write) {
+    let Some(vf) = write.device.filter(|device| world.host.facts().contains_key(device)) else {
+        return;
+    };
+    let on_record = world.durable.values().any(|entry| match entry {
+        Entry::Claim(claim) => claim.vf == vf,
+        _ => false,
+    });
+    if !on_record {
+        world.broken(&format!("{vf} is written to with no claim on record: {write}"));
+    }
+    if let Some((guest, _)) = world.processes.iter().find(|(_, process)| {
+        process.vfs.iter().any(|opened| opened.vf == vf && exists(world, opened).is_some())
+    }) {
+        world.broken(&format!("{vf} is written to while {} runs with it: {write}", short(*guest)));
+    }
+    let outside = |claim: &&Claim| claim.vf == vf && claim.state == ClaimState::Lent;
+    if let Some(claim) = world.state().claims.values().find(outside)
+        && claim.executor == Executor::Outside
+    {
+        world.broken(&format!("{vf} is written to while another daemon has it: {write}"));
+    }
+}
+
+fn exists(world: &World, opened: &Opened) -> Option<VfFacts> {
+    world.host.facts().remove(&opened.vf).filter(|facts| facts.incarnation == opened.incarnation)
+}
+
+fn no_vf_has_two_holders(world: &World) {
+    let claims: Vec<_> = world
+        .state()
+        .claims
+        .values()
+        .filter(|claim| {
+            world.state().inventory.vfs.get(&claim.vf).map(|vf| vf.incarnation)
+                == Some(claim.incarnation)
+        })
+        .collect();
+    for (place, one) in claims.iter().enumerate() {
+        for other in &claims[place + 1..] {
+            if one.vf == other.vf {
+                world.broken(&format!("{} has two claims: {one:?}, {other:?}", one.vf));
+            }
+            let together = one.iommu_group.is_some() && one.iommu_group == other.iommu_group;
+            if together && !one.owner.same_holder(&other.owner) {
+                world.broken(&format!(
+                    "IOMMU group of {} and {} is lent to {} and {}",
+                    one.vf, other.vf, one.owner, other.owner
+                ));
+            }
+        }
+    }
+    let mut groups: BTreeMap<u32, Uuid> = BTreeMap::new();
+    for (guest, process) in &world.processes {
+        for opened in process.vfs.iter().filter(|opened| exists(world, opened).is_some()) {
+            if groups.insert(opened.group, *guest).is_some_and(|other| other != *guest) {
+                world.broken(&format!("two guests have IOMMU group {}", opened.group));
+            }
+        }
+    }
+}
+
+fn no_mac_has_two_holders(world: &World) {
+    let mut macs = BTreeMap::new();
+    for claim in world.state().claims.values() {
+        let Some(wanted) = claim.wanted.as_ref().filter(|wanted| !wanted.mac.is_zero()) else {
+            continue;
+        };
+        let key = (claim.pf, wanted.mac, wanted.vlan.unwrap_or(Vlan::UNTAGGED).id);
+        if let Some(other) = macs.insert(key, claim)
+            && !other.owner.same_holder(&claim.owner)
+        {
+            world.broken(&format!("{} and {} have MAC {}", claim.owner, other.owner, wanted.mac));
+        }
+    }
+}
+
+fn running_guests_keep_their_vfs(world: &World) {
+    for (guest, process) in &world.processes {
+        for opened in &process.vfs {
+            let Some(facts) = exists(world, opened) else { continue };
+            let vf = opened.vf;
+            let name = short(*guest);
+            let of_guest = |claim: &Claim| {
+                claim.vf == vf
+                    && claim.incarnation == opened.incarnation
+                    && claim.owner.guest() == Some(*guest)
+            };
+            let known = world
+                .state()
+                .claims
+                .values()
+                .any(|claim| of_guest(claim) && matches!(claim.state, ClaimState::Held { .. }));
+            if !known {
+                world.broken(&format!("{name} runs with {vf}, and that is not known"));
+            }
+            let on_record = world.durable.values().any(|entry| match entry {
+                Entry::Claim(claim) => of_guest(claim),
+                _ => false,
+            });
+            if !on_record {
+                world.broken(&format!("{name} runs with {vf}, and that is not on record"));
+            }
+            if !facts.driver.as_ref().is_some_and(vfnet_model::DriverName::is_vfio) {
+                world.broken(&format!("{name} has lost {vf} to {:?}", facts.driver));
+            }
+            if let Some(wanted) = &opened.wanted
+                && (facts.admin_mac, facts.vlan)
+                    != (wanted.mac, wanted.vlan.unwrap_or(Vlan::UNTAGGED))
+            {
+                world.broken(&format!(
+                    "{vf} of {name} has MAC {} VLAN {}, not {} {:?}",
+                    facts.admin_mac, facts.vlan.id, wanted.mac, wanted.vlan
+                ));
+            }
+        }
+    }
+}
+
+/// Holds when there is nothing left to do.
+pub(crate) fn at_rest(world: &World) {
+    always(world);
+    let state = world.state();
+    if let Some(ticket) = world.waiting.first() {
+        world.broken(&format!("request {} is never answered", ticket.0));
+    }
+    for claim in state.claims.values() {
+        if matches!(claim.state, ClaimState::Preparing | ClaimState::Releasing) {
+            world.broken(&format!("{} is {} for ever", claim.vf, claim.state.word()));
+        }
+    }
+    for run in state.runs.values() {
+        let runs = matches!(run.phase, Phase::Running | Phase::Paused | Phase::ShuttingDown);
+        if !runs || !world.processes.contains_key(&run.guest) {
+            world.broken(&format!("guest {} is {:?} for ever", run.definition.name, run.phase));
+        }
+    }
+    if let Some(guest) = world.processes.keys().find(|guest| !state.runs.contains_key(guest)) {
+        world.broken(&format!("{} runs, and nobody knows", short(*guest)));
+    }
+    orphans(world);
+    free_vfs_are_as_they_were(world);
+    if world.daemon.unsaved.is_empty() {
+        what_is_known_is_on_record(world);
+    }
+}
+
+fn orphans(world: &World) {
+    for claim in world.state().claims.values() {
+        let over = matches!(claim.state, ClaimState::Quarantined { .. } | ClaimState::Stuck { .. });
+        let of_run = claim.executor == Executor::Vfnet && !over;
+        let runs = claim.owner.guest().is_some_and(|guest| world.processes.contains_key(&guest));
+        if of_run && !runs {
+            world.broken(&format!("{} is {} without a guest", claim.vf, claim.state.word()));
+        }
+    }
+}
+
+fn free_vfs_are_as_they_were(world: &World) {
+    let taken: BTreeSet<PciAddress> = world
+        .state()
+        .claims
+        .values()
+        .filter(|claim| claim.state != ClaimState::Vanished || claim.original == Original::Unknown)
+        .map(|claim| claim.vf)
+        .collect();
+    for (vf, facts) in world.host.facts() {
+        let Some(clean) = world.clean.get(&(vf, facts.incarnation)) else { continue };
+        if taken.contains(&vf) {
+            continue;
+        }
+        let (found, was) = (plain(&facts), plain(clean));
+        if found != was {
+            world.broken(&format!("{vf} is free, and is not as it was:\n{found:?}\n{was:?}"));
+        }
+    }
+}
+
+/// Without what the host may change meanwhile.
+fn plain(facts: &VfFacts) -> VfFacts {
+    VfFacts { uses: Vec::new(), stuck: false, ..facts.clone() }
+}
+
+fn what_is_known_is_on_record(world: &World) {
+    let mut recorded = State::default();
+    for entry in world.durable.values() {
+        recorded.apply(vfnet_engine::Record::Put(Box::new(entry.clone())));
+    }
+    recorded.inventory = world.state().inventory.clone();
+    let (known, recorded) = (picture(world.state()), picture(&recorded));
+    if known != recorded {
+        world.broken(&format!("what is known differs from what is on record:\n{known}\n{recorded}"));
+    }
+}
