@@ -241,5 +241,11 @@ fn ls(daemon: &mut Connection, screen: &Screen, listing: &Listing) -> Result<(),
     }
     // Running ones first, in the order in which they were started.
     rows.sort_by(|a, b| (a.id.is_none(), a.id, &a.name).cmp(&(b.id.is_none(), b.id, &b.name)));
-    screen.report(&rows, |rows| views::guests(rows, screen.width))
+    screen.report(&rows, |rows| {
+        if rows.is_empty() {
+            listing.nothing("guests", "vfnet guest ls --all")
+        } else {
+            views::guests(rows, screen.width)
+        }
+    })
 }

@@ -2,7 +2,7 @@
 
 use vfnet_model::PciAddress;
 use vfnet_model::doctor::{Finding, State};
-use vfnet_model::report::{DaemonReport, InventoryReport, PortReport};
+use vfnet_model::report::{DaemonReport, InventoryReport, PortReport, VfReport};
 use vfnet_rpc::vfnet::{DaemonInfo, Doctor, Inventory, PortList, VfRestore};
 
 use crate::connection::{Connection, text};
@@ -52,16 +52,12 @@ fn restore(mut daemon: Connection, screen: &Screen, name: &str) -> Result<(), Fa
         Ok(address) => address,
         Err(_) => address_of(&inventory(&mut daemon)?, name)?,
     };
-    {
-        let _waiting = Waiting::until(format!("restoring {address}"));
-        daemon
-            .ask::<VfRestore>(&text("a VF's address", address.to_string())?)
-            .map_err(Fault::call(format!("restore {address}")))?;
-    }
-    let report = inventory(&mut daemon)?;
-    let gone = || Fault::NotFound(format!("{address} is no VF of this host now"));
-    let vf = report.vfs.iter().find(|vf| vf.address == address).ok_or_else(gone)?;
-    screen.report(vf, |vf| format!("{address}: {}\n", views::vf_state(vf)))
+    let waiting = Waiting::until(format!("restoring {address}"));
+    let argument = text("a VF's address", address.to_string())?;
+    let report: VfReport =
+        daemon.report::<VfRestore, _>(&argument, &format!("restore {address}"))?;
+    drop(waiting);
+    screen.report(&report, |vf| format!("{address}: {}\n", views::vf_state(vf)))
 }
 
 fn address_of(report: &InventoryReport, netdev: &str) -> Result<PciAddress, Fault> {

@@ -151,7 +151,13 @@ fn ls(daemon: &mut Connection, screen: &Screen, listing: &Listing) -> Result<(),
         }
     }
     rows.sort_by(|a, b| a.name.cmp(&b.name));
-    screen.report(&rows, |rows| views::networks(rows, screen.width))
+    screen.report(&rows, |rows| {
+        if rows.is_empty() {
+            listing.nothing("networks", "vfnet net ls --all")
+        } else {
+            views::networks(rows, screen.width)
+        }
+    })
 }
 
 fn row(daemon: &mut Connection, network: &Network) -> Result<NetworkRow, CallFault> {

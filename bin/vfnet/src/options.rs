@@ -36,11 +36,11 @@ pub(crate) struct Options {
     ///
     /// Commands that only read fall back to the socket PATH-ro beside it when this one is not
     /// permitted.
-    #[arg(long, value_name = "PATH", global = true)]
+    #[arg(long, value_name = "PATH", global = true, help_heading = "For every command")]
     pub(crate) socket: Option<PathBuf>,
 
     /// Print JSON, for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "For every command")]
     pub(crate) json: bool,
 
     #[command(subcommand)]
@@ -160,6 +160,17 @@ pub(crate) struct Listing {
     pub(crate) inactive: bool,
 }
 
+impl Listing {
+    /// What is said when nothing is listed; `all` is the command that lists more.
+    pub(crate) fn nothing(&self, what: &str, all: &str) -> String {
+        match (self.all, self.inactive) {
+            (true, _) => format!("No {what}.\n"),
+            (_, true) => format!("No inactive {what}.\n"),
+            _ => format!("No active {what}; `{all}` lists inactive ones too.\n"),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetCommand {
     /// Keep a network's document, or replace it
@@ -268,6 +279,12 @@ Example: a guest with a VF of network hw; its MAC stays, whichever VF it gets
         console: bool,
     },
     /// Start a guest
+    #[command(after_help = "\
+Examples:
+  vfnet guest start web1
+  vfnet guest start web1 --console
+
+Where no VF can be lent, the reason for each one is shown.")]
     Start {
         #[command(flatten)]
         which: Which,
@@ -281,6 +298,9 @@ Example: a guest with a VF of network hw; its MAC stays, whichever VF it gets
     /// End a guest at once, as if its power were cut
     Destroy(Which),
     /// Ask a guest to shut down
+    #[command(after_help = "\
+Example: ask, and cut the power of a guest that has not heard after a minute
+  vfnet guest shutdown web1 --wait 60 || vfnet guest destroy web1")]
     Shutdown {
         #[command(flatten)]
         which: Which,
@@ -342,4 +362,36 @@ Examples:
         #[arg(long)]
         force: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_option_and_command_is_well_formed() {
+        Options::command().debug_assert();
+    }
+
+    /// What stands between `<<'END'` and `END` in the help of `vfnet KIND define`.
+    fn example(kind: &str) -> String {
+        let mut command = Options::command();
+        let define = command
+            .find_subcommand_mut(kind)
+            .and_then(|command| command.find_subcommand_mut("define"))
+            .expect("there is such a command");
+        let help = define.get_after_help().expect("it has examples").to_string();
+        let (_, document) = help.split_once("<<'END'\n").expect("a document");
+        document.split_once("\n  END").expect("its end").0.to_owned()
+    }
+
+    #[test]
+    fn the_documents_in_the_help_can_be_used_as_they_are() {
+        let network = vfnet_model::network::parse(&example("net")).expect("a network");
+        assert_eq!(network.name.as_str(), "hw");
+        let guest = vfnet_model::guest::parse(&example("guest")).expect("a guest");
+        assert_eq!(guest.name.as_str(), "web1");
+    }
 }

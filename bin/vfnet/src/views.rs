@@ -118,11 +118,11 @@ pub(crate) fn vf_state(vf: &VfReport) -> String {
             _ => format!("{text}, {holder}"),
         };
     }
-    match (&vf.why, vf.state.as_str()) {
-        // "in bridge br0" says that it cannot be used.
-        (Some(why), "unusable") => why.clone(),
-        (Some(why), _) => format!("{text}: {why}"),
-        (None, _) => text,
+    match &vf.why {
+        // "in bridge br0" says that it cannot be used; "quarantined (…)" says all there is.
+        Some(why) if vf.state == "unusable" || why.starts_with(&vf.state) => why.clone(),
+        Some(why) => format!("{text}: {why}"),
+        None => text,
     }
 }
 
@@ -197,9 +197,6 @@ pub(crate) fn daemon(report: &DaemonReport) -> String {
 }
 
 pub(crate) fn networks(rows: &[NetworkRow], width: Option<u16>) -> String {
-    if rows.is_empty() {
-        return "No networks. `vfnet net ls --all` lists inactive ones too.\n".to_owned();
-    }
     let mut sheet = Sheet::new(["NAME", "STATE", "AUTOSTART", "PERSISTENT", "UUID"]);
     for row in rows {
         sheet.row([
@@ -231,9 +228,6 @@ fn with_ports(head: String, rows: &[PortReport], width: Option<u16>) -> String {
 }
 
 pub(crate) fn guests(rows: &[GuestRow], width: Option<u16>) -> String {
-    if rows.is_empty() {
-        return "No guests. `vfnet guest ls --all` lists inactive ones too.\n".to_owned();
-    }
     let mut sheet = Sheet::new(["ID", "NAME", "STATE", "AUTOSTART", "PERSISTENT", "UUID"]);
     for row in rows {
         sheet.row([

@@ -71,7 +71,7 @@ fn inventory() -> InventoryReport {
     };
     let quarantined = VfReport {
         why: Some(
-            "the kernel refused to set its MAC; to try again: vfnet vf restore 0000:01:10.6"
+            "quarantined (cannot set its MAC); to try again: vfnet vf restore 0000:01:10.6"
                 .to_owned(),
         ),
         driver: None,
@@ -105,8 +105,7 @@ fn a_wide_terminal_shows_why_beside_each_vf() {
     0000:01:10.0  ens1f0  0  02:11:22:33:44:00  -         igbvf     30     0     free
     0000:01:10.2  ens1f0  1  02:11:22:33:44:01  42 qos 3  vfio-pci  31     0     held by guest web1
     0000:01:10.4  ens1f0  2  02:11:22:33:44:02  -         igbvf     -      -     its interface ens1f0v2 has the address 192.0.2.7/24
-    0000:01:10.6  ens1f0  3  02:11:22:33:44:03  -         -         33     0     quarantined: the kernel refused to set its MAC; to try again: vfnet vf restore
-                                                                                 0000:01:10.6
+    0000:01:10.6  ens1f0  3  02:11:22:33:44:03  -         -         33     0     quarantined (cannot set its MAC); to try again: vfnet vf restore 0000:01:10.6
     ");
 }
 
@@ -118,8 +117,8 @@ fn reasons_wrap_in_their_own_column_while_there_is_room() {
     0000:01:10.2  ens1f0  1  02:11:22:33:44:01  42 qos 3  vfio-pci  31     0     held by guest web1
     0000:01:10.4  ens1f0  2  02:11:22:33:44:02  -         igbvf     -      -     its interface ens1f0v2 has the address
                                                                                  192.0.2.7/24
-    0000:01:10.6  ens1f0  3  02:11:22:33:44:03  -         -         33     0     quarantined: the kernel refused to set
-                                                                                 its MAC; to try again: vfnet vf restore
+    0000:01:10.6  ens1f0  3  02:11:22:33:44:03  -         -         33     0     quarantined (cannot set its MAC); to
+                                                                                 try again: vfnet vf restore
                                                                                  0000:01:10.6
     ");
 }
@@ -137,8 +136,8 @@ fn a_narrow_terminal_shows_long_reasons_below() {
     0000:01:10.4  ens1f0  2  02:11:22:33:44:02  -     igbvf     -      -
         its interface ens1f0v2 has the address 192.0.2.7/24
     0000:01:10.6  ens1f0  3  02:11:22:33:44:03  -     -         33     0
-        quarantined: the kernel refused to set its MAC; to try again: vfnet vf
-        restore 0000:01:10.6
+        quarantined (cannot set its MAC); to try again: vfnet vf restore
+        0000:01:10.6
     ");
     assert!(text.lines().all(|line| line.chars().count() <= 80));
 }

@@ -213,7 +213,10 @@ fn own(call: vfnet::Call) -> Result<Payload, WireError> {
         vfnet::Call::DaemonInfo((), answer) => answer.with(&text(
             r#"{"version":"0.1.0","pid":1,"boot_id":"b","state_dir":"/s","run_dir":"/r"}"#,
         )),
-        vfnet::Call::Inventory((), answer) => answer.with(&text(INVENTORY)),
+        // As a newer daemon might have it, with a member that this client does not know.
+        vfnet::Call::Inventory((), answer) => answer.with(&text(&format!(
+            r#"{{"obstacle":null,"novelty":1,"pfs":[],"vfs":[{VF}]}}"#
+        ))),
         vfnet::Call::Doctor((), answer) => answer.with(&text(
             r#"[{"check":"iommu","state":"problem","says":"there is no IOMMU","mend":"turn it on"}]"#,
         )),
@@ -227,20 +230,14 @@ fn own(call: vfnet::Call) -> Result<Payload, WireError> {
                     "persistent":true,"autostart":false,"ports":[]}}"#
             )))
         }
-        vfnet::Call::VfRestore(vf, answer) if vf == "0000:01:10.0" => answer.with(&text("{}")),
+        vfnet::Call::VfRestore(vf, answer) if vf == "0000:01:10.0" => answer.with(&text(VF)),
         call => return Err(WireError::no_support(call.facts().name)),
     })
 }
 
-/// As a newer daemon might have it, with a member that this client does not know.
-const INVENTORY: &str = r#"{
-    "obstacle": null,
-    "novelty": 1,
-    "pfs": [],
-    "vfs": [{
-        "address": "0000:01:10.0", "pf": "0000:01:00.0", "pf_netdev": "ens1f0", "index": 0,
-        "netdev": "ens1f0v0", "mac": "02:11:22:33:44:00", "netdev_mac": "02:11:22:33:44:00",
-        "vlan": null, "driver": "igbvf", "iommu_group": 30, "numa_node": null, "state": "free",
-        "holder": null, "why": null, "network": null
-    }]
+const VF: &str = r#"{
+    "address": "0000:01:10.0", "pf": "0000:01:00.0", "pf_netdev": "ens1f0", "index": 0,
+    "netdev": "ens1f0v0", "mac": "02:11:22:33:44:00", "netdev_mac": "02:11:22:33:44:00",
+    "vlan": null, "driver": "igbvf", "iommu_group": 30, "numa_node": null, "state": "free",
+    "holder": null, "why": null, "network": null
 }"#;
