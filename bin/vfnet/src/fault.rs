@@ -104,7 +104,11 @@ impl Fault {
         match self {
             Self::Call { source: CallFault::Reply(ReplyError::Server(error)), .. } => {
                 let said = Said::of(error);
-                append(&mut line, &said.what);
+                if said.what.starts_with(&format!("{line}: ")) {
+                    line = said.what;
+                } else {
+                    append(&mut line, &said.what);
+                }
                 (vfs, hint) = (said.vfs, said.hint);
             }
             other => {
@@ -162,21 +166,21 @@ struct Said {
 impl Said {
     fn of(error: &WireError) -> Self {
         let message = error.to_string();
-        // The number's name, for programs that look at numbers; to people it would say that
-        // vfnet is broken.
-        let message = match error.known_code() {
-            Some(ErrorCode::InternalError) => {
-                message.strip_prefix("internal error: ").unwrap_or(&message)
-            }
-            _ => &message,
+        // These words are for who looks at numbers. To people the first would say that vfnet
+        // is broken, the second only that what failed has failed.
+        let numbered = match error.known_code() {
+            Some(ErrorCode::InternalError) => "internal error: ",
+            Some(ErrorCode::OperationFailed) => "operation failed: ",
+            _ => "",
         };
+        let message = message.strip_prefix(numbered).unwrap_or(&message);
         let (message, hint) = split_hint(message);
         let (what, vfs) = split_vfs(message);
         Self { what: what.to_owned(), vfs, hint: hint.map(str::to_owned) }
     }
 }
 
-/// Cuts off a last `(…)` of several words.
+/// Cuts off a last `(…)` of several words that does not say where in a document.
 fn split_hint(message: &str) -> (&str, Option<&str>) {
     let whole = (message, None);
     let Some(inner) = message.strip_suffix(')') else { return whole };
@@ -190,13 +194,14 @@ fn split_hint(message: &str) -> (&str, Option<&str>) {
         if depth == 0 {
             let hint = &inner[place + 1..];
             let Some(message) = inner[..place].strip_suffix(' ') else { return whole };
-            return if hint.contains(' ') { (message, Some(hint)) } else { whole };
+            let advice = hint.contains(' ') && !hint.starts_with("at ");
+            return if advice { (message, Some(hint)) } else { whole };
         }
     }
     whole
 }
 
-/// The reasons per VF behind the first `: ADDRESS `.
+/// The reasons per VF behind the first `: ADDRESS `, where there are several.
 fn split_vfs(message: &str) -> (&str, Vec<(PciAddress, String)>) {
     let Some((start, _)) =
         message.match_indices(": ").find(|(place, _)| leading_vf(&message[place + 2..]).is_some())
@@ -215,7 +220,7 @@ fn split_vfs(message: &str) -> (&str, Vec<(PciAddress, String)>) {
             (None, None) => {}
         }
     }
-    (&message[..start], vfs)
+    if vfs.len() < 2 { (message, Vec::new()) } else { (&message[..start], vfs) }
 }
 
 fn leading_vf(text: &str) -> Option<(PciAddress, &str)> {
@@ -268,6 +273,22 @@ mod tests {
         assert_eq!(split_hint("ens1f0 (0000:01:00.0)"), ("ens1f0 (0000:01:00.0)", None));
         assert_eq!(split_hint("is down (do (so) now)"), ("is down", Some("do (so) now")));
         assert_eq!(split_hint("unbalanced)"), ("unbalanced)", None));
+        let place = "forward mode 'nat' (at /network/forward, line 1)";
+        assert_eq!(split_hint(place), (place, None));
+    }
+
+    #[test]
+    fn what_the_daemon_says_already_is_not_said_twice() {
+        for code in [ErrorCode::OperationFailed, ErrorCode::InternalError] {
+            let fault = refused(code, "cannot start guest 'h': no such disk");
+            assert_eq!(fault.report(), "vfnet: cannot start guest 'h': no such disk\n");
+        }
+    }
+
+    #[test]
+    fn a_terminal_does_not_obey_what_a_message_quotes() {
+        let fault = refused(ErrorCode::XmlError, "no element '\x1b[2J'");
+        assert!(!fault.report().contains('\x1b'));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! It knows no more of the host than the daemon tells: libvirt's calls for networks and guests,
 //! vfnet's own program for what libvirt has no call for. It blocks, does one thing, and ends.
 //!
-//! Read first: [`options`], everything that can be asked for; [`fault`], what can go wrong and
-//! which exit code that is; [`connection`], how the daemon is asked.
+//! Read first: `options`, everything that can be asked for; `fault`, what can go wrong and
+//! which exit code that is; `connection`, how the daemon is asked.
 
 mod connection;
 mod console;

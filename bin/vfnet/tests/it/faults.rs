@@ -31,8 +31,7 @@ fn a_network_in_use_says_by_whom_and_how_to_stop_it_all_the_same() {
     let ran = run(&daemon.socket(), &["net", "destroy", "hw"]);
     assert_eq!(ran.code, Some(1));
     assert_snapshot!(ran.stderr, @r"
-    vfnet: cannot stop network 'hw': Requested operation is not valid: network 'hw' is in use
-      0000:01:10.0  held by guest web1
+    vfnet: cannot stop network 'hw': Requested operation is not valid: network 'hw' is in use: 0000:01:10.0 held by guest web1
       hint: to stop it all the same: vfnet net destroy --force hw
     ");
 }
