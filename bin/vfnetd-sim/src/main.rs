@@ -1,3 +1,145 @@
 //! The daemon over the simulated host, for tests.
+//!
+//! The machine is a file (`--host FILE`), made as `--make` says when it is not there, so that it
+//! outlives the daemon, and a test can look at it and change it meanwhile
+//! (`vfnet_host_sim::SimHost::open`). Beside it lies `FILE.qemu`, a link to this program: started
+//! by that name it is the stand-in for QEMU on that machine, and it holds the VFIO groups of the
+//! VFs on its command line open. Guests run as the user of the daemon.
 
-fn main() {}
+mod machine;
+mod stand_in;
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::Parser;
+use machine::Machine;
+use vfnet_host_sim::SimHost;
+use vfnet_model::PciAddress;
+use vfnet_qemu::Launcher;
+use vfnetd::options::Options;
+use vfnetd::{Setting, log};
+
+/// What the name of the stand-in has after the machine's.
+const STAND_IN: &str = ".qemu";
+
+/// How often the machine's file is looked at for changes.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// vfnetd over a simulated machine.
+#[derive(Parser, Debug)]
+#[command(name = "vfnetd-sim", version)]
+struct SimOptions {
+    /// The simulated machine
+    #[arg(long, value_name = "FILE")]
+    host: PathBuf,
+    #[command(flatten)]
+    machine: Machine,
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_default();
+    if let Some(machine) = name.as_bytes().strip_suffix(STAND_IN.as_bytes()) {
+        return stand_in(Path::new(&OsString::from_vec(machine.to_vec())));
+    }
+    if args.next().is_some_and(|word| word == "launch") {
+        return vfnet_qemu::launch::launch_main(args);
+    }
+    let sim = SimOptions::parse();
+    log::start(sim.options.verbose);
+    let outcome =
+        switch_on(&sim).map_err(|fault| vfnet_model::explain(&*fault)).and_then(|setting| {
+            vfnetd::run(&sim.options, setting).map_err(|fault| vfnet_model::explain(&fault))
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The simulated machine, with a stand-in for QEMU on it.
+fn switch_on(sim: &SimOptions) -> Result<Setting, Box<dyn std::error::Error>> {
+    let path = std::path::absolute(&sim.host)?;
+    let host = if path.exists() {
+        SimHost::open(&path)?
+    } else {
+        sim.machine.builder().build_at(&path)?
+    };
+    let mut stand_in = path.clone().into_os_string();
+    stand_in.push(STAND_IN);
+    let stand_in = PathBuf::from(stand_in);
+    match std::os::unix::fs::symlink(std::env::current_exe()?, &stand_in) {
+        Err(fault) if fault.kind() != io::ErrorKind::AlreadyExists => return Err(fault.into()),
+        _ => {}
+    }
+    Ok(Setting {
+        host: Arc::new(host),
+        watch: Some(Box::new(changes(path))),
+        vfio: None,
+        launcher: Launcher::this_program(),
+        stand_in: Some(stand_in),
+    })
+}
+
+/// Waits for the next change of the machine's file.
+fn changes(path: PathBuf) -> impl FnMut() -> bool + Send {
+    let mut seen = stamp(&path);
+    move || {
+        loop {
+            std::thread::sleep(LOOK);
+            let now = stamp(&path);
+            if now.is_none() {
+                return false;
+            }
+            if now != seen {
+                seen = now;
+                return true;
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
+/// Acts as QEMU on a machine.
+fn stand_in(machine: &Path) -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let name = format!("qemu-stand-in of {}", machine.display());
+    let devices: Vec<PciAddress> = args.iter().filter_map(|arg| vfio_device(arg)).collect();
+    let opened = || -> Result<(), Box<dyn std::error::Error>> {
+        if !devices.is_empty() {
+            let host = SimHost::open(machine)?;
+            for device in &devices {
+                host.open_vfio_myself(*device, &name)?;
+            }
+        }
+        Ok(())
+    };
+    match opened() {
+        Ok(()) => stand_in::main(args),
+        Err(fault) => {
+            // There is nobody to tell that nobody can be told.
+            let _lost = writeln!(io::stderr(), "{name}: {}", vfnet_model::explain(&*fault));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The VF of `-device {"driver":"vfio-pci","host":…}`.
+fn vfio_device(arg: &str) -> Option<PciAddress> {
+    let device: serde_json::Value = serde_json::from_str(arg).ok()?;
+    (device["driver"] == "vfio-pci").then(|| device["host"].as_str()?.parse().ok()).flatten()
+}

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         watch: watch(),
         vfio: Some(Path::new("/dev/vfio").to_owned()),
         launcher: Launcher::this_program(),
+        stand_in: None,
     };
     match vfnetd::run(&options, setting) {
         Ok(()) => ExitCode::SUCCESS,

@@ -36,6 +36,9 @@ pub struct Setting {
     pub vfio: Option<PathBuf>,
     /// What starts QEMU.
     pub launcher: Launcher,
+    /// What stands for QEMU, on a simulated machine: it takes the place of the configured one,
+    /// and runs as the daemon's user, because it has to reach the simulated machine.
+    pub stand_in: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Setting {
@@ -72,7 +75,11 @@ pub enum RunError {
 
 /// Runs until SIGTERM or SIGINT. Guests go on.
 pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
-    let config = Config::load(options)?;
+    let mut config = Config::load(options)?;
+    let real_guests = setting.stand_in.is_none();
+    if let Some(stand_in) = setting.stand_in {
+        config.emulator = stand_in;
+    }
     let host = setting.host;
     let boot_id = host.boot_id()?;
     let (store, loaded) = Store::open(&config.state_dir, &config.run_dir, &boot_id)?;
@@ -96,7 +103,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         logs: config.log_dir.clone(),
         vfio: setting.vfio,
         emulator: config.emulator.clone(),
-        first_uid: is_root.then_some(config.guest_uid_first),
+        first_uid: (is_root && real_guests).then_some(config.guest_uid_first),
         launcher: setting.launcher,
     });
     let alive = runtime.block_on(find_guests(&guests, &loaded.entries));

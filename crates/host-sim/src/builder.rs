@@ -220,7 +220,9 @@ impl PfBuilder {
         self.done().build_at(path)
     }
 
-    fn done(self) -> HostBuilder {
+    /// The machine with this PF.
+    #[must_use]
+    pub fn done(self) -> HostBuilder {
         let Self { mut host, address, pf, vfs } = self;
         host.vfs.insert(address, vfs);
         host.kernel.pfs.insert(address, pf);

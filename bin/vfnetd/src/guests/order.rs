@@ -111,6 +111,8 @@ impl LaunchOrder {
                 groups: kvm.into_iter().collect(),
             }),
             vfio_devices: self.vfio_devices(places),
+            // It is VFIO that locks a guest's memory.
+            memlock: spec.memlock.filter(|_| places.vfio.is_some()),
             ..spec
         };
         let live = LiveGuest { id: self.run.id, interfaces, ..LiveGuest::default() };
