@@ -1,14 +1,17 @@
-//! The project's own commands: demo, test, lab.
+//! The project's own commands: demo, test, lab, install.
 
 #![expect(clippy::disallowed_methods, reason = "not part of the daemon: it drives cargo and QEMU")]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program for a terminal")]
 
 mod cpio;
+mod deb;
 mod demo;
 mod hosts;
 mod images;
+mod install;
 mod lab;
 mod layers;
+mod man;
 mod packages;
 mod stages;
 
@@ -46,6 +49,12 @@ enum Task {
     /// Work with an emulated SR-IOV host
     #[command(subcommand)]
     Lab(LabTask),
+    /// Build for release and install: programs, units, manual pages, completions
+    Install(install::Options),
+    /// Build a Debian package, into target/deb
+    Deb,
+    /// Write the manual pages, into target/man
+    Man,
 }
 
 #[derive(Debug, Subcommand)]
@@ -115,11 +124,19 @@ fn main() -> ExitCode {
         })
         .map(exit_code),
         Some(Task::Lab(task)) => run_lab(task),
+        Some(Task::Install(options)) => install::install(&options).map(|()| ExitCode::SUCCESS),
+        Some(Task::Deb) => deb::build().map(|package| tell(&package)),
+        Some(Task::Man) => man::write().map(|folder| tell(&folder)),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn tell(made: &std::path::Path) -> ExitCode {
+    println!("{}", made.display());
+    ExitCode::SUCCESS
 }
 
 fn exit_code(all_is_well: bool) -> ExitCode {
