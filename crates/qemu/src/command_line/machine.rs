@@ -33,6 +33,8 @@ pub(super) fn write(guest: &Guest, out: &mut Arguments) {
     write_clock(guest, out);
     out.plain("-action", actions(guest));
     out.plain("-boot", "strict=on");
+    // By path: QEMU reads them with fopen(3), which knows no descriptor sets, so that the uid
+    // that it runs as must be able to read them.
     let os = &guest.os;
     for (option, value) in
         [("-kernel", &os.kernel), ("-initrd", &os.initrd), ("-append", &os.cmdline)]
