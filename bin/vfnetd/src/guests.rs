@@ -289,7 +289,7 @@ impl Guests {
             }
             Err(fault) => tracing::error!("guest {name}: {}", explain(&fault)),
         }
-        engine.tell(Input::Launched(guest, Ok(pid))).await;
+        engine.tell(Input::Adopted(guest, pid)).await;
         if paused || matches!(handle.state().await, Ok(RunState::Paused)) {
             engine.tell(Input::GuestChanged(guest, GuestChange::Paused)).await;
         }

@@ -60,7 +60,8 @@ pub enum Effect {
         /// Leave it paused.
         paused: bool,
     },
-    /// Find a guest's process again; then [`crate::Input::Launched`].
+    /// Find a guest's process again; then [`crate::Input::Adopted`], or
+    /// [`crate::Input::GuestEnded`].
     Adopt(Uuid),
     /// End a guest's process; then [`crate::Input::GuestEnded`].
     Kill(Uuid),

@@ -286,43 +286,49 @@ impl Turn<'_> {
         }
     }
 
+    /// A guest's process has been started, or why it has not.
     pub(crate) fn launched(&mut self, guest: Uuid, outcome: Result<u32, String>) {
         let Some(run) = self.state.runs.get(&guest) else { return };
-        let name = run.definition.name.clone();
-        let (phase, id) = (run.phase, run.id);
+        let (name, id) = (run.definition.name.clone(), run.id);
         match outcome {
             Err(words) => {
                 let message = format!("cannot start guest '{name}': {words}");
                 self.start_failed(guest, Refusal::new(RefusalKind::OperationFailed, message));
             }
             Ok(pid) => {
-                let job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
-                let next = match phase {
-                    Phase::Ending => Phase::Ending,
-                    _ if job.paused => Phase::Paused,
-                    _ => Phase::Running,
-                };
-                let found_again = run.pid.is_some();
-                let run = GuestRun { pid: Some(pid), phase: next, ..run.clone() };
-                self.put(Entry::Run(run));
-                if next == Phase::Ending {
-                    self.effect(Effect::Kill(guest));
-                    return;
-                }
-                self.forget(Key::Pending(guest));
-                if let Some(ticket) = job.start {
-                    let job = GuestJob { start: None, ..job };
-                    self.put(Entry::GuestJob(guest, job));
-                    let answer = Answer::Guest { uuid: guest, name: name.clone(), id: Some(id) };
-                    self.effect(Effect::Answer(ticket, Ok(answer)));
-                }
-                self.announce(if found_again {
-                    Announcement::GuestAdopted(guest, name, id)
-                } else {
-                    Announcement::GuestStarted(guest, name, id)
-                });
+                self.has_a_process(guest, pid, Announcement::GuestStarted(guest, name, id));
             }
         }
+    }
+
+    /// A guest's process has been found again.
+    pub(crate) fn adopted(&mut self, guest: Uuid, pid: u32) {
+        let Some(run) = self.state.runs.get(&guest) else { return };
+        let (name, id) = (run.definition.name.clone(), run.id);
+        self.has_a_process(guest, pid, Announcement::GuestAdopted(guest, name, id));
+    }
+
+    fn has_a_process(&mut self, guest: Uuid, pid: u32, news: Announcement) {
+        let Some(run) = self.state.runs.get(&guest).cloned() else { return };
+        let job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
+        let phase = match run.phase {
+            Phase::Ending => Phase::Ending,
+            _ if job.paused => Phase::Paused,
+            _ => Phase::Running,
+        };
+        let (name, id) = (run.definition.name.clone(), run.id);
+        self.put(Entry::Run(GuestRun { pid: Some(pid), phase, ..run }));
+        if phase == Phase::Ending {
+            self.effect(Effect::Kill(guest));
+            return;
+        }
+        self.forget(Key::Pending(guest));
+        if let Some(ticket) = job.start {
+            self.put(Entry::GuestJob(guest, GuestJob { start: None, ..job }));
+            let answer = Answer::Guest { uuid: guest, name, id: Some(id) };
+            self.effect(Effect::Answer(ticket, Ok(answer)));
+        }
+        self.announce(news);
     }
 
     pub(crate) fn guest_destroy(&mut self, ticket: Ticket, guest: Uuid) -> Outcome {

@@ -44,9 +44,11 @@ pub enum Input {
     },
     /// [`crate::Effect::MakeVfs`] has ended.
     VfsMade(Uuid, Result<(), String>),
-    /// [`crate::Effect::Launch`] or [`crate::Effect::Adopt`] has ended: the guest runs under
-    /// this process id, or why it does not.
+    /// [`crate::Effect::Launch`] has ended: the guest runs under this process id, or why it does
+    /// not.
     Launched(Uuid, Result<u32, String>),
+    /// [`crate::Effect::Adopt`] has found the guest under this process id.
+    Adopted(Uuid, u32),
     /// A running guest changed.
     GuestChanged(Uuid, GuestChange),
     /// A guest's process has ended, its lock is free, and what it left has been removed.

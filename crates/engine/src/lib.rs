@@ -66,6 +66,7 @@ impl Engine {
             }
             Input::VfsMade(network, outcome) => turn.vfs_made(network, outcome),
             Input::Launched(guest, outcome) => turn.launched(guest, outcome),
+            Input::Adopted(guest, pid) => turn.adopted(guest, pid),
             Input::GuestChanged(guest, change) => turn.guest_changed(guest, change),
             Input::GuestEnded(guest, ended) => turn.guest_ended(guest, &ended),
             Input::AutostartIsLate => turn.autostart_is_late(),

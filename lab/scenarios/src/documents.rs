@@ -90,14 +90,12 @@ impl<'a> Guest<'a> {
         Ok(format!(
             "<domain type='qemu'>\n  <name>{}</name>\n  <memory unit='MiB'>{memory}</memory>\n  \
              <vcpu>1</vcpu>\n  <os>\n    <type arch='x86_64' machine='{}'>hvm</type>\n{boot}  \
-             </os>\n  <features>\n    <acpi/>\n  </features>\n  <cpu mode='custom'>\n    \
-             <model>{}</model>\n  </cpu>\n  <on_poweroff>destroy</on_poweroff>\n  <devices>\n    \
+             </os>\n  <features>\n    <acpi/>\n  </features>\n  <cpu mode='maximum'/>\n  <on_poweroff>destroy</on_poweroff>\n  <devices>\n    \
              <emulator>/usr/bin/qemu-system-x86_64</emulator>\n{}    <serial type='file'>\n      \
              <source path='{}'/>\n    </serial>\n    <memballoon model='none'/>\n  \
              </devices>\n</domain>\n",
             self.name,
             guest::MACHINE,
-            guest::CPU,
             self.interfaces,
             console.display()
         ))

@@ -93,7 +93,7 @@ pub(super) fn mac(number: u8) -> String {
 /// What vfnet says of a VF.
 pub(super) fn report(vf: &Vf) -> Result<Value> {
     let report: Value = serde_json::from_str(&vfnet(&["--json", "vf", "ls"])?)?;
-    let vfs = report["vfs"].as_array().context("a report without VFs")?;
+    let vfs = report.as_array().context("a report without VFs")?;
     let found = vfs.iter().find(|found| found["address"] == vf.address.as_str());
     found.cloned().with_context(|| format!("vfnet does not know {}", vf.address))
 }
