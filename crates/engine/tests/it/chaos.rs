@@ -23,17 +23,36 @@ const PFS: [(&str, u16); 2] = [(PF, 7), (PF2, 4)];
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Event {
-    DefineGuest { who: usize, nics: Vec<(usize, u8)> },
-    CreateGuest { who: usize, nics: Vec<(usize, u8)> },
+    DefineGuest {
+        who: usize,
+        nics: Vec<(usize, u8)>,
+    },
+    CreateGuest {
+        who: usize,
+        nics: Vec<(usize, u8)>,
+    },
     StartGuest(usize),
     DestroyGuest(usize),
     UndefineGuest(usize),
     Autostart(usize),
-    GuestEnds { who: usize, crashed: bool },
+    GuestEnds {
+        who: usize,
+        crashed: bool,
+    },
     StartNetwork(usize),
-    DestroyNetwork { which: usize, force: bool },
-    CreatePort { which: u8, network: usize, mac: u8 },
-    DeletePort { which: u8, network: usize },
+    DestroyNetwork {
+        which: usize,
+        force: bool,
+    },
+    CreatePort {
+        which: u8,
+        network: usize,
+        mac: u8,
+    },
+    DeletePort {
+        which: u8,
+        network: usize,
+    },
     RestoreVf(usize),
     VfVanishes(usize),
     VfsAreRemoved(usize),
@@ -42,13 +61,23 @@ enum Event {
     PfUp(usize),
     HostUses(usize),
     HostIsDone(usize),
-    Fault { op: OpKind, kind: FaultKind, spared: u32 },
+    Fault {
+        op: OpKind,
+        kind: FaultKind,
+        spared: u32,
+    },
     KernelComesBack,
     DiskFull,
     DiskFree,
     NoEmulator(bool),
-    DaemonDies { at: Option<usize>, guests_too: bool },
-    DaemonDiesAtWrite { n: usize, after: bool },
+    DaemonDies {
+        at: Option<usize>,
+        guests_too: bool,
+    },
+    DaemonDiesAtWrite {
+        n: usize,
+        after: bool,
+    },
     Reboot,
     LookLater,
     /// Some of what is to be done is done.
@@ -226,7 +255,10 @@ fn world_changes(world: &mut World, event: &Event) {
         // Either may be refused, or hang until a guest lets go.
         Event::VfsAreRemoved(which) => drop(host.remove_vfs(pci(PFS[*which].0))),
         Event::VfsAreMade(which) => drop(host.make_vfs(pci(PFS[*which].0), PFS[*which].1)),
-        Event::PfDown(which) => host.pf_down(pci(PFS[*which].0)),
+        Event::PfDown(which) => {
+            world.a_pf_was_down = true;
+            host.pf_down(pci(PFS[*which].0));
+        }
         Event::PfUp(which) => host.pf_up(pci(PFS[*which].0)),
         Event::HostUses(index) => {
             host.change_netdev(vf_numbered(*index), |dev| dev.addresses = vec!["10.0.0.1".into()]);
@@ -252,7 +284,7 @@ fn kernel_comes_back(world: &World) {
 /// Everything that went wrong is mended, everybody goes home, and nothing is left.
 fn goes_home(world: &mut World) {
     world.story.push("the end begins".into());
-    world.host.revive();
+    world.live_on();
     world.disk_full = false;
     world.no_emulator = false;
     world.guests_die_with_the_daemon = false;

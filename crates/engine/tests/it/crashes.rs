@@ -4,8 +4,8 @@ use vfnet_engine::Request;
 
 use crate::deep;
 use crate::scene::{
-    create, define, destroy, guest, guest_with, igb, mac, net, nic, port, seeded, start,
-    vfs_of, with_network,
+    create, define, destroy, guest, guest_with, igb, mac, net, nic, port, seeded, start, vfs_of,
+    with_network,
 };
 use crate::world::{Death, World, granted};
 
@@ -117,7 +117,8 @@ fn a_port_of_another_daemon_survives_a_kill_anywhere() {
     let its_port = || port("hw", 7, mac(1));
     let is_lent = |world: &World| world.state().claims.values().next().map(|claim| claim.vf);
     let delete = || Request::PortDelete { network: net("hw"), port: its_port().port };
-    for death in (1..20).flat_map(|n| [Death::Point(n), Death::BeforeWrite(n), Death::AfterWrite(n)])
+    for death in
+        (1..20).flat_map(|n| [Death::Point(n), Death::BeforeWrite(n), Death::AfterWrite(n)])
     {
         let mut world = with_network(igb(2));
         world.story.push(format!("{death:?}"));

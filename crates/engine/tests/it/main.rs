@@ -5,6 +5,7 @@
 mod chaos;
 mod crashes;
 mod outside;
+mod pools;
 mod promises;
 mod scene;
 mod world;

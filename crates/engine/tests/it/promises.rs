@@ -7,7 +7,7 @@ use uuid::Uuid;
 use vfnet_engine::{Claim, ClaimState, Entry, Executor, Phase, State};
 use vfnet_host_sim::{VfFacts, Write};
 use vfnet_model::vf::Original;
-use vfnet_model::{PciAddress, Vlan};
+use vfnet_model::{MacAddress, PciAddress, Vlan};
 
 use crate::world::{Opened, World, short};
 
@@ -205,7 +205,11 @@ fn free_vfs_are_as_they_were(world: &World) {
         if taken.contains(&vf) {
             continue;
         }
-        let (found, was) = (plain(&facts), plain(clean));
+        let (mut found, mut was) = (plain(&facts), plain(clean));
+        if world.a_pf_was_down {
+            unheard(&mut found);
+            unheard(&mut was);
+        }
         if found != was {
             world.broken(&format!("{vf} is free, and is not as it was:\n{found:?}\n{was:?}"));
         }
@@ -217,6 +221,14 @@ fn plain(facts: &VfFacts) -> VfFacts {
     VfFacts { uses: Vec::new(), stuck: false, ..facts.clone() }
 }
 
+/// A PF that is down does not hear which MAC a VF has chosen; it learns that when it is up again
+/// and the VF's driver starts anew.
+fn unheard(facts: &mut VfFacts) {
+    if !facts.sticky && Some(facts.admin_mac) == facts.netdev_mac {
+        facts.admin_mac = MacAddress::ZERO;
+    }
+}
+
 fn what_is_known_is_on_record(world: &World) {
     let mut recorded = State::default();
     for entry in world.durable.values() {
@@ -225,6 +237,7 @@ fn what_is_known_is_on_record(world: &World) {
     recorded.inventory = world.state().inventory.clone();
     let (known, recorded) = (picture(world.state()), picture(&recorded));
     if known != recorded {
-        world.broken(&format!("what is known differs from what is on record:\n{known}\n{recorded}"));
+        world
+            .broken(&format!("what is known differs from what is on record:\n{known}\n{recorded}"));
     }
 }

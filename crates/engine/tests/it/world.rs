@@ -95,6 +95,8 @@ pub(crate) struct World {
     pub(crate) said: Vec<Announcement>,
     /// Whether commits fail.
     pub(crate) disk_full: bool,
+    /// Whether a PF has been down at some time.
+    pub(crate) a_pf_was_down: bool,
     /// Whether guests' processes fail to start.
     pub(crate) no_emulator: bool,
     /// Whether guests die while no daemon is there.
@@ -122,6 +124,7 @@ impl World {
             waiting: BTreeSet::new(),
             said: Vec::new(),
             disk_full: false,
+            a_pf_was_down: false,
             no_emulator: false,
             guests_die_with_the_daemon: false,
             story: Vec::new(),
@@ -154,6 +157,12 @@ impl World {
             Death::BeforeWrite(n) => self.host.crash_before(n),
             Death::AfterWrite(n) => self.host.crash_after(n),
         }
+    }
+
+    /// Takes back what [`World::die_at`] has in store.
+    pub(crate) fn live_on(&mut self) {
+        self.death = None;
+        self.host.revive();
     }
 
     /// Asks, and has everything come to rest.
@@ -460,9 +469,8 @@ impl World {
 
     fn prepare(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
         let host = self.host.clone();
-        let done = self.at_the_kernel(|| {
-            lend::prepare(&host, lending, &Deadlines::default(), &mut |_| {})
-        })?;
+        let done = self
+            .at_the_kernel(|| lend::prepare(&host, lending, &Deadlines::default(), &mut |_| {}))?;
         let vf = lending.vf;
         let outcome = done
             .map(|ready| HeldBy { driver: ready.driver, group: ready.vfio_group })
@@ -493,8 +501,7 @@ impl World {
 
     fn make_vfs(&mut self, network: Uuid, pf: PciAddress, count: u16) -> Result<Input, Crashed> {
         let host = self.host.clone();
-        let made =
-            self.at_the_kernel(|| host.set_num_vfs(pf, count, Duration::from_secs(120)))?;
+        let made = self.at_the_kernel(|| host.set_num_vfs(pf, count, Duration::from_secs(120)))?;
         self.look();
         self.story.push(format!("make {count} VFs of {pf}: {made:?}"));
         Ok(Input::VfsMade(network, made.map_err(|fault| vfnet_model::explain(&fault))))
@@ -519,9 +526,9 @@ impl World {
 
     fn launch(&mut self, guest: Uuid, vfs: Vec<Opened>) -> Input {
         let who = format!("qemu {guest}");
-        let opened = vfs.iter().try_for_each(|vf| {
-            self.host.open_vfio(vf.vf, &who).map_err(|fault| fault.to_string())
-        });
+        let opened = vfs
+            .iter()
+            .try_for_each(|vf| self.host.open_vfio(vf.vf, &who).map_err(|fault| fault.to_string()));
         let opened = if self.no_emulator { Err("no emulator".into()) } else { opened };
         self.last_pid += 1;
         let pid = self.last_pid;
