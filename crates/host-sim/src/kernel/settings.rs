@@ -76,6 +76,12 @@ impl Kernel {
         if mac.is_zero() || mac.is_multicast() {
             return Err(refused(Errno::ADDRNOTAVAIL));
         }
+        if netdev.mac == mac {
+            // The driver is not asked (kernel: dev_set_mac_address), so a PF that has forgotten
+            // the MAC does not learn it again.
+            netdev.mac_from_pf = false;
+            return Ok(());
+        }
         if self.pfs[&vf.pf].answers_mailbox() {
             if vf.row.sticky && !vf.row.trust {
                 // igb_set_vf_mac_addr: "attempted to override administratively set MAC address".

@@ -217,6 +217,15 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
     if netdev.mac == mac && !forgotten {
         return Ok(());
     }
+    if netdev.mac == mac {
+        // The kernel does not tell a driver of a MAC that its netdev has already (kernel:
+        // dev_set_mac_address), so the way back leads over a neighbouring one.
+        let [a, b, c, d, e, last] = mac.octets();
+        let neighbour = MacAddress::new([a, b, c, d, e, last ^ 1]);
+        work.host
+            .set_netdev_mac(work.lending.vf, neighbour)
+            .map_err(|source| work.failed(Step::Netdev, source.into()))?;
+    }
     let set = work.host.set_netdev_mac(work.lending.vf, mac);
     if set.is_err() && work.lending.managed && original.attributes.mac == mac {
         // An admin MAC cannot be set from the VF's side, not even to what it is: its driver takes
