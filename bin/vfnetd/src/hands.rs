@@ -140,6 +140,10 @@ impl CarryOut for Hands {
                 let guests = self.guests.clone();
                 self.runtime.spawn(async move { guests.kill(guest).await });
             }
+            Effect::StartPending => {
+                let engine = self.engine.clone();
+                self.runtime.spawn(async move { engine.tell(Input::StartPending).await });
+            }
             Effect::Announce(what) => {
                 crate::journal::write(&what);
                 // Nobody need be listening.

@@ -65,6 +65,8 @@ pub enum Effect {
     Adopt(Uuid),
     /// End a guest's process; then [`crate::Input::GuestEnded`].
     Kill(Uuid),
+    /// Come back with [`crate::Input::StartPending`].
+    StartPending,
     /// Tell everybody who listens.
     Announce(Announcement),
 }
@@ -119,7 +121,7 @@ pub(crate) struct Turn<'s> {
     records: Vec<Record>,
     effects: Vec<Effect>,
     undo: Vec<Record>,
-    urgency: Urgency,
+    pub(crate) urgency: Urgency,
     asker: Option<Ticket>,
 }
 

@@ -53,16 +53,20 @@ pub enum Input {
     GuestChanged(Uuid, GuestChange),
     /// A guest's process has ended, its lock is free, and what it left has been removed.
     GuestEnded(Uuid, Ended),
+    /// [`crate::Effect::StartPending`]: whatever autostart has still to start and can by now.
+    /// Of its own, because claims that cannot be recorded are not made.
+    StartPending,
     /// Autostart has been waiting for long enough to say so.
     AutostartIsLate,
 }
 
 impl Input {
-    /// Whether its decision may be refused when it cannot be recorded: requests may, what has
-    /// happened may not.
+    /// Whether its decision may be refused when it cannot be recorded: requests and autostart
+    /// may, what has happened may not.
     pub const fn urgency(&self) -> Urgency {
         match self {
             Self::Ask(_, request) => request.urgency(),
+            Self::StartPending => Urgency::MayBeRefused,
             _ => Urgency::MustGoOn,
         }
     }

@@ -69,6 +69,7 @@ impl Engine {
             Input::Adopted(guest, pid) => turn.adopted(guest, pid),
             Input::GuestChanged(guest, change) => turn.guest_changed(guest, change),
             Input::GuestEnded(guest, ended) => turn.guest_ended(guest, &ended),
+            Input::StartPending => turn.start_pending(),
             Input::AutostartIsLate => turn.autostart_is_late(),
         }
         turn.finish()

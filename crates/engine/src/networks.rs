@@ -123,7 +123,7 @@ impl Turn<'_> {
         match (job.ticket, outcome) {
             (Some(ticket), outcome) => self.effect(Effect::Answer(ticket, outcome)),
             (None, Err(refusal)) => self.announce(Announcement::StartFailed(refusal.to_string())),
-            (None, Ok(_)) => self.try_pending(),
+            (None, Ok(_)) => {}
         }
     }
 
@@ -145,6 +145,7 @@ impl Turn<'_> {
         self.forget(Key::Pending(uuid));
         self.put(Entry::LiveNetwork(live));
         self.announce(Announcement::NetworkStarted(uuid, name.clone()));
+        self.try_pending();
         Ok(Answer::Network { uuid, name, warnings: Vec::new() })
     }
 
@@ -193,8 +194,19 @@ impl Turn<'_> {
         Ok(Some(Answer::Done))
     }
 
-    /// Starts whatever autostart has still to start and can by now.
+    /// Has autostart try again, when it has still to start something that it can by now.
     pub(crate) fn try_pending(&mut self) {
+        let possible = self.state.pending.iter().any(|(uuid, what)| match what {
+            Pending::Network => self.network_can_autostart(*uuid).is_ok(),
+            Pending::Guest => self.guest_can_autostart(*uuid).is_ok(),
+        });
+        if possible {
+            self.effect(Effect::StartPending);
+        }
+    }
+
+    /// Starts whatever autostart has still to start and can by now.
+    pub(crate) fn start_pending(&mut self) {
         let mut pending: Vec<_> =
             self.state.pending.iter().map(|(uuid, what)| (*uuid, *what)).collect();
         // Guests need networks.

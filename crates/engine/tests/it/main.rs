@@ -2,6 +2,7 @@
 //!
 //! `VFNET_DEEP=1` tries many more orders of events and many more random lives.
 
+mod autostart;
 mod chaos;
 mod crashes;
 mod outside;

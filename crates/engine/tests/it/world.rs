@@ -380,6 +380,7 @@ impl World {
         let job = match effect {
             Effect::Answer(ticket, reply) => return self.answer(ticket, reply),
             Effect::Announce(what) => return self.said.push(what),
+            Effect::StartPending => Some(Job::Tell(Input::StartPending)),
             Effect::Prepare(id) => claim(id).map(|claim| Job::Prepare(id, lending(claim))),
             Effect::GiveBack(id) => claim(id).map(|claim| Job::GiveBack(id, lending(claim))),
             Effect::MakeVfs { network, pf, count } => Some(Job::MakeVfs { network, pf, count }),
@@ -449,7 +450,7 @@ impl World {
     /// What follows from an input in the daemon itself.
     fn hear(&mut self, input: Input) -> Result<(), Crashed> {
         let launched = match &input {
-            Input::Launched(guest, Ok(_)) => Some(*guest),
+            Input::Launched(guest, Ok(_)) | Input::Adopted(guest, _) => Some(*guest),
             Input::GuestEnded(guest, _) => {
                 self.daemon.followed.remove(guest);
                 self.daemon.handles.remove(guest);
@@ -552,7 +553,7 @@ impl World {
         match self.processes.get(&guest) {
             Some(process) => {
                 self.daemon.handles.insert(guest);
-                Input::Launched(guest, Ok(process.pid))
+                Input::Adopted(guest, process.pid)
             }
             None => Input::GuestEnded(guest, Ended::Lost),
         }
