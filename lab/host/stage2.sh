@@ -15,7 +15,8 @@ ip link set lo up
 $busybox stty -F /dev/ttyS1 -opost
 echo VFLAB-UP > /dev/ttyS1
 if [ -n "$VFNET_LAB_SHELL" ]; then
-  $busybox stty -F /dev/ttyS1 opost
+  set -- $VFNET_LAB_TERMINAL
+  $busybox stty -F /dev/ttyS1 opost rows "$1" cols "$2"
   $busybox setsid -c bash -i < /dev/ttyS1 > /dev/ttyS1 2>&1
 else
   sh /run/vfnet-lab/command < /dev/null > /dev/ttyS1 2>&1

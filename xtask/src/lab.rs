@@ -134,7 +134,7 @@ impl Lab {
             lines: Vec::new(),
             console: self.console(),
         };
-        let mut up = false;
+        let (mut up, mut pending_blank) = (false, false);
         loop {
             let limit = if up { self.limit } else { BOOT_LIMIT };
             let line = match lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
@@ -146,6 +146,8 @@ impl Lab {
                     bail!("the host {what} after {} s\n{}", limit.as_secs(), self.last_words(up));
                 }
             };
+            // The empty line that ends a last line without an end of its own.
+            let blank = std::mem::replace(&mut pending_blank, line.is_empty());
             writeln!(output, "{:8.2} {line}", started.elapsed().as_secs_f64())?;
             if line == UP {
                 up = true;
@@ -153,8 +155,14 @@ impl Lab {
             } else if let Some(code) = line.strip_prefix(EXIT) {
                 report.ended = Ended::Exit(code.trim().parse().context("no exit code")?);
             } else {
-                on_line(&line);
-                report.lines.push(line);
+                if blank {
+                    on_line("");
+                    report.lines.push(String::new());
+                }
+                if !line.is_empty() {
+                    on_line(&line);
+                    report.lines.push(line);
+                }
             }
         }
         let status = qemu.wait()?;
@@ -247,6 +255,7 @@ impl Lab {
         export("RUST_BACKTRACE", "1");
         if let Terminal::Shell = terminal {
             export("VFNET_LAB_SHELL", "1");
+            export("VFNET_LAB_TERMINAL", terminal_size().as_deref().unwrap_or("24 80"));
         }
         let _ = writeln!(environment, "cd {}", quoted(&workspace().to_string_lossy()));
 
@@ -364,6 +373,13 @@ impl Drop for Qemu {
             drop(self.child.wait());
         }
     }
+}
+
+/// Rows and columns of this terminal.
+fn terminal_size() -> Option<String> {
+    let output = Command::new("stty").arg("size").stdin(Stdio::inherit()).output().ok()?;
+    let size = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    size.contains(' ').then_some(size)
 }
 
 /// The root of the workspace.

@@ -82,6 +82,9 @@ enum LabTask {
 
 #[derive(Debug, clap::Args)]
 struct LabOptions {
+    /// Name of the host; its logs go to target/lab/NAME
+    #[arg(long, default_value = "run")]
+    name: String,
     /// SR-IOV cards (PFs) in the host
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=8))]
     pfs: u8,
@@ -100,9 +103,11 @@ struct LabOptions {
 }
 
 impl LabOptions {
-    fn lab(self, name: &str) -> Lab {
-        let mut lab =
-            Lab::new(name).pfs(self.pfs).memory(self.memory).limit(Duration::from_secs(self.limit));
+    fn lab(self) -> Lab {
+        let mut lab = Lab::new(self.name)
+            .pfs(self.pfs)
+            .memory(self.memory)
+            .limit(Duration::from_secs(self.limit));
         if let Some(disk) = self.disk {
             lab = lab.disk(disk);
         }
@@ -145,7 +150,7 @@ fn exit_code(all_is_well: bool) -> ExitCode {
 
 fn run_lab(task: LabTask) -> Result<ExitCode> {
     match task {
-        LabTask::Shell(options) => options.lab("shell").shell()?,
+        LabTask::Shell(options) => options.lab().shell()?,
         LabTask::Scenario { names } => {
             hosts::build()?;
             let tally = hosts::run_named(&names)?;
@@ -163,7 +168,7 @@ fn run_lab(task: LabTask) -> Result<ExitCode> {
             println!("{}", images.guest_initrd.display());
         }
         LabTask::Run { options, program, args } => {
-            let report = options.lab("run").run(&program, &args, |line| println!("{line}"))?;
+            let report = options.lab().run(&program, &args, |line| println!("{line}"))?;
             eprintln!(
                 "booted in {:.1} s, switched off after {:.1} s; console: {}",
                 report.boot.as_secs_f64(),
