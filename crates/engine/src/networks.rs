@@ -65,16 +65,14 @@ impl Turn<'_> {
                 def.network.name
             )));
         }
-        if self.state.network_jobs.contains_key(&uuid) {
-            return Err(Refusal::invalid(format!(
-                "network '{}' is being started",
-                def.network.name
-            )));
-        }
         self.begin_network(ticket, def)
     }
 
     fn begin_network(&mut self, ticket: Option<Ticket>, def: NetworkDefinition) -> Outcome {
+        if self.state.network_jobs.contains_key(&def.uuid) {
+            let message = format!("network '{}' is being started", def.network.name);
+            return Err(Refusal::invalid(message));
+        }
         let (live, wanted) = resolve(self.state, def)?;
         let short: Vec<_> = wanted
             .into_iter()

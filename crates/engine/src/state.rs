@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vfnet_model::inventory::Inventory;
+use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::network::Network;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
@@ -39,6 +39,8 @@ pub struct State {
     /// VFs seen one by one after they were given back, and when: a look at the whole host that
     /// began before that must not bring back what it saw of them.
     pub(crate) seen_alone: BTreeMap<PciAddress, Moment>,
+    /// When the last look at the whole host began.
+    pub(crate) last_look: Moment,
     pub(crate) last_claim: u64,
     pub(crate) last_id: i32,
 }
@@ -254,6 +256,13 @@ impl State {
         })
     }
 
+    /// A claim on another member of a VF's IOMMU group.
+    pub(crate) fn claim_in_group_of(&self, vf: &Vf) -> Option<&Claim> {
+        let members = self.inventory.groups.get(&vf.iommu_group?)?;
+        let mut others = members.iter().filter(|member| member.address != vf.address);
+        others.find_map(|member| self.claim_on(member.address))
+    }
+
     /// The claims that belong to a guest's run, in the order they were made: not what an
     /// earlier run left quarantined or stuck, nor what another daemon holds for it.
     pub fn claims_of(&self, guest: Uuid) -> impl Iterator<Item = &Claim> {
@@ -280,19 +289,22 @@ impl State {
         of_pfs.chain(named).filter(|vf| seen.insert(*vf)).collect()
     }
 
-    /// The network of that name, kept or active: its identity.
+    /// The network of that name, kept, active or being started: its identity.
     pub fn network_named(&self, name: &NetworkName) -> Option<Uuid> {
         let kept = self.networks.values().map(|entry| &entry.definition);
         let live = self.live_networks.values().map(|live| &live.definition);
-        kept.chain(live).find(|def| def.network.name == *name).map(|def| def.uuid)
+        let starting = self.network_jobs.values().map(|job| &job.live.definition);
+        kept.chain(live).chain(starting).find(|def| def.network.name == *name).map(|def| def.uuid)
     }
 
-    /// The document of a network: the kept one, else the active one's.
+    /// The document of a network: the kept one, else the active one's, else that of the one
+    /// being started.
     pub fn network(&self, uuid: Uuid) -> Option<&NetworkDefinition> {
         self.networks
             .get(&uuid)
             .map(|entry| &entry.definition)
             .or_else(|| self.live_networks.get(&uuid).map(|live| &live.definition))
+            .or_else(|| self.network_jobs.get(&uuid).map(|job| &job.live.definition))
     }
 
     /// The guest of that name, kept or running: its identity.

@@ -6,11 +6,12 @@ use vfnet_model::vf::{Original, WantedSettings};
 use vfnet_model::{DriverName, MacAddress, PciAddress, Vlan};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
-use crate::decision::{Announcement, Effect, Turn};
+use crate::decision::{Announcement, Effect, Turn, Urgency};
 use crate::input::{Answer, Failure, GivenBack, HeldBy, Moment, Ticket};
 use crate::place::{Wish, first_fit};
 use crate::record::{Entry, Key};
 use crate::refusal::{Because, Refusal, RefusalKind};
+use crate::state::Phase;
 
 /// A VF asked for: from a network's pool, or this one.
 #[derive(Debug)]
@@ -189,8 +190,17 @@ impl Turn<'_> {
                 "{address} needs no restoring: it is free and clean"
             )));
         }
+        if let Some(other) = self.state.claim_in_group_of(vf) {
+            let why = other.why_taken();
+            return Err(Refusal::invalid(format!(
+                "{address} is not restored: it shares its IOMMU group with {}, {why}",
+                other.vf
+            )));
+        }
         let claim = leftover(vf, ClaimId(self.state.last_claim + 1));
         let id = claim.id;
+        // Unlike what was lent, it is claimed only now.
+        self.urgency = Urgency::MayBeRefused;
         self.put(Entry::Claim(claim));
         Ok(id)
     }
@@ -198,6 +208,9 @@ impl Turn<'_> {
     /// Takes in what one VF looks like after it was given back.
     pub(crate) fn saw_returned(&mut self, id: ClaimId, seen: Option<Box<Vf>>, at: Moment) {
         let (Some(claim), Some(vf)) = (self.state.claims.get(&id), seen) else { return };
+        if at < self.state.last_look {
+            return;
+        }
         let members = vf.iommu_group.and_then(|group| self.state.inventory.groups.get_mut(&group));
         if let Some(member) =
             members.into_iter().flatten().find(|member| member.address == vf.address)
@@ -211,6 +224,7 @@ impl Turn<'_> {
 
     /// Takes in what the host looks like now.
     pub(crate) fn observed(&mut self, began: Moment, mut inventory: Inventory) {
+        self.state.last_look = began;
         self.state.seen_alone.retain(|_, at| *at > began);
         for vf in self.state.seen_alone.keys() {
             let alone = self.state.inventory.vfs.get(vf);
@@ -233,18 +247,33 @@ impl Turn<'_> {
             .claims
             .values()
             .filter(|claim| {
+                // What is being prepared or given back finds out by itself.
+                let at_work = matches!(claim.state, ClaimState::Preparing | ClaimState::Releasing);
                 let there = self.state.inventory.vfs.get(&claim.vf).map(|vf| vf.incarnation);
-                matches!(claim.state, ClaimState::Held { .. } | ClaimState::Lent)
-                    && there != Some(claim.incarnation)
+                !at_work && there != Some(claim.incarnation)
             })
-            .map(|claim| (claim.id, claim.vf, claim.owner.to_string()))
+            .cloned()
             .collect();
-        for (id, vf, owner) in gone {
-            if self.happen(id, Happening::Gone) {
-                self.announce(Announcement::VfVanished(vf, owner));
-            }
+        for claim in gone {
+            self.vanished(&claim);
         }
         self.try_pending();
+    }
+
+    fn vanished(&mut self, claim: &Claim) {
+        if !self.happen(claim.id, Happening::Gone) || !self.state.claims.contains_key(&claim.id) {
+            return;
+        }
+        self.announce(Announcement::VfVanished(claim.vf, claim.owner.to_string()));
+        // A guest that runs goes on without it; one that has not begun does not begin.
+        let Some(guest) = claim.owner.guest() else { return };
+        if self.state.runs.get(&guest).is_some_and(|run| run.phase == Phase::Preparing) {
+            let mut refusal =
+                Refusal::new(RefusalKind::OperationFailed, format!("cannot start {}", claim.owner));
+            let reason = "is not there any more".to_owned();
+            refusal.vfs.push(Because { vf: claim.vf, reason });
+            self.start_failed(guest, refusal);
+        }
     }
 }
 

@@ -202,7 +202,7 @@ fn free_vfs_are_as_they_were(world: &World) {
         .collect();
     for (vf, facts) in world.host.facts() {
         let Some(clean) = world.clean.get(&(vf, facts.incarnation)) else { continue };
-        if taken.contains(&vf) {
+        if taken.contains(&vf) || world.left_over.contains(&vf) {
             continue;
         }
         let (mut found, mut was) = (plain(&facts), plain(clean));

@@ -93,6 +93,8 @@ pub(crate) struct World {
     /// Asked of this daemon, and not answered yet.
     pub(crate) waiting: BTreeSet<Ticket>,
     pub(crate) said: Vec<Announcement>,
+    /// VFs on which somebody else has left something: they are nobody's as they were.
+    pub(crate) left_over: BTreeSet<PciAddress>,
     /// Whether commits fail.
     pub(crate) disk_full: bool,
     /// Whether a PF has been down at some time.
@@ -123,6 +125,7 @@ impl World {
             replies: BTreeMap::new(),
             waiting: BTreeSet::new(),
             said: Vec::new(),
+            left_over: BTreeSet::new(),
             disk_full: false,
             a_pf_was_down: false,
             no_emulator: false,
