@@ -379,7 +379,7 @@ impl Drop for Qemu {
 fn terminal_size() -> Option<String> {
     let output = Command::new("stty").arg("size").stdin(Stdio::inherit()).output().ok()?;
     let size = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    size.contains(' ').then_some(size)
+    (size.contains(' ') && size != "0 0").then_some(size)
 }
 
 /// The root of the workspace.
