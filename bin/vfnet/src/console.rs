@@ -12,7 +12,8 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vfnet_rpc::call_id::CallId;
 use vfnet_rpc::client::Received;
@@ -43,11 +44,11 @@ pub(crate) fn attach(mut daemon: Connection, guest: Domain, force: bool) -> Resu
 
     let signals = Signals::watch().map_err(Fault::Terminal)?;
     let keyboard = io::stdin().is_terminal();
+    let raw = if keyboard { Some(Raw::enter().map_err(Fault::Terminal)?) } else { None };
     if keyboard {
         let mut stderr = io::stderr().lock();
-        let _unseen = writeln!(stderr, "Console of guest {name}; ^] leaves");
+        let _unseen = write!(stderr, "Console of guest {name}; ^] leaves\r\n");
     }
-    let raw = if keyboard { Some(Raw::enter().map_err(Fault::Terminal)?) } else { None };
     let link = Link { socket, decoder, id, unsent: Vec::new(), hears: true, ending: false };
     let outcome = link.copy(keyboard, &signals);
     drop(raw);
@@ -66,6 +67,13 @@ struct Raw(Termios);
 
 impl Raw {
     fn enter() -> io::Result<Self> {
+        // The kernel stops a background process that changes its terminal (SIGTTOU), and would
+        // do so again when a signal lets it go on. A terminal that is not the controlling one
+        // has no foreground to be in.
+        if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
+            let why = "it belongs to another process in the foreground (timeout has --foreground)";
+            return Err(io::Error::other(why));
+        }
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
         raw.make_raw();
