@@ -2,8 +2,8 @@
 //! after it.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -174,7 +174,14 @@ impl Launched {
     pub(super) fn save(&self, run_dir: &RunDir) -> io::Result<()> {
         std::fs::create_dir_all(run_dir.path())?;
         let fresh = run_dir.path().join(".live.json.new");
-        std::fs::write(&fresh, serde_json::to_vec(self)?)?;
+        // It may hold a password.
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
         std::fs::rename(&fresh, run_dir.path().join(Self::FILE))
     }
 
