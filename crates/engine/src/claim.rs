@@ -7,7 +7,7 @@
 //!   Free -> Preparing -> Held -> Releasing -> Free
 //!    |          \__________________/   \-> Quarantined | Stuck
 //!    \-> Lent ------- returned ----/        (vf restore -> Releasing)
-//!               Held -> Vanished -> Free
+//!               Held -> Vanished -> Releasing
 //! ```
 
 use std::fmt;
@@ -237,7 +237,8 @@ impl ClaimState {
             (Self::Preparing, H::Prepared { driver, group }) => {
                 After::State(Self::Held { driver, group })
             }
-            (Self::Preparing | Self::Held { .. } | Self::Lent, H::GiveBack) => {
+            // A vanished one too: whether it is really gone is for giving it back to find out.
+            (Self::Preparing | Self::Held { .. } | Self::Lent | Self::Vanished, H::GiveBack) => {
                 After::State(Self::Releasing)
             }
             (Self::Quarantined { .. } | Self::Stuck { .. }, H::Restore) => {
@@ -252,7 +253,6 @@ impl ClaimState {
             (Self::Releasing | Self::Quarantined { .. } | Self::Stuck { .. }, H::Gone) => {
                 After::Free
             }
-            (Self::Vanished, H::GiveBack | H::Restore) => After::Free,
             _ => After::Nothing,
         }
     }

@@ -248,11 +248,13 @@ impl State {
 
     /// The claim on a VF.
     pub fn claim_on(&self, vf: PciAddress) -> Option<&Claim> {
-        // A vanished VF's claim does not stand in the way of the device that took its address.
+        // The claim on a device that is gone does not stand in the way of the one that took its
+        // address.
         let there = self.inventory.vfs.get(&vf).map(|vf| vf.incarnation);
         self.claims.values().find(|claim| {
             claim.vf == vf
-                && !(claim.state == ClaimState::Vanished && there != Some(claim.incarnation))
+                && !(matches!(claim.state, ClaimState::Vanished | ClaimState::Releasing)
+                    && there != Some(claim.incarnation))
         })
     }
 

@@ -247,10 +247,16 @@ impl Turn<'_> {
             .claims
             .values()
             .filter(|claim| {
-                // What is being prepared or given back finds out by itself.
-                let at_work = matches!(claim.state, ClaimState::Preparing | ClaimState::Releasing);
                 let there = self.state.inventory.vfs.get(&claim.vf).map(|vf| vf.incarnation);
-                !at_work && there != Some(claim.incarnation)
+                match claim.state {
+                    ClaimState::Held { .. } | ClaimState::Lent => there != Some(claim.incarnation),
+                    // One look may miss a VF; another device in its place is proof.
+                    ClaimState::Quarantined { .. } | ClaimState::Stuck { .. } => {
+                        there.is_some_and(|there| there != claim.incarnation)
+                    }
+                    // These find out by themselves, or know already.
+                    ClaimState::Preparing | ClaimState::Releasing | ClaimState::Vanished => false,
+                }
             })
             .cloned()
             .collect();

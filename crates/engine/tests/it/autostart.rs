@@ -20,7 +20,7 @@ fn booted(down: bool) -> World {
     world.settle();
     assert!(world.processes.is_empty(), "autostart is for boots");
     if down {
-        world.a_pf_was_down = true;
+        world.macs_may_be_unheard = true;
         world.host.pf_down(pci(PF));
     }
     world.reboot(&[]);
@@ -45,7 +45,7 @@ fn autostart_waits_for_vfs_and_for_the_pf_to_be_up_and_starts_networks_before_gu
     vfs_come(&mut world);
     assert!(world.state().live_networks.is_empty(), "the PF is down");
 
-    assert!(world.tell(Input::AutostartIsLate).is_ok());
+    world.tell(Input::AutostartIsLate).expect("it lives on");
     let waits = "network 'hw' waits for PF ens1f0 (0000:01:00.0) to be up";
     assert!(world.said.contains(&Announcement::AutostartWaits(waits.into())));
     let waits = "guest 'web' waits for network 'hw'";

@@ -256,7 +256,7 @@ fn world_changes(world: &mut World, event: &Event) {
         Event::VfsAreRemoved(which) => drop(host.remove_vfs(pci(PFS[*which].0))),
         Event::VfsAreMade(which) => drop(host.make_vfs(pci(PFS[*which].0), PFS[*which].1)),
         Event::PfDown(which) => {
-            world.a_pf_was_down = true;
+            world.macs_may_be_unheard = true;
             host.pf_down(pci(PFS[*which].0));
         }
         Event::PfUp(which) => host.pf_up(pci(PFS[*which].0)),
@@ -266,7 +266,10 @@ fn world_changes(world: &mut World, event: &Event) {
         Event::HostIsDone(index) => {
             host.change_netdev(vf_numbered(*index), |dev| dev.addresses.clear());
         }
-        Event::Fault { op, kind, spared } => host.fail(FaultPoint::next(*op).after(*spared), *kind),
+        Event::Fault { op, kind, spared } => {
+            world.macs_may_be_unheard |= *op == OpKind::NetdevMac;
+            host.fail(FaultPoint::next(*op).after(*spared), *kind);
+        }
         Event::KernelComesBack => kernel_comes_back(world),
         _ => {}
     }

@@ -122,11 +122,8 @@ fn running_guests_keep_their_vfs(world: &World) {
                     && claim.incarnation == opened.incarnation
                     && claim.owner.guest() == Some(*guest)
             };
-            let known = world
-                .state()
-                .claims
-                .values()
-                .any(|claim| of_guest(claim) && matches!(claim.state, ClaimState::Held { .. }));
+            let known =
+                world.state().claims.values().any(|claim| of_guest(claim) && is_held(&claim.state));
             if !known {
                 world.broken(&format!("{name} runs with {vf}, and that is not known"));
             }
@@ -151,6 +148,11 @@ fn running_guests_keep_their_vfs(world: &World) {
             }
         }
     }
+}
+
+/// Vanished: as far as a look could tell.
+const fn is_held(state: &ClaimState) -> bool {
+    matches!(state, ClaimState::Held { .. } | ClaimState::Vanished)
 }
 
 /// Holds when there is nothing left to do.
@@ -206,7 +208,7 @@ fn free_vfs_are_as_they_were(world: &World) {
             continue;
         }
         let (mut found, mut was) = (plain(&facts), plain(clean));
-        if world.a_pf_was_down {
+        if world.macs_may_be_unheard {
             unheard(&mut found);
             unheard(&mut was);
         }

@@ -97,8 +97,8 @@ pub(crate) struct World {
     pub(crate) left_over: BTreeSet<PciAddress>,
     /// Whether commits fail.
     pub(crate) disk_full: bool,
-    /// Whether a PF has been down at some time.
-    pub(crate) a_pf_was_down: bool,
+    /// Whether a PF has been down at some time, or a VF's driver could not tell it a MAC.
+    pub(crate) macs_may_be_unheard: bool,
     /// Whether guests' processes fail to start.
     pub(crate) no_emulator: bool,
     /// Whether guests die while no daemon is there.
@@ -127,7 +127,7 @@ impl World {
             said: Vec::new(),
             left_over: BTreeSet::new(),
             disk_full: false,
-            a_pf_was_down: false,
+            macs_may_be_unheard: false,
             no_emulator: false,
             guests_die_with_the_daemon: false,
             story: Vec::new(),
@@ -325,10 +325,11 @@ impl World {
         let before = asks.then(|| crate::promises::picture(self.state()));
         let decision = self.daemon.engine.decide(input);
         let refused = matches!(&decision.effects[..], [Effect::Answer(_, Err(_))]);
-        if refused && let Some(before) = before {
-            if !decision.records.is_empty() || before != crate::promises::picture(self.state()) {
-                self.broken("a refused request has changed something");
-            }
+        let changed = |before| {
+            before != crate::promises::picture(self.state()) || !decision.records.is_empty()
+        };
+        if refused && before.is_some_and(changed) {
+            self.broken("a refused request has changed something");
         }
         self.commit_and_act(decision)
     }
