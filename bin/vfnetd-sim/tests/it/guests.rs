@@ -1,0 +1,273 @@
+//! Guests on a pool of seven VFs, with a stand-in for QEMU.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
+use crate::daemon::{Daemon, HW, guest, guest_with};
+use crate::{installed, until};
+
+fn mac(number: usize) -> String {
+    format!("52:54:00:00:00:{number:02x}")
+}
+
+/// A guest whose stand-in is told what to do by a word of the kernel's command line.
+fn told(name: &str, word: &str) -> String {
+    guest(name, "52:54:00:00:00:01").replace(
+        "hvm</type>",
+        &format!("hvm</type><kernel>/dev/null</kernel><cmdline>{word}</cmdline>"),
+    )
+}
+
+#[test]
+fn a_guest_gets_a_vf_shows_it_and_gives_it_back() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    assert_eq!(daemon.rows(&["list", "--all"]), ["- web1 shut off"]);
+    assert_eq!(daemon.rows(&["domiflist", "web1"]), ["- network hw rtl8139 52:54:00:00:00:01"]);
+
+    daemon.says(&["start", "web1"]);
+    assert_eq!(daemon.rows(&["list"]), ["1 web1 running"]);
+    assert_eq!(daemon.rows(&["domiflist", "web1"]), ["- hostdev - rtl8139 52:54:00:00:00:01"]);
+    let live = daemon.says(&["dumpxml", "web1"]);
+    let interface = "    <interface type='hostdev' managed='yes'>
+      <mac address='52:54:00:00:00:01'/>
+      <driver name='vfio'/>
+      <source>
+        <address type='pci' domain='0x0000' bus='0x01' slot='0x10' function='0x0'/>
+      </source>
+";
+    assert!(live.contains(interface), "{live}");
+    assert!(daemon.says(&["dumpxml", "--inactive", "web1"]).contains("<source network='hw'/>"));
+
+    let ports = daemon.rows(&["net-port-list", "hw"]);
+    assert_eq!(ports.len(), 1);
+    let port = daemon.says(&["net-port-dumpxml", "hw", &ports[0]]);
+    for piece in ["<name>web1</name>", "<mac address='52:54:00:00:00:01'/>", "function='0x0'"] {
+        assert!(port.contains(piece), "{port}");
+    }
+    let facts = daemon.host().facts();
+    let lent = facts.values().find(|vf| vf.admin_mac.to_string() == "52:54:00:00:00:01");
+    let driver = lent.and_then(|vf| vf.driver.as_ref()).map(ToString::to_string);
+    assert_eq!(driver.as_deref(), Some("vfio-pci"));
+
+    daemon.says(&["destroy", "web1"]);
+    assert_eq!(daemon.lent(), 0);
+    assert!(daemon.rows(&["net-port-list", "hw"]).is_empty());
+    assert_eq!(daemon.state_of("web1"), "shut off (destroyed)");
+    daemon.says(&["undefine", "web1"]);
+    assert!(daemon.rows(&["list", "--all"]).is_empty());
+}
+
+#[test]
+fn the_eighth_guest_hears_who_has_each_of_seven_vfs_and_starts_when_one_is_back() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    for number in 1..=8 {
+        daemon.define_guest(&guest(&format!("web{number}"), &mac(number)));
+    }
+    for number in 1..=7 {
+        daemon.says(&["start", &format!("web{number}")]);
+    }
+    assert_eq!(daemon.lent(), 7);
+    let refusal = daemon.refuses(&["start", "web8"]);
+    assert!(refusal.contains("internal error"), "{refusal}");
+    for (number, vf) in daemon.host().facts().keys().enumerate() {
+        assert!(refusal.contains(&vf.to_string()), "{vf}: {refusal}");
+        assert!(refusal.contains(&format!("web{}", number + 1)), "{number}: {refusal}");
+    }
+    assert_eq!(daemon.state_of("web8").split(' ').next(), Some("shut"));
+    daemon.says(&["destroy", "web3"]);
+    daemon.says(&["start", "web8"]);
+    assert_eq!(daemon.lent(), 7);
+    let macs: std::collections::BTreeSet<_> =
+        daemon.host().facts().values().map(|vf| vf.admin_mac.to_string()).collect();
+    assert!(macs.contains(&mac(8)) && !macs.contains(&mac(3)), "{macs:?}");
+}
+
+#[test]
+fn a_mac_that_a_running_guest_has_is_refused_with_its_name() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.define_guest(&guest("web2", "52:54:00:00:00:01"));
+    daemon.says(&["start", "web1"]);
+    let refusal = daemon.refuses(&["start", "web2"]);
+    assert!(refusal.contains("52:54:00:00:00:01") && refusal.contains("web1"), "{refusal}");
+    assert_eq!(daemon.lent(), 1);
+    daemon.says(&["destroy", "web1"]);
+    daemon.says(&["start", "web2"]);
+}
+
+#[test]
+fn a_guest_that_does_not_start_says_why_and_leaves_no_vf_lent() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    let no_emulator = guest("web1", "52:54:00:00:00:01")
+        .replace("<devices>", "<devices><emulator>/nonexistent/qemu</emulator>");
+    for (document, why) in [
+        (no_emulator, "/nonexistent/qemu"),
+        (told("web1", "fail-at-start"), "told to fail at start"),
+    ] {
+        daemon.define_guest(&document);
+        let refusal = daemon.refuses(&["start", "web1"]);
+        assert!(refusal.contains(why), "{refusal}");
+        assert_eq!(daemon.lent(), 0);
+        assert!(daemon.rows(&["list"]).is_empty());
+        assert!(daemon.rows(&["net-port-list", "hw"]).is_empty());
+        daemon.says(&["undefine", "web1"]);
+    }
+}
+
+#[test]
+fn a_guest_that_fails_by_itself_gives_its_vf_back_and_is_said_to_have_crashed() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&told("web1", "crash-when-resumed"));
+    // The stand-in crashes right after it has said that it runs, or before it could.
+    let _either = daemon.virsh(&["start", "web1"]);
+    until("the VF is back", || daemon.lent() == 0 && daemon.rows(&["list"]).is_empty());
+    daemon.says(&["undefine", "web1"]);
+
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["start", "web1"]);
+    let pid = daemon.guest_pid("web1");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    until("the end is noticed", || daemon.rows(&["list"]).is_empty());
+    assert_eq!(daemon.state_of("web1"), "shut off (crashed)");
+    until("the VF is back", || daemon.lent() == 0);
+}
+
+#[test]
+fn a_guest_is_suspended_resumed_reset_and_shut_down() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["start", "--paused", "web1"]);
+    until("it is paused", || daemon.state_of("web1").starts_with("paused"));
+    for (command, state) in [
+        ("resume", "running"),
+        ("suspend", "paused (user)"),
+        ("resume", "running"),
+        ("reset", "running"),
+        ("reboot", "running"),
+        ("shutdown", "shut off (shutdown)"),
+    ] {
+        daemon.says(&[command, "web1"]);
+        until(command, || daemon.state_of("web1").starts_with(state));
+    }
+    assert_eq!(daemon.lent(), 0);
+    for command in ["suspend", "resume", "reset", "shutdown", "destroy"] {
+        let refusal = daemon.refuses(&[command, "web1"]);
+        assert!(refusal.contains("not valid"), "{command}: {refusal}");
+    }
+}
+
+#[test]
+fn a_guest_that_powers_itself_off_is_off_and_has_given_back() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&told("web1", "poweroff-when-resumed"));
+    let _either = daemon.virsh(&["start", "web1"]);
+    until("it is off", || daemon.state_of("web1") == "shut off (shutdown)");
+    until("the VF is back", || daemon.lent() == 0);
+}
+
+#[test]
+fn a_guest_that_ignores_the_power_button_is_destroyed_all_the_same() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&told("web1", "ignore-powerdown"));
+    daemon.says(&["start", "web1"]);
+    daemon.says(&["shutdown", "web1"]);
+    assert_eq!(daemon.state_of("web1").split(' ').next(), Some("running"));
+    daemon.says(&["destroy", "web1"]);
+    assert_eq!(daemon.lent(), 0);
+}
+
+#[test]
+fn a_transient_guest_is_gone_when_it_ends() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    let document = daemon.file("web1.xml", &guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["create", &document]);
+    assert_eq!(daemon.rows(&["list", "--transient"]).len(), 1);
+    daemon.says(&["shutdown", "web1"]);
+    until("it is gone", || daemon.rows(&["list", "--all"]).is_empty());
+    until("the VF is back", || daemon.lent() == 0);
+}
+
+#[test]
+fn a_guest_with_two_cards_gets_two_vfs_or_none() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    let nic = |number| {
+        format!(
+            "<interface type='network'><source network='hw'/><mac address='{}'/></interface>",
+            mac(number)
+        )
+    };
+    let cards = |numbers: std::ops::Range<usize>| numbers.map(nic).collect::<String>();
+    daemon.define_guest(&guest_with("two", &cards(1..3)));
+    daemon.define_guest(&guest_with("six", &cards(3..9)));
+    daemon.says(&["start", "two"]);
+    assert_eq!(daemon.rows(&["domiflist", "two"]).len(), 2);
+    assert_eq!(daemon.lent(), 2);
+    daemon.refuses(&["start", "six"]);
+    assert_eq!(daemon.lent(), 2);
+    daemon.says(&["destroy", "two"]);
+    daemon.says(&["start", "six"]);
+    assert_eq!(daemon.lent(), 6);
+}
+
+#[test]
+fn a_console_is_typed_on_and_left() {
+    const SCRIPT: &str = "/usr/bin/script";
+    let Some(daemon) = Daemon::with_pool().filter(|_| installed(SCRIPT)) else { return };
+    let path = daemon.path("console");
+    let serial =
+        format!("<serial type='unix'><source mode='bind' path='{}'/></serial>", path.display());
+    daemon.define_guest(&guest_with("web1", &serial));
+    daemon.says(&["start", "web1"]);
+    let line = format!("/usr/bin/virsh -c '{}' console web1", daemon.uri());
+    let mut terminal = Command::new(SCRIPT)
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script runs");
+    let mut keys = terminal.stdin.take().expect("a pipe");
+    let mut screen = terminal.stdout.take().expect("a pipe");
+    let mut seen = String::new();
+    let mut see = |wanted: &str| {
+        let mut portion = [0; 1024];
+        while !seen.contains(wanted) {
+            let count = screen.read(&mut portion).expect("a screen");
+            assert!(count > 0, "{wanted:?} is not in {seen:?}");
+            seen.push_str(&String::from_utf8_lossy(&portion[..count]));
+        }
+    };
+    see("qemu-stand-in console");
+    keys.write_all(b"who are you?\r").expect("typed");
+    see("who are you?");
+    keys.write_all(b"\x1d").expect("typed");
+    assert!(terminal.wait().expect("ended").success());
+    daemon.says(&["destroy", "web1"]);
+}
+
+#[test]
+fn networks_and_guests_start_once_for_each_boot() {
+    let Some(mut daemon) = Daemon::with_virsh() else { return };
+    daemon.define_network(HW);
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["net-autostart", "hw"]);
+    daemon.says(&["autostart", "web1"]);
+    daemon.kill_and_go_on();
+    assert!(daemon.rows(&["net-list"]).is_empty(), "nothing has booted");
+
+    for _boot in 0..2 {
+        daemon.kill();
+        daemon.end_guests();
+        daemon.host().reboot();
+        daemon.go_on();
+        until("the guest runs", || daemon.rows(&["list", "--name"]) == ["web1"]);
+        assert_eq!(daemon.rows(&["net-list", "--name"]), ["hw"]);
+        assert_eq!(daemon.lent(), 1);
+    }
+
+    daemon.says(&["destroy", "web1"]);
+    daemon.says(&["net-destroy", "hw"]);
+    daemon.kill_and_go_on();
+    assert!(daemon.rows(&["list"]).is_empty(), "an administrator has stopped it");
+    assert!(daemon.rows(&["net-list"]).is_empty(), "an administrator has stopped it");
+}

@@ -1,0 +1,44 @@
+//! The whole daemon over a simulated machine, as its clients see it: libvirt's own client and
+//! bindings, clients that mean harm, and kills at bad moments.
+//!
+//! Where a program that a test needs is not installed, the test says so and passes.
+
+#![expect(clippy::disallowed_methods, reason = "the processes under test are started here")]
+
+mod bindings;
+mod client;
+mod crashes;
+mod daemon;
+mod guests;
+mod hostile;
+mod networks;
+mod refusals;
+mod state_dir;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// libvirt's client, as distributions install it.
+const VIRSH: &str = "/usr/bin/virsh";
+
+/// How long anything may take; only a failure does.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits until `done` holds.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a program is there; if not, the test at hand says that it is skipped.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn installed(program: &str) -> bool {
+    let found = Path::new(program).exists();
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    found
+}
