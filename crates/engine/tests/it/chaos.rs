@@ -5,14 +5,14 @@
 
 use proptest::prelude::*;
 use rustix::io::Errno;
-use vfnet_engine::{ClaimState, Ended, Executor, Request};
+use vfnet_engine::{ClaimState, Ended, Executor, GuestDefinition, Request};
 use vfnet_host_sim::{FaultKind, FaultPoint, OpKind};
 use vfnet_model::PciAddress;
 
 use crate::deep;
 use crate::scene::{
-    PF, PF2, create, define, define_network, destroy, guest, guest_with, mac, net, network,
-    network_of, nic, pci, port, start, two_cards,
+    PF, PF2, create, define, define_network, destroy, device, guest, guest_with, mac, net, network,
+    network_of, nic, pci, port, start, two_cards, two_cards_one_in_pairs,
 };
 use crate::world::{Death, World, granted};
 
@@ -26,10 +26,12 @@ enum Event {
     DefineGuest {
         who: usize,
         nics: Vec<(usize, u8)>,
+        device: Option<usize>,
     },
     CreateGuest {
         who: usize,
         nics: Vec<(usize, u8)>,
+        device: Option<usize>,
     },
     StartGuest(usize),
     DestroyGuest(usize),
@@ -120,9 +122,12 @@ fn event() -> impl Strategy<Value = Event> {
     let pf = || 0..PFS.len();
     let vf = || 0..11_usize;
     let nics = || prop::collection::vec((which(), 1..8_u8), 0..3);
+    let device = || prop::option::weighted(0.2, vf());
     prop_oneof![
-        3 => (who(), nics()).prop_map(|(who, nics)| E::DefineGuest { who, nics }),
-        6 => (who(), nics()).prop_map(|(who, nics)| E::CreateGuest { who, nics }),
+        3 => (who(), nics(), device())
+            .prop_map(|(who, nics, device)| E::DefineGuest { who, nics, device }),
+        6 => (who(), nics(), device())
+            .prop_map(|(who, nics, device)| E::CreateGuest { who, nics, device }),
         9 => who().prop_map(E::StartGuest),
         7 => who().prop_map(E::DestroyGuest),
         1 => who().prop_map(E::UndefineGuest),
@@ -162,12 +167,15 @@ fn vf_numbered(index: usize) -> PciAddress {
     addresses[index % addresses.len()]
 }
 
-fn nics_of(nics: &[(usize, u8)]) -> Vec<vfnet_engine::NicNeed> {
-    nics.iter().map(|(network, last)| nic(NETWORKS[*network], mac(*last))).collect()
+fn guest_of(who: usize, nics: &[(usize, u8)], hostdev: Option<usize>) -> GuestDefinition {
+    let nics = nics.iter().map(|(network, last)| nic(NETWORKS[*network], mac(*last))).collect();
+    let hostdevs = hostdev.map(|index| device(vf_numbered(index))).into_iter().collect();
+    GuestDefinition { hostdevs, ..guest_with(GUESTS[who], nics) }
 }
 
 fn host_at_the_beginning(seed: u64) -> World {
-    let mut world = World::new(two_cards(), seed);
+    let host = if seed % 2 == 0 { two_cards() } else { two_cards_one_in_pairs() };
+    let mut world = World::new(host, seed);
     for def in [
         network("plain", "ens1f0", 0),
         network("tagged", "ens1f0", 42),
@@ -185,11 +193,11 @@ fn host_at_the_beginning(seed: u64) -> World {
 
 fn happens(world: &mut World, event: &Event) {
     match event {
-        Event::DefineGuest { who, nics } => {
-            world.begin(define(guest_with(GUESTS[*who], nics_of(nics))));
+        Event::DefineGuest { who, nics, device } => {
+            world.begin(define(guest_of(*who, nics, *device)));
         }
-        Event::CreateGuest { who, nics } => {
-            world.begin(create(guest_with(GUESTS[*who], nics_of(nics))));
+        Event::CreateGuest { who, nics, device } => {
+            world.begin(create(guest_of(*who, nics, *device)));
         }
         Event::StartGuest(who) => drop(world.begin(start(GUESTS[*who]))),
         Event::DestroyGuest(who) => drop(world.begin(destroy(GUESTS[*who]))),

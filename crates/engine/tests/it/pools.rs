@@ -1,6 +1,6 @@
 //! Which VF a guest gets, and what it is told when it gets none.
 
-use vfnet_engine::{Owner, RefusalKind, Request};
+use vfnet_engine::{NicNeed, NicSource, Owner, RefusalKind, Request};
 use vfnet_host_sim::{Driver, OtherDevice, SimHost};
 use vfnet_model::{DriverName, PciAddress};
 
@@ -229,4 +229,57 @@ fn a_claim_says_whose_it_is_by_name_and_place() {
     let name = || "web".parse().expect("a guest's name");
     let nic = |nic| Owner::Nic { guest: guest("web"), name: name(), nic };
     assert_eq!(owners, [nic(0), nic(1)]);
+}
+
+#[test]
+fn an_unmanaged_network_lends_what_is_on_vfio_already_and_leaves_it_there() {
+    let mut world = World::new(igb(2), 1);
+    let mut unmanaged = network("hw", "ens1f0", 42);
+    if let vfnet_model::network::Forward::Hostdev(pool) = &mut unmanaged.network.forward {
+        pool.managed = false;
+    }
+    granted(world.ask(define_network(unmanaged)));
+    granted(world.ask(Request::NetworkStart(net("hw"))));
+    let words = refused_untouched(&mut world, create(guest_with("web", vec![nic("hw", mac(1))])));
+    assert!(words.contains("0000:01:10.0 is on igbvf, and with managed='no'"), "{words}");
+
+    crate::outside::take(&world.host, vf(1), mac(9));
+    world.clean.clear();
+    world.remember_clean_vfs();
+    // What somebody left as its MAC is not what it is given back with.
+    world.left_over.insert(vf(1));
+    granted(one_nic(&mut world, "web", 1));
+    let facts = |world: &World| world.host.facts()[&vf(1)].clone();
+    assert_eq!((facts(&world).admin_mac, facts(&world).vlan.id.get()), (mac(1), 42));
+    granted(world.ask(destroy("web")));
+    let vfio: DriverName = "vfio-pci".parse().expect("a driver name");
+    assert_eq!((facts(&world).driver, facts(&world).vlan.id.get()), (Some(vfio), 0));
+    assert_ne!(facts(&world).admin_mac, mac(1));
+}
+
+#[test]
+fn a_nics_own_tag_comes_before_its_portgroups_and_that_before_the_networks() {
+    let mut world = World::new(igb(3), 1);
+    let after = "<vlan><tag id='10'/></vlan>\
+                 <portgroup name='gold'><vlan><tag id='20'/></vlan></portgroup>";
+    let def = crate::scene::network_of("hw", "<pf dev='ens1f0'/>", after);
+    granted(world.ask(define_network(def)));
+    granted(world.ask(Request::NetworkStart(net("hw"))));
+    let of = |portgroup: Option<&str>, tag: Option<u16>, last| NicNeed {
+        source: NicSource::Network {
+            name: "hw".parse().expect("a network's name"),
+            portgroup: portgroup.map(str::to_owned),
+        },
+        vlan: tag.map(|tag| tag.try_into().expect("a VLAN identifier")),
+        ..nic("hw", mac(last))
+    };
+    let nics = vec![of(None, None, 1), of(Some("gold"), None, 2), of(Some("gold"), Some(30), 3)];
+    granted(world.ask(create(guest_with("web", nics))));
+    let facts = world.host.facts();
+    let tags: Vec<_> = (0..3).map(|index| facts[&vf(index)].vlan.id.get()).collect();
+    assert_eq!(tags, [10, 20, 30]);
+
+    let unknown = create(guest_with("next", vec![of(Some("lead"), None, 4)]));
+    let words = refused_untouched(&mut world, unknown);
+    assert!(words.contains("network 'hw' has no portgroup 'lead'"), "{words}");
 }
