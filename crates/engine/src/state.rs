@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vfnet_model::inventory::{Inventory, Vf};
+use vfnet_model::inventory::Inventory;
 use vfnet_model::network::Network;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
@@ -258,11 +258,16 @@ impl State {
         })
     }
 
-    /// A claim on another member of a VF's IOMMU group.
-    pub(crate) fn claim_in_group_of(&self, vf: &Vf) -> Option<&Claim> {
-        let members = self.inventory.groups.get(&vf.iommu_group?)?;
-        let mut others = members.iter().filter(|member| member.address != vf.address);
-        others.find_map(|member| self.claim_on(member.address))
+    /// A claim whose holder has, or is about to have, another member of a VF's IOMMU group.
+    pub(crate) fn used_in_group_of(&self, vf: PciAddress) -> Option<&Claim> {
+        let group = self.inventory.vfs.get(&vf)?.iommu_group?;
+        let mut others = self.inventory.groups.get(&group)?.iter().filter(|of| of.address != vf);
+        others.find_map(|other| {
+            self.claim_on(other.address).filter(|claim| {
+                let state = &claim.state;
+                matches!(state, ClaimState::Preparing | ClaimState::Held { .. } | ClaimState::Lent)
+            })
+        })
     }
 
     /// The claims that belong to a guest's run, in the order they were made: not what an

@@ -114,7 +114,11 @@ impl Turn<'_> {
 
     pub(crate) fn given_back(&mut self, id: ClaimId, outcome: GivenBack) {
         let Some(claim) = self.state.claims.get(&id) else { return };
-        let (vf, guest) = (claim.vf, claim.owner.guest());
+        let guest = match claim.owner {
+            Owner::Nic { guest, .. } | Owner::Hostdev { guest, .. } => Some(guest),
+            _ => None,
+        };
+        let vf = claim.vf;
         let result = match outcome {
             GivenBack::Clean => {
                 self.happen(id, Happening::Clean);
@@ -155,14 +159,20 @@ impl Turn<'_> {
         ticket: Ticket,
         vf: PciAddress,
     ) -> Result<Option<Answer>, Refusal> {
-        let id = match self.state.claim_on(vf) {
+        let id = match self.state.claim_on(vf).cloned() {
             Some(claim) => {
-                let id = claim.id;
-                if !matches!(claim.state, ClaimState::Quarantined { .. } | ClaimState::Stuck { .. })
-                {
+                let over = matches!(
+                    claim.state,
+                    ClaimState::Quarantined { .. } | ClaimState::Stuck { .. }
+                );
+                if !over {
                     let why = claim.why_taken();
                     return Err(Refusal::invalid(format!("{vf} needs no restoring: it is {why}")));
                 }
+                self.group_is_at_rest(vf)?;
+                // Its guest may have been started again meanwhile, and has nothing to do with it.
+                let id = claim.id;
+                self.put(Entry::Claim(Claim { owner: Owner::Administrator, ..claim }));
                 self.happen(id, Happening::Restore);
                 id
             }
@@ -190,19 +200,25 @@ impl Turn<'_> {
                 "{address} needs no restoring: it is free and clean"
             )));
         }
-        if let Some(other) = self.state.claim_in_group_of(vf) {
-            let why = other.why_taken();
-            return Err(Refusal::invalid(format!(
-                "{address} is not restored: it shares its IOMMU group with {}, {why}",
-                other.vf
-            )));
-        }
+        self.group_is_at_rest(address)?;
         let claim = leftover(vf, ClaimId(self.state.last_claim + 1));
         let id = claim.id;
         // Unlike what was lent, it is claimed only now.
         self.urgency = Urgency::MayBeRefused;
         self.put(Entry::Claim(claim));
         Ok(id)
+    }
+
+    /// Refuses to give a VF back to the host under another one of its group that is in use.
+    fn group_is_at_rest(&self, address: PciAddress) -> Result<(), Refusal> {
+        match self.state.used_in_group_of(address) {
+            None => Ok(()),
+            Some(other) => Err(Refusal::invalid(format!(
+                "{address} is not restored: it shares its IOMMU group with {}, {}",
+                other.vf,
+                other.why_taken()
+            ))),
+        }
     }
 
     /// Takes in what one VF looks like after it was given back.

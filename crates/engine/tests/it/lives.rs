@@ -9,7 +9,7 @@ use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost};
 
 use crate::scene::{
     PF, create, define, define_network, destroy, guest, guest_with, igb, mac, net, network_of, nic,
-    pci, port, start, vf, vfs_of, with_network,
+    pci, port, seeded, start, vf, vfs_of, with_network,
 };
 use crate::world::{World, granted, refusal};
 
@@ -84,6 +84,28 @@ fn a_vf_that_cannot_be_given_back_clean_is_quarantined_until_restored() {
 }
 
 #[test]
+fn restoring_what_a_guest_has_left_does_not_hold_up_its_next_start() {
+    for seed in 0..8 {
+        let mut world = seeded(igb(2), seed);
+        granted(world.ask(define(guest_with("web", vec![nic("hw", mac(1))]))));
+        granted(world.ask(start("web")));
+        world.host.fail(FaultPoint::every(OpKind::SetVlan), FaultKind::errno(Errno::IO));
+        world.host.fail(FaultPoint::every(OpKind::SetMac), FaultKind::errno(Errno::IO));
+        granted(world.ask(destroy("web")));
+        assert_eq!(word_of(&world, 0), "quarantined");
+        world.host.clear_faults();
+        let other = guest_with("web", vec![nic("hw", mac(2))]);
+        granted(world.ask(define(other)));
+        let started = world.begin(start("web"));
+        let restored = world.begin(restore(0));
+        world.settle();
+        granted(world.replies.remove(&started).expect("it is answered"));
+        granted(world.replies.remove(&restored).expect("it is answered"));
+        assert_eq!((word_of(&world, 0), vfs_of(&world, "web")), ("free", vec![vf(1)]));
+    }
+}
+
+#[test]
 fn a_free_and_clean_vf_needs_no_restoring_and_a_leftover_is_cleaned() {
     let mut world = with_network(igb(2));
     let refused = refusal(world.ask(restore(0)));
@@ -111,6 +133,23 @@ fn a_leftover_in_a_group_that_a_guest_has_stays_where_it_is() {
     assert_eq!(refused.kind, RefusalKind::OperationInvalid);
     granted(world.ask(destroy("web")));
     assert_eq!(granted(world.ask(restore(1))), Answer::Restored(Ok(vf(1))));
+}
+
+#[test]
+fn a_quarantined_vf_in_a_group_that_a_guest_has_stays_where_it_is() {
+    let pf = SimHost::builder().vfio_loaded().pf("ens1f0", PF, Driver::Igb).vfs(2);
+    let mut world = with_network(pf.groups_of(2).autoprobe_off().build());
+    granted(world.ask(create_one("web", 1)));
+    world.host.fail(FaultPoint::every(OpKind::SetMac).at(vf(0)), FaultKind::errno(Errno::IO));
+    granted(world.ask(destroy("web")));
+    assert_eq!(word_of(&world, 0), "quarantined");
+    world.host.clear_faults();
+    granted(world.ask(create_one("web", 2)));
+    assert_eq!(vfs_of(&world, "web"), [vf(1)], "the rest of the group is the same guest's");
+    let refused = refusal(world.ask(restore(0)));
+    assert!(refused.to_string().contains("held by guest web"), "{refused}");
+    granted(world.ask(destroy("web")));
+    assert_eq!(granted(world.ask(restore(0))), Answer::Restored(Ok(vf(0))));
 }
 
 #[test]

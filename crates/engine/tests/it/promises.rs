@@ -77,7 +77,13 @@ fn no_vf_has_two_holders(world: &World) {
             if one.vf == other.vf {
                 world.broken(&format!("{} has two claims: {one:?}, {other:?}", one.vf));
             }
-            let together = one.iommu_group.is_some() && one.iommu_group == other.iommu_group;
+            let in_use = |claim: &Claim| {
+                let state = &claim.state;
+                matches!(state, ClaimState::Preparing | ClaimState::Held { .. } | ClaimState::Lent)
+            };
+            let together = one.iommu_group.is_some()
+                && one.iommu_group == other.iommu_group
+                && (in_use(one) || in_use(other));
             if together && !one.owner.same_holder(&other.owner) {
                 world.broken(&format!(
                     "IOMMU group of {} and {} is lent to {} and {}",
