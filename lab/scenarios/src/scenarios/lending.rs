@@ -99,7 +99,7 @@ pub(super) fn report(vf: &Vf) -> Result<Value> {
 }
 
 /// One guest with a NIC of each kind of pool boots, and its igbvf reports the MACs of the
-/// document. Then it powers itself off, and all is as it was.
+/// document. Its power button is pressed, it powers itself off, and all is as it was.
 pub(super) fn every_kind_of_pool(host: &Host) -> Result<()> {
     let (pf, mut vfs) = seven(host)?;
     let other = host.pf(1)?;
@@ -115,7 +115,7 @@ pub(super) fn every_kind_of_pool(host: &Host) -> Result<()> {
     network("by-address", &network_of("by-address", &address(&others[0])?, ""))?;
     let netdev = others[1].netdev().context("a VF without netdev")?;
     network("by-dev", &network_of("by-dev", &format!("<interface dev='{netdev}'/>"), ""))?;
-    let document = Guest::booting("g", "vflab.poweroff")
+    let document = Guest::booting("g", "vflab.acpi")
         .nic(&mac(1), "by-pf")
         .nic(&mac(2), "by-address")
         .nic(&mac(3), "by-dev");
@@ -139,6 +139,7 @@ pub(super) fn every_kind_of_pool(host: &Host) -> Result<()> {
         ensure!(found, "{} is not among {seen:?}", mac(number));
     }
     println!("the guest reported its NICs after {:.1} s", took.as_secs_f64());
+    virsh(&["shutdown", "g"])?;
     wait_for("the guest to power itself off", BOOT_LIMIT, || {
         virsh(&["domstate", "g", "--reason"])
             .is_ok_and(|state| state.contains("shut off (shutdown)"))
