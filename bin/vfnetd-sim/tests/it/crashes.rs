@@ -48,33 +48,6 @@ fn a_guest_that_ends_while_no_daemon_runs_has_its_vf_given_back_by_the_next_one(
 }
 
 #[test]
-fn a_daemon_killed_at_any_moment_of_a_start_loses_no_vf() {
-    let Some(mut daemon) = Daemon::with_pool() else { return };
-    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
-    let uri = daemon.uri();
-    for moment in 0..12_u64 {
-        let mut start = daemon.virsh_command(&["-k0", "start", "web1"]).spawn().expect("virsh");
-        // Whichever step it is then at: the test holds for all.
-        std::thread::sleep(std::time::Duration::from_millis(15 + moment * 4));
-        daemon.kill();
-        start.wait().expect("ended");
-        daemon.go_on();
-        until("the guest runs or not", || {
-            let state = daemon.state_of("web1");
-            match state.split(' ').next() {
-                Some("running") => daemon.lent() == 1,
-                Some("shut") => daemon.lent() == 0,
-                _ => false,
-            }
-        });
-        if daemon.state_of("web1").starts_with("running") {
-            daemon.says(&["destroy", "web1"]);
-        }
-        assert_eq!(daemon.lent(), 0, "{uri}");
-    }
-}
-
-#[test]
 fn told_to_end_the_daemon_ends_well_and_leaves_its_guests() {
     let Some(mut daemon) = Daemon::with_pool() else { return };
     daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));

@@ -9,9 +9,13 @@ mod bindings;
 mod client;
 mod crashes;
 mod daemon;
+mod faults;
 mod guests;
 mod hostile;
+mod names;
 mod networks;
+mod ports;
+mod races;
 mod refusals;
 mod state_dir;
 
