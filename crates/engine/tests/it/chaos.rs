@@ -108,7 +108,8 @@ fn kind() -> impl Strategy<Value = FaultKind> {
     prop_oneof![
         Just(FaultKind::errno(Errno::IO)),
         Just(FaultKind::errno(Errno::BUSY)),
-        Just(FaultKind::errno(Errno::INVAL)),
+        // Not EINVAL: that is how a card refuses a zero MAC for good, and another one stays set.
+        Just(FaultKind::errno(Errno::NOMEM)),
         Just(FaultKind::Ignored),
         Just(FaultKind::Stuck),
         Just(FaultKind::Vanish),
@@ -174,7 +175,7 @@ fn guest_of(who: usize, nics: &[(usize, u8)], hostdev: Option<usize>) -> GuestDe
 }
 
 fn host_at_the_beginning(seed: u64) -> World {
-    let host = if seed % 2 == 0 { two_cards() } else { two_cards_one_in_pairs() };
+    let host = if seed.is_multiple_of(2) { two_cards() } else { two_cards_one_in_pairs() };
     let mut world = World::new(host, seed);
     for def in [
         network("plain", "ens1f0", 0),
@@ -337,7 +338,7 @@ fn goes_home(world: &mut World) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if deep() { 5000 } else { 40 },
+        cases: if deep() { 2000 } else { 40 },
         failure_persistence: None,
         max_shrink_iters: 2000,
         ..ProptestConfig::default()

@@ -56,7 +56,7 @@ fn deaths(mut world: World, life: impl Fn(&mut World)) -> Vec<Death> {
 }
 
 fn seeds() -> std::ops::Range<u64> {
-    0..if deep() { 200 } else { 2 }
+    0..if deep() { 40 } else { 2 }
 }
 
 #[test]
