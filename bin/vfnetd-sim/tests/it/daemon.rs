@@ -264,16 +264,17 @@ impl Daemon {
             .count()
     }
 
-    /// Ends all guests with the machine, as a power cut does.
+    /// Ends all guests with the machine, as a power cut does: what is on its way to become one
+    /// included.
     pub(crate) fn end_guests(&self) {
-        let Ok(dirs) = std::fs::read_dir(self.path("run/guests")) else { return };
-        for pid in dirs.flatten().filter_map(|dir| pid_in(&dir.path())) {
-            if is_of(self.dir.path(), pid) {
+        until("all guests end", || {
+            let guests = processes_of(self.dir.path());
+            for pid in &guests {
                 // It may end at this moment by itself.
-                let _ended = kill_process(pid, Signal::KILL);
-                until("a guest ends", || !is_of(self.dir.path(), pid));
+                let _ended = kill_process(*pid, Signal::KILL);
             }
-        }
+            guests.is_empty()
+        });
     }
 }
 
@@ -296,8 +297,17 @@ fn pid_in(run_dir: &Path) -> Option<Pid> {
     Pid::from_raw(text.split_whitespace().next()?.parse().ok()?)
 }
 
-/// Whether a process is a guest of the daemon in this directory: by its name, and not ended.
-fn is_of(dir: &Path, pid: Pid) -> bool {
-    let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-    line.starts_with(dir.join("machine.qemu").as_os_str().as_encoded_bytes())
+/// Launchers and stand-ins of the daemon in this directory, which no other process names in
+/// this way.
+fn processes_of(dir: &Path) -> Vec<Pid> {
+    let dir = dir.display();
+    let starts = [format!("{dir}/machine.qemu"), format!("/proc/self/exe\0launch\0{dir}/")];
+    let all = std::fs::read_dir("/proc").expect("processes");
+    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        starts.iter().any(|start| line.starts_with(start.as_bytes()))
+    })
+    .filter_map(Pid::from_raw)
+    .collect()
 }
