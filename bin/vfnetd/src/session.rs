@@ -31,8 +31,11 @@ use crate::{Daemon, dispatch, wire_error};
 use events::Events;
 use streams::Streams;
 
-/// Connections at once.
+/// Connections at once of those who may change things.
 const CLIENTS: usize = 512;
+
+/// Connections at once of everybody else; whoever takes them all keeps no administrator out.
+const READ_ONLY_CLIENTS: usize = 256;
 
 /// Calls of one client under way at once (libvirt: `max_client_requests`).
 const CALLS: usize = 5;
@@ -51,11 +54,12 @@ const URIS: [&str; 4] =
 /// Serves clients until the task is dropped.
 pub(crate) async fn serve(listeners: Listeners, daemon: Daemon) {
     let places = Arc::new(Semaphore::new(CLIENTS));
+    let read_only_places = Arc::new(Semaphore::new(READ_ONLY_CLIENTS));
     let Listeners { read_write, read_only } = listeners;
     for listener in read_write {
         tokio::spawn(accept(listener, Access::Write, daemon.clone(), Arc::clone(&places)));
     }
-    accept(read_only, Access::Read, daemon, places).await;
+    accept(read_only, Access::Read, daemon, read_only_places).await;
 }
 
 async fn accept(listener: UnixListener, access: Access, daemon: Daemon, places: Arc<Semaphore>) {

@@ -125,6 +125,18 @@ fn two_hundred_quick_connections_are_all_served() {
 }
 
 #[test]
+fn connections_of_those_who_may_only_read_keep_no_administrator_out() {
+    let daemon = Daemon::start();
+    // Those for whom there is no place wait in the socket's queue.
+    let held: Vec<_> =
+        (0..600).map(|_| UnixStream::connect(daemon.read_only_socket()).expect("queued")).collect();
+    let _administrators: Vec<_> = (0..5).map(|_| Client::of(&daemon)).collect();
+    serves(&daemon);
+    drop(held);
+    Client::open(&daemon.read_only_socket()).vfs();
+}
+
+#[test]
 fn a_client_that_asks_and_does_not_listen_holds_up_nobody() {
     let daemon = Daemon::start();
     let mut deaf = Client::of(&daemon);
