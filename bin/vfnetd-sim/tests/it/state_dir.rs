@@ -133,3 +133,24 @@ fn on_a_full_disk_nothing_new_is_taken_and_everything_is_given_back() {
     client.ask::<DomainDestroy>(&web2).expect("destroyed");
     assert_eq!(daemon.lent(), 0);
 }
+
+#[test]
+fn without_the_record_of_what_is_lent_no_vf_is_taken_from_a_guest() {
+    let Some(mut daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.define_guest(&guest("web2", "52:54:00:00:00:02"));
+    daemon.says(&["start", "web1"]);
+    let pid = daemon.guest_pid("web1");
+    daemon.kill();
+    for name in ["live.db", "live.db-wal", "live.db-shm"] {
+        std::fs::remove_file(daemon.path("run").join(name)).expect("removed");
+    }
+    daemon.go_on();
+    daemon.says(&["net-start", "hw"]);
+    daemon.says(&["start", "web2"]);
+    assert!(daemon.says(&["dumpxml", "web2"]).contains("function='0x2'"));
+    let refusal = daemon.refuses(&["start", "web1"]);
+    assert!(refusal.contains("a guest runs in"), "{refusal}");
+    assert_eq!(daemon.guest_pid("web1"), pid);
+    assert_eq!(daemon.lent(), 2);
+}
