@@ -16,6 +16,7 @@ use vfnet_model::{NetworkName, Vlan};
 use crate::claim::{ClaimId, ClaimState, Executor, Owner};
 use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Ended, GuestChange, Ticket};
+use crate::networks::port_vlan;
 use crate::record::{Entry, GuestJob, Key};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{
@@ -159,12 +160,7 @@ impl Turn<'_> {
         })?;
         let document = &live.definition.network;
         let Forward::Hostdev(pool) = &document.forward else { return Ok(None) };
-        let group = document.portgroup(portgroup);
-        if let (Some(wanted), None) = (portgroup, group) {
-            let message = format!("network '{network}' has no portgroup '{wanted}'");
-            return Err(Refusal::new(RefusalKind::Unsupported, message));
-        }
-        let vlan = nic.vlan.or_else(|| group.and_then(|group| group.vlan)).or(document.vlan);
+        let vlan = port_vlan(document, nic.vlan, portgroup)?;
         let asked = Asked {
             owner,
             executor: Executor::Vfnet,
@@ -173,7 +169,7 @@ impl Turn<'_> {
             network: Some((uuid, network.clone(), portgroup.map(ToOwned::to_owned))),
             port: None,
             mac: Some(nic.mac),
-            vlan: vlan.map(Vlan::tagged),
+            vlan,
             teaming: nic.teaming,
             managed: pool.managed,
             driver: pool.driver.as_ref().and_then(|driver| driver.model.clone()),

@@ -1,8 +1,8 @@
 //! Networks: definitions, start and stop, autostart.
 
 use uuid::Uuid;
-use vfnet_model::PciAddress;
-use vfnet_model::network::{Forward, Members};
+use vfnet_model::network::{Forward, Members, Network};
+use vfnet_model::{PciAddress, Vlan, VlanId};
 
 use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Ticket};
@@ -273,6 +273,21 @@ impl Turn<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The tag that a port of a network gets. A portgroup that the network does not have is refused.
+pub(crate) fn port_vlan(
+    document: &Network,
+    own: Option<VlanId>,
+    portgroup: Option<&str>,
+) -> Result<Option<Vlan>, Refusal> {
+    match portgroup {
+        Some(wanted) if document.portgroup(portgroup).is_none() => {
+            let message = format!("network '{}' has no portgroup '{wanted}'", document.name);
+            Err(Refusal::new(RefusalKind::Unsupported, message))
+        }
+        _ => Ok(document.vlan_for(own, portgroup).map(Vlan::tagged)),
     }
 }
 

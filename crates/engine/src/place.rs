@@ -5,7 +5,7 @@ use vfnet_model::{MacAddress, PciAddress, Vlan};
 
 use crate::claim::{Claim, Owner};
 use crate::refusal::{Because, Refusal, RefusalKind};
-use crate::state::State;
+use crate::state::{GuestDefinition, LiveNetwork, NicNeed, NicSource, State};
 
 /// What a VF is wanted for.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +131,35 @@ impl State {
             Some(member) => member.on_vfio,
             None => vf.binding.driver.as_ref().is_some_and(|driver| driver.as_str() == "vfio-pci"),
         }
+    }
+
+    /// How a network would serve a guest's first NIC on it now, or anybody where no guest is
+    /// given: for each VF of its pool, in the order in which they are tried, why not.
+    pub fn explain(
+        &self,
+        live: &LiveNetwork,
+        guest: Option<&GuestDefinition>,
+    ) -> Vec<(PciAddress, Option<String>)> {
+        let asks = |nic: &&NicNeed| matches!(&nic.source, NicSource::Network { name, .. } if name == live.name());
+        let nic = guest.and_then(|guest| guest.nics.iter().find(asks));
+        let owner = guest.map_or(Owner::Administrator, |guest| Owner::Nic {
+            guest: guest.uuid,
+            name: guest.name.clone(),
+            nic: 0,
+        });
+        let portgroup = nic.and_then(|nic| match &nic.source {
+            NicSource::Network { portgroup, .. } => portgroup.as_deref(),
+            _ => None,
+        });
+        let document = &live.definition.network;
+        let wish = Wish {
+            owner: &owner,
+            mac: nic.map(|nic| nic.mac),
+            vlan: document.vlan_for(nic.and_then(|nic| nic.vlan), portgroup).map(Vlan::tagged),
+            teaming: nic.is_some_and(|nic| nic.teaming),
+            managed: document.pool().is_none_or(|pool| pool.managed),
+        };
+        self.pool(live).into_iter().map(|vf| (vf, why_not(self, vf, &wish))).collect()
     }
 
     /// Chooses among candidates; the refusal carries the reason for every one of them.

@@ -2,12 +2,12 @@
 //! keeps it from everybody else, and does its own full release when the port is deleted.
 
 use uuid::Uuid;
-use vfnet_model::Vlan;
 use vfnet_model::network::Forward;
 
 use crate::claim::{Executor, Owner};
 use crate::decision::Turn;
 use crate::input::{Answer, PortRequest, Ticket};
+use crate::networks::port_vlan;
 use crate::record::Entry;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::vfs::Asked;
@@ -39,12 +39,7 @@ impl Turn<'_> {
             let message = format!("network '{name}' is a bridge: its ports need no VF");
             return Err(Refusal::new(RefusalKind::Unsupported, message));
         };
-        let group = document.portgroup(port.portgroup.as_deref());
-        if let (Some(wanted), None) = (&port.portgroup, group) {
-            let message = format!("network '{name}' has no portgroup '{wanted}'");
-            return Err(Refusal::new(RefusalKind::Unsupported, message));
-        }
-        let vlan = port.vlan.or_else(|| group.and_then(|group| group.vlan)).or(document.vlan);
+        let vlan = port_vlan(document, port.vlan, port.portgroup.as_deref())?;
         let asked = Asked {
             owner: Owner::Port { guest: port.owner, name: port.owner_name },
             executor: Executor::Outside,
@@ -53,7 +48,7 @@ impl Turn<'_> {
             network: Some((port.network, name, port.portgroup)),
             port: Some(port.port),
             mac: Some(port.mac),
-            vlan: vlan.map(Vlan::tagged),
+            vlan,
             teaming: false,
             managed: pool.managed,
             driver: pool.driver.as_ref().and_then(|driver| driver.model.clone()),

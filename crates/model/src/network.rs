@@ -114,6 +114,11 @@ impl Network {
         }
     }
 
+    /// The tag of a port: its own, else its portgroup's, else the network's.
+    pub fn vlan_for(&self, own: Option<VlanId>, portgroup: Option<&str>) -> Option<VlanId> {
+        own.or_else(|| self.portgroup(portgroup).and_then(|group| group.vlan)).or(self.vlan)
+    }
+
     /// The group of that name, or the default one where none is named.
     pub fn portgroup(&self, name: Option<&str>) -> Option<&PortGroup> {
         self.portgroups.iter().find(|group| match name {

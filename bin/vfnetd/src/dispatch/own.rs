@@ -127,11 +127,15 @@ pub(super) async fn explain(
         .network
         .parse()
         .map_err(|_| wire_error::invalid(ErrorDomain::Network, "not a network's name"))?;
+    let guest = match &args.guest {
+        Some(xml) => Some(super::guest::definition(daemon, xml).await?),
+        None => None,
+    };
     daemon.observer.look().await;
     let uuid = network.uuid;
     let report = move |state: &State| {
         let live = state.live_networks.get(&uuid)?;
-        let vfs = state.pool(live).into_iter().map(|vf| (vf, why_not(state, vf))).collect();
+        let vfs = state.explain(live, guest.as_ref());
         let obstacle = place::host_obstacle(&state.inventory).map(|refusal| refusal.to_string());
         Some(ExplainReport { network: name, obstacle, vfs })
     };
