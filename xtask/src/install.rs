@@ -41,7 +41,8 @@ const FILES: [(&str, &str); 6] = [
     ("README.md", "share/doc/vfnet"),
 ];
 
-const SERVICE: &str = "packaging/systemd/vfnetd.service";
+/// Units that name programs.
+const SERVICES: [&str; 2] = ["vfnetd.service", "vfnet-guests.service"];
 const CONFIG: &str = "/etc/vfnet/vfnetd.toml";
 
 /// Builds for release and installs.
@@ -71,9 +72,13 @@ pub(crate) fn install(options: &Options) -> Result<()> {
     for (shell, path) in COMPLETIONS {
         place.write(&place.below(path), &completions(&built.join("vfnet"), shell)?, 0o644)?;
     }
-    let service = fs::read_to_string(workspace().join(SERVICE))?;
-    let to = place.below("lib/systemd/system/vfnetd.service");
-    place.write(&to, service_at(&service, &options.prefix).as_bytes(), 0o644)?;
+    for service in SERVICES {
+        let unit = fs::read_to_string(workspace().join("packaging/systemd").join(service))?;
+        let to = place.below("lib/systemd/system").join(service);
+        place.write(&to, unit_at(&unit, &options.prefix).as_bytes(), 0o644)?;
+    }
+    let script = workspace().join("packaging/libexec/shut-guests-down");
+    place.copy(&script, &place.below("lib/vfnet/shut-guests-down"), 0o755)?;
 
     let config = place.at(Path::new(CONFIG));
     if config.exists() {
@@ -112,9 +117,11 @@ fn completions(program: &Path, shell: &str) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// The service's unit with the daemon below another prefix.
-fn service_at(unit: &str, prefix: &Path) -> String {
-    unit.replace("ExecStart=/usr/", &format!("ExecStart={}/", prefix.display()))
+/// A unit with vfnet's programs below another prefix.
+fn unit_at(unit: &str, prefix: &Path) -> String {
+    ["ExecStart", "ExecStop"].iter().fold(unit.to_owned(), |unit, key| {
+        unit.replace(&format!("{key}=/usr/"), &format!("{key}={}/", prefix.display()))
+    })
 }
 
 /// Files of a folder with that extension, in order.
@@ -181,11 +188,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_service_starts_the_daemon_below_the_prefix() {
-        let unit = fs::read_to_string(workspace().join(SERVICE)).unwrap();
-        let moved = service_at(&unit, Path::new("/opt/vfnet"));
-        assert!(moved.contains("\nExecStart=/opt/vfnet/sbin/vfnetd\n"), "{moved}");
-        assert!(service_at(&unit, Path::new("/usr")) == unit);
+    fn units_start_what_is_below_the_prefix() {
+        let unit = "ExecStart=/usr/sbin/vfnetd\nExecStop=/usr/lib/vfnet/x\nExecStart=/bin/true\n";
+        assert_eq!(
+            unit_at(unit, Path::new("/opt/vfnet")),
+            "ExecStart=/opt/vfnet/sbin/vfnetd\nExecStop=/opt/vfnet/lib/vfnet/x\n\
+             ExecStart=/bin/true\n"
+        );
+        for service in SERVICES {
+            let unit = fs::read_to_string(workspace().join("packaging/systemd").join(service));
+            assert!(unit.unwrap().contains("=/usr/"), "{service} names no program");
+        }
     }
 
     #[test]
