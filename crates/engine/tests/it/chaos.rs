@@ -307,16 +307,16 @@ fn goes_home(world: &mut World) {
     for index in 0..11 {
         world.host.change_netdev(vf_numbered(index), |dev| dev.addresses.clear());
     }
-    world.look();
-    world.settle();
-    for name in GUESTS {
-        if world.processes.contains_key(&guest(name)) {
-            granted(world.ask(destroy(name)));
+    // A look may have autostart try once more what had failed.
+    for _ in 0..4 {
+        world.look();
+        world.settle();
+        for name in GUESTS {
+            if world.processes.contains_key(&guest(name)) {
+                granted(world.ask(destroy(name)));
+            }
         }
     }
-    // What came of an administrator's numvfs is there to stay.
-    world.look();
-    world.settle();
     let claims: Vec<_> = world.state().claims.values().cloned().collect();
     for claim in claims {
         match (claim.state, claim.executor) {
