@@ -7,7 +7,7 @@ mod network;
 mod own;
 mod port;
 
-use vfnet_rpc::error::WireError;
+use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::objects::Listed;
 use vfnet_rpc::procedures::Payload;
 use vfnet_rpc::remote::{Call, OpenConsoleArgs};
@@ -28,6 +28,18 @@ fn text(text: impl AsRef<str>) -> Text {
 fn list<T, const MAX: usize>(mut elements: Vec<T>) -> List<T, MAX> {
     elements.truncate(MAX);
     List::new(elements).unwrap_or_default()
+}
+
+/// Reads a client's document on a thread that may take its time: a long one takes a second.
+async fn parsed<T: Send + 'static>(
+    xml: &str,
+    parse: impl FnOnce(&str) -> T + Send + 'static,
+) -> Result<T, WireError> {
+    let xml = xml.to_owned();
+    let reading = tokio::task::spawn_blocking(move || parse(&xml));
+    reading.await.map_err(|fault| {
+        WireError::new(ErrorDomain::Rpc, ErrorCode::InternalError, &fault.to_string())
+    })
 }
 
 /// A yes or no for the wire.

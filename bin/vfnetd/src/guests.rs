@@ -34,6 +34,9 @@ const ADOPT_LIMIT: Duration = Duration::from_secs(60);
 /// How long QEMU may take to end by itself when a guest is destroyed, before it is killed.
 const DESTROY_GRACE: Duration = Duration::from_secs(5);
 
+/// Wait between two looks at a guest that is to end before it has begun.
+const KILL_AGAIN: Duration = Duration::from_millis(50);
+
 /// Wait before another try to find out who holds a guest's lock.
 const STRANGER_AGAIN: Duration = Duration::from_secs(5);
 
@@ -59,6 +62,8 @@ pub struct Places {
 pub struct Guests {
     places: Arc<Places>,
     running: Arc<Mutex<BTreeMap<Uuid, Running>>>,
+    /// Guests on their way to running, or being found again, with their run directories.
+    coming: Arc<Mutex<BTreeMap<Uuid, RunDir>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +115,7 @@ pub enum CommandError {
 impl Guests {
     /// Nobody runs yet.
     pub fn new(places: Places) -> Self {
-        Self { places: Arc::new(places), running: Arc::default() }
+        Self { places: Arc::new(places), running: Arc::default(), coming: Arc::default() }
     }
 
     /// The run directory of a guest.
@@ -173,6 +178,10 @@ impl Guests {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn coming(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, RunDir>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn handle(&self, guest: Uuid) -> Result<vfnet_qemu::Guest, CommandError> {
         self.running()
             .get(&guest)
@@ -183,13 +192,17 @@ impl Guests {
     /// Starts a guest and tells the engine how that went, then of all that happens to it.
     pub(crate) async fn launch(&self, order: LaunchOrder, engine: EngineHandle) {
         let guest = order.run.guest;
+        let run_dir = self.run_dir(&order.run.definition.name, &guest);
+        self.coming().insert(guest, run_dir);
         match self.start(&order).await {
             Ok((running, pid, events)) => {
                 self.running().insert(guest, running);
+                self.coming().remove(&guest);
                 engine.tell(Input::Launched(guest, Ok(pid))).await;
                 self.follow(order, events, engine).await;
             }
             Err(why) => {
+                self.coming().remove(&guest);
                 self.clean_up(&order).await;
                 engine.tell(Input::Launched(guest, Err(why))).await;
             }
@@ -247,10 +260,12 @@ impl Guests {
         let guest = order.run.guest;
         let name = order.run.definition.name.clone();
         let run_dir = self.run_dir(&name, &guest);
+        self.coming().insert(guest, run_dir.clone());
         let (handle, events) = loop {
             match supervisor::adopt(&run_dir, ADOPT_LIMIT).await {
                 Ok(found) => break found,
                 Err(AdoptError::Ended { said }) => {
+                    self.coming().remove(&guest);
                     tracing::warn!("guest {name}: ended before it was found again: {said}");
                     self.clean_up(&order).await;
                     engine.tell(Input::GuestEnded(guest, Ended::Lost)).await;
@@ -289,6 +304,7 @@ impl Guests {
             }
             Err(fault) => tracing::error!("guest {name}: {}", explain(&fault)),
         }
+        self.coming().remove(&guest);
         engine.tell(Input::Adopted(guest, pid)).await;
         if paused || matches!(handle.state().await, Ok(RunState::Paused)) {
             engine.tell(Input::GuestChanged(guest, GuestChange::Paused)).await;
@@ -330,11 +346,23 @@ impl Guests {
         engine.tell(Input::GuestEnded(guest, ended)).await;
     }
 
-    /// Ends a guest's process. What comes of it is told by whoever follows it.
+    /// Ends a guest's process. What comes of it is told by whoever starts or follows it.
     pub(crate) async fn kill(&self, guest: Uuid) {
-        let Ok(handle) = self.handle(guest) else { return };
-        if let Err(fault) = handle.destroy(DESTROY_GRACE).await {
-            tracing::error!(%guest, "cannot end a guest: {}", explain(&fault));
+        loop {
+            if let Ok(handle) = self.handle(guest) {
+                if let Err(fault) = handle.destroy(DESTROY_GRACE).await {
+                    tracing::error!(%guest, "cannot end a guest: {}", explain(&fault));
+                }
+                return;
+            }
+            // Its monitor has not answered yet, and may never do so.
+            let Some(run_dir) = self.coming().get(&guest).cloned() else { return };
+            if let Ok(Some(process)) = run_dir.process()
+                && let Err(fault) = process.kill()
+            {
+                tracing::error!(%guest, "cannot end a guest: {fault}");
+            }
+            tokio::time::sleep(KILL_AGAIN).await;
         }
     }
 

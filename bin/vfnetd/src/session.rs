@@ -37,6 +37,10 @@ const CLIENTS: usize = 512;
 /// Connections at once of everybody else; whoever takes them all keeps no administrator out.
 const READ_ONLY_CLIENTS: usize = 256;
 
+/// Longest frame of a client who may only read: what is asked there is short, and everybody may
+/// ask.
+const READ_ONLY_FRAME: usize = 64 * 1024;
+
 /// Calls of one client under way at once (libvirt: `max_client_requests`).
 const CALLS: usize = 5;
 
@@ -140,7 +144,10 @@ impl Session {
         mut reader: OwnedReadHalf,
         writing: &tokio::task::JoinHandle<()>,
     ) -> io::Result<()> {
-        let mut decoder = FrameDecoder::new();
+        let mut decoder = match self.access {
+            Access::Write => FrameDecoder::new(),
+            Access::Read => FrameDecoder::limited(READ_ONLY_FRAME),
+        };
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let count = reader.read(&mut buffer).await?;

@@ -63,7 +63,8 @@ pub enum Effect {
     /// Find a guest's process again; then [`crate::Input::Adopted`], or
     /// [`crate::Input::GuestEnded`].
     Adopt(Uuid),
-    /// End a guest's process; then [`crate::Input::GuestEnded`].
+    /// End a guest's process; then [`crate::Input::GuestEnded`], or [`crate::Input::Launched`]
+    /// with an error where it was still being started.
     Kill(Uuid),
     /// Come back with [`crate::Input::StartPending`].
     StartPending,

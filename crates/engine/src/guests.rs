@@ -344,8 +344,12 @@ impl Turn<'_> {
                 self.set_phase(guest, Phase::Ending);
                 self.release_all(guest);
             }
-            // The process may or may not be there yet: its launch ends first.
-            Phase::Launching if !has_process => self.set_phase(guest, Phase::Ending),
+            // The process may or may not be there yet, and may never answer: either its launch
+            // ends first, or the kill has it end.
+            Phase::Launching => {
+                self.set_phase(guest, Phase::Ending);
+                self.effect(Effect::Kill(guest));
+            }
             Phase::Ending if !has_process => {}
             _ => self.effect(Effect::Kill(guest)),
         }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use vfnet_model::BootId;
 
 /// One process of this or an earlier boot.
@@ -55,6 +55,15 @@ impl ProcessId {
             Err(error) => return Err(error.into()),
         };
         Ok((start_time(pid)? == Some(self.start_time)).then_some(pidfd))
+    }
+
+    /// Kills it; nothing to do when it is gone.
+    pub fn kill(&self) -> io::Result<()> {
+        let Some(pidfd) = self.open()? else { return Ok(()) };
+        match pidfd_send_signal(&pidfd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

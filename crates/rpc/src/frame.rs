@@ -207,18 +207,32 @@ impl Frame {
 }
 
 /// Cuts a connection's bytes into frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameDecoder {
     bytes: Vec<u8>,
+    /// Most bytes of a frame, its length word not counted.
+    limit: usize,
     /// Bytes at the front that belong to frames already yielded.
     consumed: usize,
     broken: Option<FrameError>,
 }
 
+impl Default for FrameDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FrameDecoder {
     /// A decoder at the start of a connection.
     pub fn new() -> Self {
-        Self::default()
+        Self::limited(FRAME_MAX)
+    }
+
+    /// One that refuses longer frames than the protocol would, for peers who are not trusted
+    /// with as much memory.
+    pub fn limited(limit: usize) -> Self {
+        Self { bytes: Vec::new(), limit: limit.min(FRAME_MAX), consumed: 0, broken: None }
     }
 
     /// Takes bytes that have arrived. Ask [`next_frame`](Self::next_frame) until it has no more
@@ -266,7 +280,7 @@ impl FrameDecoder {
         if total < LENGTH_LEN + HEADER_LEN {
             return Err(FrameError::TooShort { length });
         }
-        if total > LENGTH_LEN + FRAME_MAX {
+        if total > LENGTH_LEN + self.limit {
             return Err(FrameError::TooLong { length: total });
         }
         // Header and descriptor count are judged before the payload is waited for.
@@ -301,6 +315,17 @@ impl FrameDecoder {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_limited_decoder_refuses_a_longer_frame_before_it_is_there() {
+        let mut decoder = super::FrameDecoder::limited(1000);
+        decoder.feed(&1005_u32.to_be_bytes());
+        let refused = decoder.next_frame().expect_err("1001 bytes and the length word");
+        assert_eq!(refused, super::FrameError::TooLong { length: 1005 });
+        let mut decoder = super::FrameDecoder::limited(1000);
+        decoder.feed(&1004_u32.to_be_bytes());
+        assert_eq!(decoder.next_frame(), Ok(None));
+    }
+
     use proptest::prelude::{any, prop, proptest};
 
     use super::*;

@@ -146,8 +146,9 @@ pub(super) async fn inactive_names(daemon: &Daemon) -> Result<Vec<Text>, WireErr
 /// Reads a document and fills in what it leaves out. Without a UUID it is a new version of the
 /// guest of its name, or gets a fresh one.
 pub(super) async fn definition(daemon: &Daemon, xml: &str) -> Result<GuestDefinition, WireError> {
-    let mut guest =
-        parse(xml).map_err(|fault| wire_error::document(ErrorDomain::Domain, &fault))?;
+    let mut guest = super::parsed(xml, parse)
+        .await?
+        .map_err(|fault| wire_error::document(ErrorDomain::Domain, &fault))?;
     let name = guest.name.clone();
     let known = daemon.engine.read(move |state| state.guest_named(&name)).await.map_err(refused)?;
     guest.uuid = guest.uuid.or(known);

@@ -93,8 +93,9 @@ pub(super) async fn names(daemon: &Daemon, active: bool) -> Result<Vec<Text>, Wi
 /// Reads a document. Without a UUID it is a new version of the network of its name, or gets a
 /// fresh one.
 async fn definition(daemon: &Daemon, xml: &str) -> Result<NetworkDefinition, WireError> {
-    let mut network =
-        parse(xml).map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
+    let mut network = super::parsed(xml, parse)
+        .await?
+        .map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
     let name = network.name.clone();
     let known =
         daemon.engine.read(move |state| state.network_named(&name)).await.map_err(refused)?;
