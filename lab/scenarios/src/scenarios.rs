@@ -11,7 +11,7 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "bench",
         pfs: 2,
-        deep: false,
+        deep: true,
         scenarios: &[
             Scenario { name: "seven-vfs-in-groups-of-their-own", parts: &[bench::seven_vfs] },
             Scenario {
