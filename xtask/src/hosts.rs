@@ -22,6 +22,7 @@ pub(crate) struct Group {
     pub(crate) deep: bool,
     pub(crate) scenarios: Vec<String>,
     pfs: u8,
+    iommu: bool,
     boots: u64,
 }
 
@@ -60,6 +61,9 @@ impl Group {
             deep: value["deep"].as_bool().context("a group without a depth")?,
             scenarios: scenarios.iter().filter_map(|s| Some(s.as_str()?.to_owned())).collect(),
             pfs: value["pfs"].as_u64().unwrap_or(1).try_into()?,
+            iommu: value["iommu"]
+                .as_bool()
+                .context("a group that does not say whether it has an IOMMU")?,
             boots: value["boots"].as_u64().context("a group without boots")?,
         })
     }
@@ -68,7 +72,7 @@ impl Group {
     ///
     /// A host that dies fails every scenario that it has not reported on.
     pub(crate) fn run(&self, only: &[String]) -> Result<Tally> {
-        let lab = Lab::new(&self.name).pfs(self.pfs).limit(BOOT_LIMIT);
+        let lab = Lab::new(&self.name).pfs(self.pfs).iommu(self.iommu).limit(BOOT_LIMIT);
         let folder = lab.folder();
         let disk = folder.join("disk.img");
         if disk.exists() {

@@ -36,6 +36,7 @@ const DISK_BYTES: u64 = 256 << 20;
 pub(crate) struct Lab {
     name: String,
     pfs: u8,
+    iommu: bool,
     memory_mib: u32,
     limit: Duration,
     disk: Option<PathBuf>,
@@ -69,6 +70,7 @@ impl Lab {
         Self {
             name: name.into(),
             pfs: 1,
+            iommu: true,
             memory_mib: 2600,
             limit: Duration::from_secs(900),
             disk: None,
@@ -79,6 +81,12 @@ impl Lab {
     /// The number of PFs, each behind a root port of its own.
     pub(crate) fn pfs(mut self, pfs: u8) -> Self {
         self.pfs = pfs;
+        self
+    }
+
+    /// Whether the host's kernel switches the IOMMU on.
+    pub(crate) fn iommu(mut self, on: bool) -> Self {
+        self.iommu = on;
         self
     }
 
@@ -292,8 +300,9 @@ impl Lab {
             "-append",
             // no_timer_check: on a busy machine the emulated timer ticks too late for that test.
             format!(
-                "console=ttyS0 intel_iommu=on iommu=pt no_timer_check quiet panic=-1 \
-                 mitigations=off{share}"
+                "console=ttyS0 intel_iommu={} iommu=pt no_timer_check quiet panic=-1 \
+                 mitigations=off{share}",
+                if self.iommu { "on" } else { "off" }
             ),
         );
         arg("-chardev", format!("file,id=console,path={}", path_text(&self.console())?));

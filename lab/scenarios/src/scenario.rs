@@ -38,6 +38,8 @@ pub struct Group {
     pub name: &'static str,
     /// SR-IOV cards in the host.
     pub pfs: u8,
+    /// Whether the host's kernel switches the IOMMU on.
+    pub iommu: bool,
     /// Left out unless all scenarios are asked for (`cargo xtask test --deep`).
     pub deep: bool,
     /// In the order in which they run.
@@ -55,7 +57,10 @@ pub fn catalogue(groups: &[Group]) -> Value {
     let group = |g: &Group| {
         let names: Vec<&str> = g.scenarios.iter().map(|s| s.name).collect();
         let boots = g.boots();
-        json!({"name": g.name, "pfs": g.pfs, "deep": g.deep, "boots": boots, "scenarios": names})
+        json!({
+            "name": g.name, "pfs": g.pfs, "iommu": g.iommu, "deep": g.deep, "boots": boots,
+            "scenarios": names,
+        })
     };
     groups.iter().map(group).collect()
 }
@@ -142,8 +147,8 @@ fn print_last_words() {
     }
 }
 
-/// Takes the power away, with nothing written back.
-fn cut_power() -> Result<()> {
+/// Takes the power away, with nothing written back; does not return when it succeeds.
+pub(crate) fn cut_power() -> Result<()> {
     println!("POWER-CUT");
     let stdout = std::io::stdout();
     stdout.lock().flush()?;
@@ -166,6 +171,7 @@ mod tests {
     const TWO: &[Group] = &[Group {
         name: "pair",
         pfs: 1,
+        iommu: true,
         deep: false,
         scenarios: &[
             Scenario { name: "first", parts: &[holds] },

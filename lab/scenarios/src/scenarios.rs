@@ -11,6 +11,7 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "bench",
         pfs: 2,
+        iommu: true,
         deep: true,
         scenarios: &[
             Scenario { name: "seven-vfs-in-groups-of-their-own", parts: &[bench::seven_vfs] },
@@ -27,6 +28,7 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "lending",
         pfs: 2,
+        iommu: true,
         deep: false,
         scenarios: &[
             Scenario {
@@ -62,5 +64,15 @@ pub const GROUPS: &[Group] = &[
                 parts: &[survival::before_the_power_cut, survival::after_the_power_cut],
             },
         ],
+    },
+    Group {
+        name: "no-iommu",
+        pfs: 1,
+        iommu: false,
+        deep: false,
+        scenarios: &[Scenario {
+            name: "without-an-iommu-a-start-is-refused-and-changes-nothing",
+            parts: &[lending::no_iommu],
+        }],
     },
 ];

@@ -312,3 +312,15 @@ pub(super) fn what_is_missing(host: &Host) -> Result<()> {
     virsh(&["destroy", "g"])?;
     Ok(())
 }
+
+/// A host whose IOMMU is off: refused with what to do, and nothing changed.
+pub(super) fn no_iommu(host: &Host) -> Result<()> {
+    let (pf, vfs) = seven(host)?;
+    let _daemon = Daemon::start()?;
+    network("hw", &network_of_pf("hw", &pf.netdev))?;
+    guest("g", &Guest::idle("g").nic(&mac(1), "hw"))?;
+    let before = facts_of(&vfs)?;
+    let refusal = virsh_refused(&["start", "g"])?;
+    ensure!(refusal.contains("no IOMMU") && refusal.contains("intel_iommu=on"), "{refusal}");
+    ensure_as_before(&vfs, &before)
+}
