@@ -13,6 +13,7 @@ mod lab;
 mod layers;
 mod man;
 mod packages;
+mod screen;
 mod stages;
 
 use std::path::PathBuf;
@@ -121,7 +122,7 @@ impl LabOptions {
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         None => Options::command().print_help().map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Some(Task::Demo) => demo::demo().map(|()| ExitCode::SUCCESS),
+        Some(Task::Demo) => demo::demo().map(exit_code),
         Some(Task::Test { quick, deep }) => stages::test(match (quick, deep) {
             (true, _) => Depth::Quick,
             (_, true) => Depth::Deep,

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "the lines are this program's result")]
 
 pub mod daemon;
+pub mod demo;
 pub mod documents;
 pub mod guest;
 pub mod host;

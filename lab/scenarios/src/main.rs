@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use vfnet_lab_scenarios::{scenario, scenarios};
+use vfnet_lab_scenarios::host::Host;
+use vfnet_lab_scenarios::{demo, scenario, scenarios};
 
 /// What is tried in the emulated SR-IOV host.
 #[derive(Debug, Parser)]
@@ -30,6 +31,12 @@ enum Task {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Do what `cargo xtask demo` tells, in this host
+    Demo {
+        /// Which power-on of the host this is, counted from 1
+        #[arg(long)]
+        boot: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -39,11 +46,18 @@ fn main() -> ExitCode {
         Task::Run { boot, names } => match scenario::run(scenarios::GROUPS, &names, boot) {
             Ok(true) => {}
             Ok(false) => return ExitCode::FAILURE,
-            Err(error) => {
-                println!("error: {error:#}");
-                return ExitCode::FAILURE;
-            }
+            Err(error) => return failed(&error),
         },
+        Task::Demo { boot } => {
+            if let Err(error) = demo::tell(&Host::new(boot)) {
+                return failed(&error);
+            }
+        }
     }
     ExitCode::SUCCESS
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    println!("error: {error:#}");
+    ExitCode::FAILURE
 }
