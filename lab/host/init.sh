@@ -6,18 +6,18 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 for module in /modules/*; do insmod "$module"; done
 
-mkdir -p /lower /upper /root
+mkdir -p /lower /upper /merged
 mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=1048576,cache=loose root /lower
 mount -t tmpfs -o size=60% tmpfs /upper
 mkdir -p /upper/files /upper/work
-mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /root
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /merged
 
-mount -t tmpfs -o mode=755 tmpfs /root/run
-mkdir -p /root/run/lock /root/run/vfnet-lab /root/save /root/disk
-cp -r /vfnet-lab/. /bin/busybox /root/run/vfnet-lab/
+mount -t tmpfs -o mode=755 tmpfs /merged/run
+mkdir -p /merged/run/lock /merged/run/vfnet-lab /merged/save /merged/disk
+cp -r /vfnet-lab/. /bin/busybox /merged/run/vfnet-lab/
 grep -q vflab.save /proc/cmdline &&
-  mount -t 9p -o trans=virtio,version=9p2000.L,msize=1048576 save /root/save
-[ -b /dev/vda ] && mount -t ext4 /dev/vda /root/disk
+  mount -t 9p -o trans=virtio,version=9p2000.L,msize=1048576 save /merged/save
+[ -b /dev/vda ] && mount -t ext4 /dev/vda /merged/disk
 
-for folder in proc sys dev; do mount --move /$folder /root/$folder; done
-exec switch_root /root /run/vfnet-lab/busybox sh /run/vfnet-lab/stage2.sh
+for folder in proc sys dev; do mount --move /$folder /merged/$folder; done
+exec switch_root /merged /run/vfnet-lab/busybox sh /run/vfnet-lab/stage2.sh
