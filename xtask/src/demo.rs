@@ -44,6 +44,7 @@ pub(crate) fn demo() -> Result<bool> {
     if disk.exists() {
         fs::remove_file(&disk)?;
     }
+    let mut told = 0;
     for boot in 1..=BOOTS {
         screen.title(&format!("Boot {boot} of the host"));
         screen.wait("the emulated host to boot");
@@ -59,6 +60,7 @@ pub(crate) fn demo() -> Result<bool> {
         });
         screen.done();
         if as_told {
+            told += 1;
             continue;
         }
         println!("\nThe story breaks off in boot {boot}; the table has what was seen until then.");
@@ -70,11 +72,12 @@ pub(crate) fn demo() -> Result<bool> {
     }
     screen.title("What was seen");
     let (held, rows) = print_tables(&seen);
-    let verdict = if held == rows { "All of it holds" } else { "NOT all of it holds" };
+    let all_holds = held == rows && told == BOOTS;
+    let verdict = if all_holds { "All of it holds" } else { "NOT all of it holds" };
     println!("\n{verdict}: {held} of {rows} lines, in {}.", minutes(started.elapsed()));
     let logs = folder.strip_prefix(workspace()).unwrap_or(&folder).display();
     println!("Logs: {logs}/boot-1 and boot-2; output.log is the story, console.log the kernel.");
-    Ok(held == rows)
+    Ok(all_holds)
 }
 
 /// What the host prints before it takes its own power away.

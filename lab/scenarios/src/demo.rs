@@ -219,14 +219,15 @@ fn lent_vf(vfs: &[Vf]) -> Result<&Vf> {
     vfs.iter().find(|vf| vf.driver().as_deref() == Some("vfio-pci")).context("no VF is on vfio-pci")
 }
 
-/// What `ip link` says of a VF at its PF, the part that names MAC and VLAN.
+/// What `ip link` says of a VF's MAC at its PF, and the driver that has the VF.
 fn at_pf(pf: &Pf, vf: &Vf) -> Result<String> {
     let text = program::run("ip", &["link", "show", "dev", &pf.netdev])?;
     let start = format!("vf {} ", vf.index);
     let line = text.lines().map(str::trim).find(|line| line.starts_with(&start));
     let line = line.with_context(|| format!("{} does not know VF {}", pf.netdev, vf.index))?;
     let driver = vf.driver().unwrap_or_else(|| "no driver".to_owned());
-    Ok(format!("{line}\n{} -> {driver}", vf.address))
+    let mac = line.split(" brd ").next().unwrap_or(line);
+    Ok(format!("{mac} …\ndriver of {}: {driver}", vf.address))
 }
 
 /// Waits for the guest's kernel, and for the NIC that the guest itself reports.
