@@ -21,14 +21,14 @@ use vfnet_rpc::call_id::CallId;
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::frame::FrameDecoder;
 use vfnet_rpc::keepalive::Keepalive;
-use vfnet_rpc::procedures::Access;
+use vfnet_rpc::procedures::{Access, Payload};
 use vfnet_rpc::remote::{AuthType, Call, Feature};
 use vfnet_rpc::server::Incoming;
 use vfnet_rpc::xdr::{List, Text};
 
 use crate::listen::Listeners;
 use crate::{Daemon, dispatch, wire_error};
-use events::Events;
+use events::{Events, Listener};
 use streams::Streams;
 
 /// Connections at once of those who may change things.
@@ -200,6 +200,22 @@ impl Session {
         Next::Read
     }
 
+    /// Answers a registration for events, and only then lets them come.
+    async fn register(
+        &self,
+        id: CallId,
+        registered: Result<(i32, Listener), WireError>,
+        answer: impl FnOnce(i32) -> Payload,
+    ) -> Next {
+        let (callback, listener) = match registered {
+            Ok(registered) => registered,
+            Err(error) => return self.refuse(id, error).await,
+        };
+        self.outbox.send(id.answer(Ok(answer(callback)))).await;
+        self.events.listen(callback, listener);
+        Next::Read
+    }
+
     /// Serves a call beside others; the reader waits when there are too many.
     async fn spawn(
         &self,
@@ -265,29 +281,15 @@ impl Session {
             },
             Call::ConnectNetworkEventRegisterAny(args, answer) => {
                 let registered = self.events.register_network(args);
-                let (callback, listener) = match registered {
-                    Ok(registered) => registered,
-                    Err(error) => return self.refuse(id, error).await,
-                };
-                self.outbox.send(id.answer(Ok(answer.with(&callback)))).await;
-                self.events.listen(callback, listener);
-                return Next::Read;
+                return self.register(id, registered, |callback| answer.with(&callback)).await;
             }
             Call::ConnectNodeDeviceEventRegisterAny(args, answer) => {
                 let registered = self.events.register_node_device(&args);
-                let (callback, listener) = match registered {
-                    Ok(registered) => registered,
-                    Err(error) => return self.refuse(id, error).await,
-                };
-                self.outbox.send(id.answer(Ok(answer.with(&callback)))).await;
-                self.events.listen(callback, listener);
-                return Next::Read;
+                return self.register(id, registered, |callback| answer.with(&callback)).await;
             }
             Call::ConnectDomainEventCallbackRegisterAny(args, answer) => {
-                let (callback, listener) = self.events.register_guest(args);
-                self.outbox.send(id.answer(Ok(answer.with(&callback)))).await;
-                self.events.listen(callback, listener);
-                return Next::Read;
+                let registered = Ok(self.events.register_guest(args));
+                return self.register(id, registered, |callback| answer.with(&callback)).await;
             }
             Call::ConnectNetworkEventDeregisterAny(args, answer) => {
                 self.events.forget(args.callback).map(|()| answer.done())
