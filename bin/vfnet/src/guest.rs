@@ -77,7 +77,7 @@ pub(crate) fn guest(
             }
         }
         GuestCommand::Reboot(which) => {
-            flagged::<DomainReboot>(connection, screen, &which.name, "reboot", "asked to reboot")
+            flagged::<DomainReboot>(connection, screen, &which.name, "reboot", "rebooted")
         }
         GuestCommand::Reset(which) => {
             flagged::<DomainReset>(connection, screen, &which.name, "reset", "reset")

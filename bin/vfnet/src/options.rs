@@ -308,7 +308,7 @@ Example: ask, and cut the power of a guest that has not heard after a minute
         #[arg(long, value_name = "SECS")]
         wait: Option<u64>,
     },
-    /// Ask a guest to reboot
+    /// Reboot a guest, as with its reset button: it is not asked first
     Reboot(Which),
     /// Reset a guest, as with a reset button
     Reset(Which),
