@@ -119,9 +119,7 @@ impl Fault {
                 }
             }
         }
-        if let Self::Unreachable { source, .. } = self {
-            hint = Some(how_to_reach(source.kind()).to_owned());
-        }
+        let hint = hint.or_else(|| self.next_step());
         let mut text = format!("vfnet: {line}\n");
         for (vf, why) in vfs {
             append_line(&mut text, &format!("{vf}  {why}"));
@@ -131,6 +129,25 @@ impl Fault {
         }
         // What a message quotes may be anything; the terminal must not obey it.
         text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
+    }
+
+    /// What to do next, where the daemon has said nothing about it.
+    fn next_step(&self) -> Option<String> {
+        let step = match self {
+            Self::Unreachable { source, .. } => how_to_reach(source.kind()),
+            Self::StillRunning { guest, .. } => {
+                return Some(format!("vfnet guest destroy {guest} ends it at once"));
+            }
+            Self::NotFound(_) => "vfnet vf ls lists the VFs of this host",
+            Self::Call { source, .. } => match source.code()? {
+                ErrorCode::NoNetwork => "vfnet net ls --all lists the networks",
+                ErrorCode::NoDomain => "vfnet guest ls --all lists the guests",
+                ErrorCode::DeviceMissing => "vfnet vf ls lists the VFs of this host",
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(step.to_owned())
     }
 }
 
@@ -180,7 +197,8 @@ impl Said {
     }
 }
 
-/// Cuts off a last `(…)` of several words that does not say where in a document.
+/// Cuts off a last `(…)` of several words, unless it says where in a document something is, or
+/// which number the system gives to a failure.
 fn split_hint(message: &str) -> (&str, Option<&str>) {
     let whole = (message, None);
     let Some(inner) = message.strip_suffix(')') else { return whole };
@@ -194,7 +212,8 @@ fn split_hint(message: &str) -> (&str, Option<&str>) {
         if depth == 0 {
             let hint = &inner[place + 1..];
             let Some(message) = inner[..place].strip_suffix(' ') else { return whole };
-            let advice = hint.contains(' ') && !hint.starts_with("at ");
+            let advice = hint.contains(' ')
+                && !["at ", "os error "].iter().any(|place| hint.starts_with(place));
             return if advice { (message, Some(hint)) } else { whole };
         }
     }
@@ -260,10 +279,23 @@ mod tests {
 
     #[test]
     fn a_message_without_vfs_stays_one_line() {
+        let fault = refused(ErrorCode::ConfigUnsupported, "element <frob>");
+        assert_snapshot!(
+            fault.report(),
+            @"vfnet: cannot start guest 'h': unsupported configuration: element <frob>"
+        );
+        assert_eq!(fault.exit_code(), 1);
+    }
+
+    #[test]
+    fn what_is_not_there_can_be_looked_up() {
         let fault = refused(ErrorCode::NoNetwork, "no network with matching name 'hw'");
         assert_snapshot!(
             fault.report(),
-            @"vfnet: cannot start guest 'h': Network not found: no network with matching name 'hw'"
+            @r"
+        vfnet: cannot start guest 'h': Network not found: no network with matching name 'hw'
+          hint: vfnet net ls --all lists the networks
+        "
         );
         assert_eq!(fault.exit_code(), 4);
     }
@@ -275,6 +307,8 @@ mod tests {
         assert_eq!(split_hint("unbalanced)"), ("unbalanced)", None));
         let place = "forward mode 'nat' (at /network/forward, line 1)";
         assert_eq!(split_hint(place), (place, None));
+        let number = "cannot open /nodisk: No such file or directory (os error 2)";
+        assert_eq!(split_hint(number), (number, None));
     }
 
     #[test]

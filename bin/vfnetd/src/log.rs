@@ -1,5 +1,7 @@
 //! Where the log goes: to systemd's journal when it is there to take it, else to standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -17,8 +19,10 @@ pub fn start(verbose: u8) {
     match journal {
         Some(journal) => registry.with(journal).init(),
         None => {
-            let layer =
-                tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+            let layer = tracing_subscriber::fmt::layer()
+                .with_target(false)
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_writer(std::io::stderr);
             registry.with(layer).init();
         }
     }

@@ -59,6 +59,15 @@ pub enum RunError {
     /// The state cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no place for guests' logs.
+    #[error("cannot make the directory of guests' logs, {}", path.display())]
+    LogDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The sockets cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -86,10 +95,8 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
     for kept in &loaded.set_aside {
         tracing::error!("not understood, and left as it is: {kept}");
     }
-    std::fs::create_dir_all(&config.log_dir).map_err(|source| RunError::System {
-        doing: "make the directory of guests' logs",
-        source,
-    })?;
+    std::fs::create_dir_all(&config.log_dir)
+        .map_err(|source| RunError::LogDir { path: config.log_dir.clone(), source })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(64)
