@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 /// How long another user of apt's or dpkg's locks is waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(600);
 const SOURCES: &str = "/etc/apt/sources.list.d/vfnet-backports.sources";
+const SUITE: &str = "bookworm";
 const BACKPORTS: &str = "bookworm-backports";
 
 /// Where Debian 12 has a version that is new enough.
@@ -97,15 +98,26 @@ pub(crate) fn ensure() -> Result<()> {
             names(&missing)
         );
     }
+    let bookworm = is_bookworm();
+    let from_backports = |p: &Package| bookworm && p.release == Release::Backports;
+    let sources = source_texts()?;
+    let add = missing.iter().any(|p| from_backports(p)) && !backports_are_a_source(&sources);
+    if !is_root() && find_command("sudo").is_none() {
+        bail!(
+            "this needs root and there is no sudo; as root, {}run: apt-get update && apt-get \
+             install {}{}",
+            if add { format!("add {BACKPORTS} to apt's sources and ") } else { String::new() },
+            if bookworm { format!("-t {BACKPORTS} ") } else { String::new() },
+            names(&missing)
+        );
+    }
     for package in &missing {
         eprintln!("installing {} ({})", package.name, package.purpose);
     }
-    let bookworm = is_bookworm();
-    let from_backports = |p: &Package| bookworm && p.release == Release::Backports;
-    if missing.iter().any(|p| from_backports(p)) && !backports_are_a_source()? {
-        add_backports(&missing)?;
+    if add {
+        add_backports(&sources)?;
     }
-    update(&missing)?;
+    update()?;
     for backports in [true, false] {
         let wanted: Vec<&str> =
             missing.iter().filter(|p| from_backports(p) == backports).map(|p| p.name).collect();
@@ -117,7 +129,7 @@ pub(crate) fn ensure() -> Result<()> {
             args.extend(["-t", BACKPORTS]);
         }
         args.extend(&wanted);
-        apt_get_as_root(&args, &missing)?;
+        apt_get_as_root(&args)?;
     }
     let still: Vec<&Package> = missing.into_iter().filter(|p| !is_present(p.sign)).collect();
     if !still.is_empty() {
@@ -141,7 +153,7 @@ pub(crate) fn download(package: &str, folder: &Path) -> Result<PathBuf> {
     };
     let mut output = fetch()?;
     if !output.status.success() {
-        update(&[])?;
+        update()?;
         output = fetch()?;
     }
     if !output.status.success() {
@@ -171,7 +183,7 @@ pub(crate) fn search(pattern: &str) -> Result<Vec<String>> {
     if !found.is_empty() {
         return Ok(found);
     }
-    update(&[])?;
+    update()?;
     find().context("cannot run apt-cache")
 }
 
@@ -209,7 +221,8 @@ fn is_bookworm() -> bool {
         .is_ok_and(|text| text.lines().any(|l| l == "VERSION_CODENAME=bookworm"))
 }
 
-fn backports_are_a_source() -> Result<bool> {
+/// What apt's sources say, in either of their forms.
+fn source_texts() -> Result<Vec<String>> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(folder) = Path::new("/etc/apt/sources.list.d").read_dir() {
         for entry in folder {
@@ -219,34 +232,42 @@ fn backports_are_a_source() -> Result<bool> {
             }
         }
     }
-    Ok(files.iter().filter_map(|f| std::fs::read_to_string(f).ok()).any(|text| {
-        text.lines().any(|l| !l.trim_start().starts_with('#') && l.contains(BACKPORTS))
-    }))
+    Ok(files.iter().filter_map(|f| std::fs::read_to_string(f).ok()).collect())
 }
 
-/// The mirror that this machine uses already, from either form of apt's sources.
-fn mirror() -> String {
-    let deb822 = std::fs::read_to_string("/etc/apt/sources.list.d/debian.sources");
-    let one_line = std::fs::read_to_string("/etc/apt/sources.list");
-    let from_deb822 = deb822.ok().and_then(|text| {
-        text.lines().find_map(|l| Some(l.strip_prefix("URIs:")?.trim().to_owned()))
-    });
-    let from_one_line = one_line.ok().and_then(|text| {
-        text.lines()
-            .filter(|l| l.starts_with("deb "))
-            .find_map(|l| l.split(' ').find(|w| w.starts_with("http")).map(str::to_owned))
-    });
-    from_deb822.or(from_one_line).unwrap_or_else(|| "http://deb.debian.org/debian".to_owned())
+fn backports_are_a_source(sources: &[String]) -> bool {
+    let mut lines = sources.iter().flat_map(|text| text.lines());
+    lines.any(|l| !l.trim_start().starts_with('#') && l.contains(BACKPORTS))
 }
 
-fn add_backports(missing: &[&Package]) -> Result<()> {
+/// The mirror that this machine has Debian 12 from; security updates and other people's
+/// packages come from elsewhere.
+fn mirror<'a>(sources: &'a [String]) -> Option<&'a str> {
+    sources.iter().flat_map(|text| text.split("\n\n")).find_map(|stanza| {
+        let field = |name: &str| stanza.lines().find_map(|l| l.strip_prefix(name));
+        let in_fields = || {
+            field("Suites:")?.split_whitespace().find(|suite| *suite == SUITE)?;
+            field("URIs:")?.split_whitespace().next()
+        };
+        let in_line = |line: &'a str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let suite = words.iter().position(|w| *w == SUITE).filter(|_| words[0] == "deb")?;
+            words.get(suite.checked_sub(1)?).copied().filter(|uri| uri.contains("://"))
+        };
+        in_fields().or_else(|| stanza.lines().find_map(in_line))
+    })
+}
+
+fn add_backports(sources: &[String]) -> Result<()> {
+    let mirror = mirror(sources).with_context(|| {
+        format!("apt's sources name no mirror of {SUITE}; add {BACKPORTS} to them by hand")
+    })?;
     eprintln!("adding {BACKPORTS} to apt's sources ({SOURCES})");
     let text = format!(
-        "Types: deb\nURIs: {}\nSuites: {BACKPORTS}\nComponents: main\nSigned-By: \
-         /usr/share/keyrings/debian-archive-keyring.gpg\n",
-        mirror()
+        "Types: deb\nURIs: {mirror}\nSuites: {BACKPORTS}\nComponents: main\nSigned-By: \
+         /usr/share/keyrings/debian-archive-keyring.gpg\n"
     );
-    let mut tee = as_root("tee", missing)?
+    let mut tee = as_root("tee")?
         .arg(SOURCES)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -261,16 +282,16 @@ fn add_backports(missing: &[&Package]) -> Result<()> {
     Ok(())
 }
 
-fn update(missing: &[&Package]) -> Result<()> {
-    apt_get_as_root(&["update", "-qq"], missing)
+fn update() -> Result<()> {
+    apt_get_as_root(&["update", "-qq"])
 }
 
 /// Runs apt-get; waits while another process holds one of its locks.
-fn apt_get_as_root(args: &[&str], missing: &[&Package]) -> Result<()> {
+fn apt_get_as_root(args: &[&str]) -> Result<()> {
     let started = Instant::now();
     let mut said = false;
     loop {
-        let output = as_root("apt-get", missing)?
+        let output = as_root("apt-get")?
             .args(["-o", &format!("DPkg::Lock::Timeout={}", LOCK_LIMIT.as_secs())])
             .args(args)
             .stdin(Stdio::null())
@@ -297,16 +318,12 @@ fn command(name: &str) -> Command {
     command
 }
 
-fn as_root(name: &str, missing: &[&Package]) -> Result<Command> {
+fn as_root(name: &str) -> Result<Command> {
     if is_root() {
         return Ok(command(name));
     }
     if find_command("sudo").is_none() {
-        bail!(
-            "this needs root and there is no sudo; as root, run: apt-get install {}{}",
-            if is_bookworm() { "-t bookworm-backports " } else { "" },
-            names(missing)
-        );
+        bail!("{name} must be run as root, and there is no sudo");
     }
     let mut sudo = command("sudo");
     sudo.args(["--preserve-env=DEBIAN_FRONTEND,LC_ALL", name]);
@@ -321,12 +338,27 @@ fn is_root() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::major_version;
+    use super::{backports_are_a_source, major_version, mirror};
 
     #[test]
     fn versions_are_read_from_what_programs_say_of_themselves() {
         assert_eq!(major_version("QEMU emulator version 10.0.2 (Debian 1:10.0.2)"), Some(10));
         assert_eq!(major_version("11.3.0\n"), Some(11));
         assert_eq!(major_version("no number here"), None);
+    }
+
+    #[test]
+    fn backports_come_from_the_mirror_that_debian_itself_comes_from() {
+        let fields = "Types: deb\nURIs: http://other.invalid/\nSuites: stable\n\nTypes: deb\nURIs: \
+                      http://debian.invalid/debian\nSuites: bookworm bookworm-updates\n";
+        let lines = "# deb http://old.invalid bookworm main\ndeb cdrom:[Debian 12]/ bookworm main\n\
+                     deb http://security.invalid bookworm-security main\n\
+                     deb [arch=amd64] http://debian.invalid/debian bookworm main\n";
+        for text in [fields, lines] {
+            let sources = [String::new(), text.to_owned()];
+            assert_eq!(mirror(&sources), Some("http://debian.invalid/debian"));
+            assert!(!backports_are_a_source(&sources));
+        }
+        assert_eq!(mirror(&["deb http://other.invalid stable main".to_owned()]), None);
     }
 }
