@@ -7,6 +7,7 @@ mod commands;
 mod console;
 mod daemon;
 mod faults;
+mod readme;
 
 use std::io::Write as _;
 use std::path::Path;

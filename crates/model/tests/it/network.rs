@@ -151,6 +151,8 @@ fn a_wrong_document_is_refused_as_a_whole() {
             ("<network><name/></network>", NoName, "empty"),
             ("<network><name>a/b</name></network>", Detail, "invalid char"),
             ("<network><name>a\nb</name></network>", Detail, "invalid char"),
+            ("<network><name>a\0b</name></network>", Malformed, "not well-formed"),
+            ("<network><name>a&#0;b</name></network>", Malformed, "not well-formed"),
             ("<network><name>..</name></network>", Detail, "invalid char"),
             (&long, Invalid, "at most 255"),
             ("<network><name>a</name><name>b</name></network>", Invalid, "more than one <name>"),
