@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, vfnet, vfnet_refused, virsh, virsh_refused};
@@ -190,7 +191,8 @@ pub(super) fn failed_starts_and_crashes(host: &Host) -> Result<()> {
     virsh(&["start", "g"])?;
     let shown: Value = serde_json::from_str(&vfnet(&["--json", "guest", "show", "g"])?)?;
     let pid = shown["pid"].as_i64().context("a running guest without a pid")?;
-    program::run("kill", &["-9", &pid.to_string()])?;
+    let pid = Pid::from_raw(pid.try_into()?).context("a running guest with a pid of 0")?;
+    kill_process(pid, Signal::KILL)?;
     wait_for("the end to be noticed", LIMIT, || {
         virsh(&["domstate", "g", "--reason"])
             .is_ok_and(|state| state.contains("shut off (crashed)"))
