@@ -251,6 +251,15 @@ impl Daemon {
         pid_in(&of_guest.expect("a run directory").path()).expect("a pid")
     }
 
+    /// Whether any guest's process is beyond its launcher.
+    pub(crate) fn has_stand_in(&self) -> bool {
+        let dir = self.path("machine.qemu").display().to_string();
+        processes_of(self.dir.path()).iter().any(|pid| {
+            let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+            line.is_ok_and(|line| line.starts_with(dir.as_bytes()))
+        })
+    }
+
     /// VFs that are not in the hands of the host.
     pub(crate) fn lent(&self) -> usize {
         let facts = self.host().facts();

@@ -1,10 +1,11 @@
 //! Guests on a pool of seven VFs, with a stand-in for QEMU.
 
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
-use crate::daemon::{Daemon, HW, guest, guest_with};
-use crate::{installed, until};
+use crate::daemon::{Daemon, HW, Ran, guest, guest_with};
+use crate::{LIMIT, installed, until};
 
 fn mac(number: usize) -> String {
     format!("52:54:00:00:00:{number:02x}")
@@ -175,6 +176,51 @@ fn a_guest_that_ignores_the_power_button_is_destroyed_all_the_same() {
     assert_eq!(daemon.state_of("web1").split(' ').next(), Some("running"));
     daemon.says(&["destroy", "web1"]);
     assert_eq!(daemon.lent(), 0);
+}
+
+#[test]
+fn a_start_that_hangs_ends_when_its_guest_is_destroyed() {
+    let Some(daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&told("web1", "never-answers"));
+    let before = daemon.host().facts();
+    let start = hanging_start(&daemon);
+
+    let asked = Instant::now();
+    daemon.says(&["destroy", "web1"]);
+    assert!(asked.elapsed() < LIMIT, "the destroy waited for the start: {:?}", asked.elapsed());
+
+    let started = Ran::from(start.wait_with_output().expect("virsh ends"));
+    assert!(!started.status.success(), "{started:?}");
+    assert!(started.stderr.contains("QEMU was killed"), "{started:?}");
+    assert!(daemon.state_of("web1").starts_with("shut off"));
+    assert_eq!(daemon.host().facts(), before);
+}
+
+#[test]
+fn a_guest_whose_start_hung_is_destroyed_while_the_next_daemon_looks_for_it() {
+    let Some(mut daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&told("web1", "never-answers"));
+    let before = daemon.host().facts();
+    let start = hanging_start(&daemon);
+    daemon.kill_and_go_on();
+    let started = Ran::from(start.wait_with_output().expect("virsh ends"));
+    assert!(!started.status.success(), "{started:?}");
+    assert_eq!(daemon.lent(), 1);
+
+    let asked = Instant::now();
+    daemon.says(&["destroy", "web1"]);
+    assert!(asked.elapsed() < LIMIT, "the destroy waited for the search: {:?}", asked.elapsed());
+    until("the VF is back", || daemon.host().facts() == before);
+    assert!(daemon.state_of("web1").starts_with("shut off"));
+}
+
+/// A start of web1, which never answers; its stand-in is there, with its VF.
+fn hanging_start(daemon: &Daemon) -> Child {
+    let mut start = daemon.virsh_command(&["start", "web1"]);
+    let start = start.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("virsh runs");
+    until("the stand-in is there", || daemon.has_stand_in());
+    assert_eq!(daemon.lent(), 1);
+    start
 }
 
 #[test]
