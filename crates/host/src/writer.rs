@@ -36,8 +36,9 @@ pub trait Writer: Send + Sync {
     /// Loads a module.
     fn modprobe(&self, module: &DriverName, limit: Duration) -> Result<(), HostError>;
 
-    /// Writes that the kernel has not come back from, as `PATH VALUE`. Files of the devices in
-    /// them must not be read where reading takes the device's lock.
+    /// Writes that the kernel has not come back from yet, as `PATH VALUE`: those under way and
+    /// those that nobody waits for any more. Files of the devices in them must not be read where
+    /// reading takes the device's lock.
     fn unfinished(&self) -> Vec<String>;
 }
 
@@ -47,7 +48,30 @@ pub struct KernelWriter {
     exe: PathBuf,
     prefix: Vec<OsString>,
     proc: PathBuf,
+    under_way: Mutex<Vec<String>>,
     left: Mutex<Vec<Left>>,
+}
+
+/// A write that is waited for; under way as long as this lives.
+struct UnderWay<'a> {
+    all: &'a Mutex<Vec<String>>,
+    writing: String,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(all: &'a Mutex<Vec<String>>, writing: &str) -> Self {
+        all.lock().unwrap_or_else(PoisonError::into_inner).push(writing.to_owned());
+        Self { all, writing: writing.to_owned() }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = all.iter().position(|writing| *writing == self.writing) {
+            all.swap_remove(place);
+        }
+    }
 }
 
 /// A child that was left behind, by this process or by one before it.
@@ -65,10 +89,11 @@ impl KernelWriter {
     pub fn new(exe: PathBuf, prefix: Vec<OsString>) -> Self {
         let proc = PathBuf::from("/proc");
         let left = Mutex::new(left_behind(&proc, &prefix));
-        Self { exe, prefix, proc, left }
+        Self { exe, prefix, proc, under_way: Mutex::default(), left }
     }
 
     fn run(&self, mut command: Command, limit: Duration, writing: String) -> Finished {
+        let _under_way = UnderWay::begin(&self.under_way, &writing);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => return Finished::NotStarted(error),
@@ -139,7 +164,8 @@ impl Writer for KernelWriter {
             Some(child) => matches!(child.try_wait(), Ok(None)),
             None => writing(&self.proc, left.pid, &self.prefix).as_ref() == Some(&left.writing),
         });
-        left.iter().map(|left| left.writing.clone()).collect()
+        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        left.iter().map(|left| &left.writing).chain(&*under_way).cloned().collect()
     }
 }
 
@@ -243,19 +269,37 @@ mod tests {
         writer(&["-c", "exit 0"]).write(Path::new("/sys/x"), "1", LONG).unwrap();
     }
 
+    /// A file whose reader, the child below, does not end before somebody writes to it.
+    fn fifo(dir: &Path) -> PathBuf {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let fifo = dir.join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        fifo
+    }
+
+    #[test]
+    fn a_write_is_known_from_its_beginning_to_its_end() {
+        let writer = writer(&["-c", "read line < \"$0\""]);
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = fifo(dir.path());
+        std::thread::scope(|scope| {
+            let write = scope.spawn(|| writer.write(&fifo, "0000:01:10.1", LONG));
+            let end = Instant::now() + LONG;
+            while !writer.unfinished().iter().any(|write| write.ends_with("0000:01:10.1")) {
+                assert!(Instant::now() < end && !write.is_finished(), "nobody knows of the write");
+                std::thread::yield_now();
+            }
+            std::fs::write(&fifo, "go\n").unwrap();
+            write.join().unwrap().unwrap();
+        });
+        assert_eq!(writer.unfinished(), [""; 0]);
+    }
+
     #[test]
     fn a_child_that_does_not_come_back_is_left_known_and_reaped() {
         let writer = writer(&["-c", "read line < \"$0\""]);
         let dir = tempfile::tempdir().unwrap();
-        let fifo = dir.path().join("fifo");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &fifo,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RWXU,
-            0,
-        )
-        .unwrap();
+        let fifo = fifo(dir.path());
         let stuck = writer.write(&fifo, "0000:01:10.1", Duration::from_millis(50));
         assert!(matches!(stuck, Err(HostError::Stuck { .. })), "{stuck:?}");
         assert!(writer.unfinished()[0].ends_with("0000:01:10.1"));

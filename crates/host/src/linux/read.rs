@@ -54,12 +54,11 @@ pub(super) fn netdev(device: &Dir) -> Result<Option<Netdev>, HostError> {
 pub(super) struct Reader<'a> {
     host: &'a LinuxHost,
     aliases: OnceCell<String>,
-    unfinished: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(host: &'a LinuxHost) -> Self {
-        Self { host, aliases: OnceCell::new(), unfinished: host.writer.unfinished() }
+        Self { host, aliases: OnceCell::new() }
     }
 
     /// Everything. A device that cannot be made sense of is left out and logged, so that it does
@@ -245,7 +244,8 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<DriverName>, HostError> {
         let [address, pf] = [address, pf].map(|device| device.to_string());
         let locked = |write: &String| write.contains(&address) || write.contains(&pf);
-        if self.unfinished.iter().any(locked) {
+        // Asked for each device: a write may have begun since the look did.
+        if self.host.writer.unfinished().iter().any(locked) {
             return Ok(None);
         }
         match dir.read("driver_override")?.as_deref() {
