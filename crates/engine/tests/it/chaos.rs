@@ -276,7 +276,6 @@ fn world_changes(world: &mut World, event: &Event) {
             host.change_netdev(vf_numbered(*index), |dev| dev.addresses.clear());
         }
         Event::Fault { op, kind, spared } => {
-            world.macs_may_be_unheard |= *op == OpKind::NetdevMac;
             host.fail(FaultPoint::next(*op).after(*spared), *kind);
         }
         Event::KernelComesBack => kernel_comes_back(world),

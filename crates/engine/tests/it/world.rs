@@ -97,7 +97,7 @@ pub(crate) struct World {
     pub(crate) left_over: BTreeSet<PciAddress>,
     /// Whether commits fail.
     pub(crate) disk_full: bool,
-    /// Whether a PF has been down at some time, or a VF's driver could not tell it a MAC.
+    /// Whether a PF has been down at some time.
     pub(crate) macs_may_be_unheard: bool,
     /// Whether guests' processes fail to start.
     pub(crate) no_emulator: bool,

@@ -401,6 +401,25 @@ fn give_back_restores_all_or_says_what_is_wrong_and_can_be_run_again() {
 }
 
 #[test]
+fn a_pf_that_is_not_told_the_vfs_own_mac_again_is_no_clean_end() {
+    let host = machine((Driver::Igb, Before::OwnMac));
+    let start = host.snapshot();
+    let lending = lending(&host, Some(wanted()));
+    // The VF never leaves its driver, so its netdev has its own MAC all the time.
+    host.fail(FaultPoint::every(OpKind::Unbind), FaultKind::errno(Errno::IO));
+    prepare_on(&host, &lending).expect_err("the VF cannot be unbound");
+    host.clear_faults();
+    host.fail(FaultPoint::every(OpKind::NetdevMac), FaultKind::errno(Errno::IO));
+
+    let given = give_back_on(&host, &lending);
+
+    assert_eq!(facts(&host).admin_mac, MacAddress::ZERO, "the PF has forgotten it");
+    assert!(matches!(given.outcome, Outcome::Quarantine(_)), "{given:#?}");
+    host.clear_faults();
+    assert_comes_back(&host, &lending, &start, "once the MAC can be set");
+}
+
+#[test]
 fn a_vf_that_is_still_open_is_not_touched() {
     let host = machine((Driver::Igb, Before::Untouched));
     let start = host.snapshot();
