@@ -1,5 +1,7 @@
 //! Commands about networks.
 
+use std::io::Write as _;
+
 use vfnet_model::report::ExplainReport;
 use vfnet_rpc::error::ErrorCode;
 use vfnet_rpc::flags;
@@ -30,7 +32,9 @@ pub(crate) fn net(
             let xml = document(&source.file)?;
             let network =
                 daemon.ask::<NetworkDefineXml>(&xml).map_err(Fault::call("define the network"))?;
-            done(daemon, screen, &network, "defined")
+            done(daemon, screen, &network, "defined")?;
+            warn_of_obstacle(daemon, network);
+            Ok(())
         }
         NetCommand::Create(source) => {
             let xml = document(&source.file)?;
@@ -116,6 +120,22 @@ impl<'a> From<&'a Network> for Named<'a> {
 
 fn cannot(verb: &str, network: &Network) -> impl FnOnce(CallFault) -> Fault + use<> {
     Fault::call(format!("{verb} network '{}'", network.name))
+}
+
+/// Says on stderr what would keep the network from lending as things are. That is no reason to
+/// fail: cards may come later.
+fn warn_of_obstacle(daemon: &mut Connection, network: Network) {
+    let args = ExplainArgs { network: network.name, guest: None };
+    // A network that is not active and lacks nothing is not explained.
+    let Ok(report) = daemon.report::<Explain, ExplainReport>(&args, "explain the network") else {
+        return;
+    };
+    if let Some(obstacle) = report.obstacle {
+        let words = format!("vfnet: warning: as things are, {obstacle}\n");
+        let words = words.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
+        // The network is defined, whether somebody reads this or not.
+        let _unread = std::io::stderr().write_all(words.as_bytes());
+    }
 }
 
 fn done(

@@ -41,7 +41,7 @@ impl Turn<'_> {
     pub(crate) fn network_define(&mut self, def: NetworkDefinition) -> Outcome {
         self.network_identity(&def)?;
         let (uuid, name) = (def.uuid, def.network.name.clone());
-        let warnings = missing_hardware(self.state, &def);
+        let warnings = self.state.missing_hardware(&def).into_iter().collect();
         let autostart = self.state.networks.get(&uuid).is_some_and(|entry| entry.autostart);
         self.put(Entry::Network(NetworkEntry { uuid, definition: def, autostart }));
         self.announce(Announcement::NetworkDefined(uuid, name.clone()));
@@ -356,7 +356,10 @@ fn resolve(
     Ok((LiveNetwork { uuid, definition, pfs, vfs }, wanted))
 }
 
-/// Definitions are written before cards are there: what is absent is a warning.
-fn missing_hardware(state: &State, def: &NetworkDefinition) -> Vec<String> {
-    resolve(state, def.clone()).err().map(|refusal| refusal.to_string()).into_iter().collect()
+impl State {
+    /// Which of a network's hardware is absent now, in words. Definitions are written before
+    /// cards are there, so that only a start is refused for it.
+    pub fn missing_hardware(&self, def: &NetworkDefinition) -> Option<String> {
+        resolve(self, def.clone()).err().map(|refusal| refusal.to_string())
+    }
 }

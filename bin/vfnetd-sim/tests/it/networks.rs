@@ -2,6 +2,11 @@
 
 use std::process::Stdio;
 
+use vfnet_model::report::ExplainReport;
+use vfnet_rpc::vfnet::{Explain, ExplainArgs};
+use vfnet_rpc::xdr::Text;
+
+use crate::client::Client;
 use crate::daemon::{Daemon, HW, guest};
 use crate::{VIRSH, installed, until};
 
@@ -158,6 +163,10 @@ fn hardware_that_is_absent_is_a_warning_when_defined_and_an_error_when_started()
         );
         daemon.define_network(&document);
         assert!(daemon.log().contains(why), "{why}");
+        let args = ExplainArgs { network: Text::clipped(name), guest: None };
+        let report = Client::of(&daemon).ask::<Explain>(&args).expect("a report");
+        let report: ExplainReport = serde_json::from_str(&report).expect("JSON");
+        assert!(report.obstacle.is_some_and(|words| words.contains(why)), "{why}");
         let refusal = daemon.refuses(&["net-start", name]);
         assert!(refusal.contains(why), "{refusal}");
         assert_eq!(daemon.rows(&["net-list", "--all", "--name"]).len(), 1);

@@ -134,7 +134,10 @@ pub(super) async fn explain(
     daemon.observer.look().await;
     let uuid = network.uuid;
     let report = move |state: &State| {
-        let live = state.live_networks.get(&uuid)?;
+        let Some(live) = state.live_networks.get(&uuid) else {
+            let obstacle = state.missing_hardware(state.network(uuid)?)?;
+            return Some(ExplainReport { network: name, obstacle: Some(obstacle), vfs: vec![] });
+        };
         let vfs = state.explain(live, guest.as_ref());
         let obstacle = place::host_obstacle(&state.inventory).map(|refusal| refusal.to_string());
         Some(ExplainReport { network: name, obstacle, vfs })
