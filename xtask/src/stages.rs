@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must hold, in stages, each with its time.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, IsTerminal as _};
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
@@ -187,13 +188,16 @@ fn unit_tests(depth: Depth) -> Result<Tally> {
     let nextest = cargo().args(["nextest", "--version"]).output()?.status.success();
     if !nextest {
         println!("cargo-nextest is not installed; cargo test runs them instead");
-        return cargo_test(&["test", "--quiet", "--workspace", "--lib", "--bins", "--tests"]);
+        let kinds = ["--lib", "--bins", "--tests"];
+        let args = [&["test", "--quiet", "--workspace"], &kinds[..], &["--", "--show-output"]];
+        return cargo_test(&args.concat());
     }
     let profile = if depth == Depth::Deep { "deep" } else { "default" };
-    cargo_test(&["nextest", "run", "--workspace", "--profile", profile])
+    let show = ["--success-output", "immediate"];
+    cargo_test(&[&["nextest", "run", "--workspace", "--profile", profile], &show[..]].concat())
 }
 
-/// Runs tests, shows what they print, and counts them.
+/// Runs tests, shows what those that fail print, counts them, and tells what was skipped.
 fn cargo_test(args: &[&str]) -> Result<Tally> {
     let color = if std::io::stderr().is_terminal() { "always" } else { "never" };
     // Both streams into one pipe: nextest reports on one, cargo test on the other.
@@ -204,10 +208,14 @@ fn cargo_test(args: &[&str]) -> Result<Tally> {
     let mut child = command.spawn().context("cannot run cargo")?;
     drop(command);
     let mut tally = Tally::default();
+    let mut chatter = Chatter::default();
     for line in BufReader::new(reader).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         let plain = without_colors(&line);
+        if chatter.has(&plain) {
+            continue;
+        }
         let counted = summary(&plain);
         // cargo test reports at length on every crate that has no tests of a kind.
         let is_empty = plain.is_empty() || plain == "running 0 tests";
@@ -216,6 +224,9 @@ fn cargo_test(args: &[&str]) -> Result<Tally> {
         }
         tally += counted.unwrap_or_default();
     }
+    for (why, tests) in &chatter.skipped {
+        println!("skipped by {tests} test(s): {why}");
+    }
     let status = child.wait()?;
     if !status.success() && tally.failed == 0 {
         tally.failed = 1;
@@ -223,11 +234,54 @@ fn cargo_test(args: &[&str]) -> Result<Tally> {
     Ok(tally)
 }
 
+/// What tests that pass print: hidden, except for what they skipped and why.
+#[derive(Default)]
+struct Chatter {
+    of: Option<Runner>,
+    /// Why something was skipped, and how many tests said so.
+    skipped: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    Nextest,
+    CargoTest,
+}
+
+impl Chatter {
+    /// Whether a line is of a passing test's own words.
+    fn has(&mut self, line: &str) -> bool {
+        let shouts = |words: &str| !words.is_empty() && !words.contains(char::is_lowercase);
+        let status = line.trim_start();
+        let is_verdict = status.split_once(" [").is_some_and(|(verdict, _)| shouts(verdict));
+        if is_verdict && self.of != Some(Runner::CargoTest) {
+            self.of = status.starts_with("PASS").then_some(Runner::Nextest);
+            return false;
+        }
+        if line == "successes:" {
+            self.of = Some(Runner::CargoTest);
+        } else if line == "failures:" || line.starts_with("test result:") {
+            self.of = None;
+        }
+        let hidden = match self.of {
+            Some(Runner::Nextest) => {
+                line.is_empty() || line.starts_with("    ") || line.starts_with("  std")
+            }
+            Some(Runner::CargoTest) => true,
+            None => false,
+        };
+        if let Some((_, why)) = line.split_once("skipped: ").filter(|_| hidden) {
+            *self.skipped.entry(why.to_owned()).or_default() += 1;
+        }
+        hidden
+    }
+}
+
 /// The counts in a summary line of nextest (`Summary [ 1.0s] 3 tests run: 2 passed, 1 failed,
 /// 0 skipped`) or of cargo test (`test result: ok. 3 passed; 0 failed; …`).
 fn summary(line: &str) -> Option<Tally> {
-    let line = line.trim_start();
-    if !line.starts_with("Summary [") && !line.starts_with("test result:") {
+    // What is indented is of a single test, which nextest's summary counts too.
+    if !line.trim_start().starts_with("Summary [") && !line.starts_with("test result:") {
         return None;
     }
     let words: Vec<&str> = line.split([' ', ',', ';', '(', ')']).collect();
@@ -283,7 +337,7 @@ fn has_example(source: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Tally, has_example, summary, without_colors};
+    use super::{Chatter, Tally, has_example, summary, without_colors};
 
     #[test]
     fn only_code_that_rustdoc_runs_is_an_example() {
@@ -302,6 +356,30 @@ mod tests {
         let cargo = "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured";
         assert_eq!(summary(cargo), Some(Tally { passed: 3, failed: 1 }));
         assert_eq!(summary("running 3 tests, 2 passed"), None);
+        assert_eq!(summary("    test result: ok. 1 passed; 0 failed; 0 ignored"), None);
+    }
+
+    #[test]
+    fn of_what_passing_tests_print_only_the_skips_are_told() {
+        let nextest = "        PASS [   0.1s] (1/2) rpc::it a\n  stdout ───\n\n    running 1 test\n    \
+                       skipped: virsh is not installed\n\n        FAIL [   0.1s] (2/2) rpc::it b\n  \
+                       stdout ───\n\n    went wrong\n────\n     Summary [   0.2s] 2 tests run";
+        let cargo = "running 2 tests\n..\nsuccesses:\n\n---- a stdout ----\nskipped: virsh is not \
+                     installed\n\nsuccesses:\n    a\n\nfailures:\n\nwent wrong\ntest result: FAILED.";
+        let told = ["PASS", "FAIL", "stdout", "went wrong", "────", "Summary"];
+        for (text, told) in
+            [(nextest, &told[..]), (cargo, &["running", "..", "fail", "went", "test"])]
+        {
+            let mut chatter = Chatter::default();
+            let shown: Vec<&str> =
+                text.lines().filter(|l| !chatter.has(l) && !l.is_empty()).collect();
+            assert_eq!(shown.len(), told.len(), "{shown:?}");
+            assert!(shown.iter().zip(told).all(|(line, word)| line.contains(word)), "{shown:?}");
+            assert_eq!(
+                chatter.skipped.into_iter().collect::<Vec<_>>(),
+                [("virsh is not installed".to_owned(), 1)]
+            );
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn on_tmpfs(options: &str, test: &str) {
     };
     let mount = "mount -t tmpfs -o \"$2\" none \"$VFNET_STORE_TEST_DIR\"";
     if !within(mount).output().is_ok_and(|output| output.status.success()) {
-        eprintln!("not run: mounting is not allowed here");
+        eprintln!("skipped: mounting is not allowed here");
         return;
     }
     let run = format!("{mount}; exec \"$0\" \"$1\" --exact --ignored --nocapture");
