@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
 use vfnet_qemu::console::Console;
 use vfnet_rpc::call_id::CallId;
 use vfnet_rpc::stream::StreamPart;
 
-use super::Outbox;
+use super::{Outbox, PATIENCE};
 
 /// Pieces of input that wait for a guest to read them.
 const UNREAD: usize = 64;
@@ -31,11 +32,11 @@ impl Streams {
         tokio::spawn(copy(id, console, parts, outbox));
     }
 
-    /// Hands a part to its stream. Parts for a stream that is over are normal.
+    /// Hands a part to its stream. Parts for a stream that is over are normal; one for a guest
+    /// that has not read for long is lost, so that the client's other calls go on.
     pub(super) async fn take(&mut self, id: CallId, part: StreamPart) {
-        if let Some(stream) = self.open.get(&id)
-            && stream.send(part).await.is_err()
-        {
+        let Some(stream) = self.open.get(&id) else { return };
+        if let Ok(Err(_over)) = timeout(PATIENCE, stream.send(part)).await {
             self.open.remove(&id);
         }
     }
@@ -45,13 +46,26 @@ async fn copy(id: CallId, console: Console, mut parts: mpsc::Receiver<StreamPart
     let (mut from_guest, mut to_guest) = tokio::io::split(console);
     let mut buffer = vec![0; PORTION];
     let mut guest_is_there = true;
+    // What the guest has still to read of the last part, and how long it may take.
+    let (mut typed, mut limit) = (Vec::new(), Instant::now());
     loop {
         tokio::select! {
-            part = parts.recv() => match part {
+            written = to_guest.write(&typed), if !typed.is_empty() => match written {
+                Ok(count) if count > 0 => drop(typed.drain(..count)),
+                _ => {
+                    guest_is_there = false;
+                    typed.clear();
+                }
+            },
+            () = sleep_until(limit), if !typed.is_empty() => {
+                if parts.is_closed() {
+                    return;
+                }
+                typed.clear();
+            }
+            part = parts.recv(), if typed.is_empty() => match part {
                 Some(StreamPart::Data(bytes)) => {
-                    if to_guest.write_all(&bytes).await.is_err() {
-                        guest_is_there = false;
-                    }
+                    (typed, limit) = (bytes, Instant::now() + PATIENCE);
                 }
                 Some(StreamPart::NoMoreData | StreamPart::Hole(_)) => {}
                 Some(StreamPart::Finish | StreamPart::Abort(_)) => {
