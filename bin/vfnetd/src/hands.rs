@@ -1,9 +1,11 @@
 //! Carrying out what the engine decided, and telling it how that went.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vfnet_engine::{
     Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, State,
@@ -19,6 +21,18 @@ use crate::observe::Observer;
 /// Announcements that a slow listener may be behind before it misses some.
 const ANNOUNCEMENTS: usize = 1024;
 
+/// Wait after a start of autostart's that failed: what failing does to VFs changes the host, which
+/// has autostart try again, and that at once would go on without end.
+const AUTOSTART_AGAIN: Duration = Duration::from_secs(30);
+
+/// When autostart tries again.
+#[derive(Debug, Default)]
+struct Retry {
+    not_before: Option<Instant>,
+    /// Somebody waits for that already.
+    awaited: bool,
+}
+
 /// Everything that effects need.
 #[derive(Clone)]
 pub(crate) struct Hands {
@@ -28,6 +42,7 @@ pub(crate) struct Hands {
     guests: Guests,
     runtime: Handle,
     announce: broadcast::Sender<Announcement>,
+    retry: Arc<Mutex<Retry>>,
 }
 
 impl std::fmt::Debug for Hands {
@@ -46,7 +61,7 @@ impl Hands {
         runtime: Handle,
     ) -> Self {
         let announce = broadcast::Sender::new(ANNOUNCEMENTS);
-        Self { host, engine, observer, guests, runtime, announce }
+        Self { host, engine, observer, guests, runtime, announce, retry: Arc::default() }
     }
 
     /// Where announcements can be heard.
@@ -106,6 +121,23 @@ impl Hands {
         });
     }
 
+    fn start_pending(&self) {
+        let mut retry = lock(&self.retry);
+        if std::mem::replace(&mut retry.awaited, true) {
+            return;
+        }
+        let not_before = retry.not_before;
+        drop(retry);
+        let (engine, retry) = (self.engine.clone(), Arc::clone(&self.retry));
+        self.runtime.spawn(async move {
+            if let Some(not_before) = not_before {
+                sleep_until(not_before).await;
+            }
+            lock(&retry).awaited = false;
+            engine.tell(Input::StartPending).await;
+        });
+    }
+
     fn launch(&self, guest: Uuid, paused: bool, state: &State) {
         let Some(order) = LaunchOrder::from_state(state, guest, paused) else { return };
         let (guests, engine) = (self.guests.clone(), self.engine.clone());
@@ -140,18 +172,22 @@ impl CarryOut for Hands {
                 let guests = self.guests.clone();
                 self.runtime.spawn(async move { guests.kill(guest).await });
             }
-            Effect::StartPending => {
-                let engine = self.engine.clone();
-                self.runtime.spawn(async move { engine.tell(Input::StartPending).await });
-            }
+            Effect::StartPending => self.start_pending(),
             Effect::Announce(what) => {
                 crate::journal::write(&what);
+                if let Announcement::StartFailed(_) = &what {
+                    lock(&self.retry).not_before = Some(Instant::now() + AUTOSTART_AGAIN);
+                }
                 // Nobody need be listening.
                 let _listeners = self.announce.send(what);
             }
             Effect::Answer(..) => {}
         }
     }
+}
+
+fn lock(retry: &Mutex<Retry>) -> std::sync::MutexGuard<'_, Retry> {
+    retry.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs kernel work on a thread of its own; a panic in it is reported, not spread.
