@@ -409,14 +409,22 @@ fn a_pf_that_is_not_told_the_vfs_own_mac_again_is_no_clean_end() {
     host.fail(FaultPoint::every(OpKind::Unbind), FaultKind::errno(Errno::IO));
     prepare_on(&host, &lending).expect_err("the VF cannot be unbound");
     host.clear_faults();
-    host.fail(FaultPoint::every(OpKind::NetdevMac), FaultKind::errno(Errno::IO));
+    let failed = host.snapshot();
 
-    let given = give_back_on(&host, &lending);
+    for kind in [FaultKind::errno(Errno::IO), FaultKind::Ignored] {
+        for point in [FaultPoint::every(OpKind::NetdevMac), FaultPoint::next(OpKind::NetdevMac)] {
+            let case = format!("{kind:?} at {point:?}");
+            let host = SimHost::new(failed.clone());
+            host.fail(point, kind);
 
-    assert_eq!(facts(&host).admin_mac, MacAddress::ZERO, "the PF has forgotten it");
-    assert!(matches!(given.outcome, Outcome::Quarantine(_)), "{given:#?}");
-    host.clear_faults();
-    assert_comes_back(&host, &lending, &start, "once the MAC can be set");
+            let given = give_back_on(&host, &lending);
+
+            assert_eq!(facts(&host).admin_mac, MacAddress::ZERO, "{case}: it has forgotten it");
+            assert!(matches!(given.outcome, Outcome::Quarantine(_)), "{case}: {given:#?}");
+            host.clear_faults();
+            assert_comes_back(&host, &lending, &start, &case);
+        }
+    }
 }
 
 #[test]

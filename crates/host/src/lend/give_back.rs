@@ -1,7 +1,7 @@
 //! From held, or half prepared, back to what it was.
 
 use vfnet_model::inventory::{HostUse, Vf, VfNetdev};
-use vfnet_model::vf::{Original, OriginalState, WantedSettings};
+use vfnet_model::vf::{Original, OriginalState};
 use vfnet_model::{DriverName, MacAddress};
 
 use super::{Cause, Deadlines, LendError, Lending, Step, Work, settings};
@@ -202,14 +202,16 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
 
     // Where the VF had chosen its MAC, the PF must learn it again: clearing the admin MAC has
     // made it forget the filter (kernel: igb_ndo_set_vf_mac).
-    let chosen = original.attributes.mac.is_zero();
-    let forgotten =
-        work.lending.wanted.is_some() && chosen && settings::shows(work, MacAddress::ZERO);
-    // Nothing shows that an admin MAC is sticky. If a trusted VF now wrote its own over the
-    // holder's that could not be cleared, it would look restored and not be.
-    let not_cleared = |wanted: &WantedSettings| settings::shows(work, wanted.mac);
-    if chosen && work.lending.wanted.as_ref().is_some_and(not_cleared) {
-        return Err(work.failed(Step::Netdev, Cause::HoldersMac));
+    let mut forgotten = false;
+    if let Some(wanted) = work.lending.wanted.as_ref().filter(|_| original.attributes.mac.is_zero())
+    {
+        let shown = settings::shown_mac(work)?;
+        // Nothing shows that an admin MAC is sticky. If a trusted VF now wrote its own over the
+        // holder's that could not be cleared, it would look restored and not be.
+        if shown == wanted.mac {
+            return Err(work.failed(Step::Netdev, Cause::HoldersMac));
+        }
+        forgotten = shown.is_zero();
     }
     if netdev.mac == mac && !forgotten {
         return Ok(());
@@ -222,6 +224,11 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
         work.host
             .set_netdev_mac(work.lending.vf, neighbour)
             .map_err(|source| work.failed(Step::Netdev, source.into()))?;
+        let found = wait_for_netdev(work)?.mac;
+        if found != neighbour {
+            let (wanted, found) = (neighbour.to_string(), found.to_string());
+            return Err(work.failed(Step::Netdev, Cause::NetdevMac { wanted, found }));
+        }
     }
     let set = work.host.set_netdev_mac(work.lending.vf, mac);
     if set.is_err() && work.lending.managed && original.attributes.mac == mac {

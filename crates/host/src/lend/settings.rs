@@ -62,9 +62,9 @@ pub(super) fn verify_restored(
     verify(work, &target, &free_macs(work, wanted, own))
 }
 
-/// Whether the row shows the MAC that a VF has chosen itself.
-pub(super) fn shows(work: &Work<'_>, mac: MacAddress) -> bool {
-    read(work).is_ok_and(|now| now.mac == mac)
+/// The MAC that the row shows: the administrator's, or one that the VF has chosen itself.
+pub(super) fn shown_mac(work: &Work<'_>) -> Result<MacAddress, LendError> {
+    read(work).map(|now| now.mac)
 }
 
 /// What a VF's row reads once it is lent.
