@@ -18,6 +18,7 @@ use vfnet_engine::{Ended, GuestChange, Input};
 use vfnet_model::guest::{Guest, LiveGuest};
 use vfnet_model::{GuestName, explain};
 use vfnet_qemu::supervisor::{self, AdoptError, Launcher};
+use vfnet_qemu::uid::UidRange;
 use vfnet_qemu::{EndKind, GuestEvent, RunDir, RunState, console};
 
 use crate::engine_task::EngineHandle;
@@ -51,8 +52,8 @@ pub struct Places {
     pub vfio: Option<PathBuf>,
     /// QEMU, where a document names none.
     pub emulator: PathBuf,
-    /// First user id of guests; absent where this program is not root and cannot change it.
-    pub first_uid: Option<u32>,
+    /// User ids of guests; absent where this program is not root and cannot change it.
+    pub uids: Option<UidRange>,
     /// What starts QEMU.
     pub launcher: Launcher,
 }
@@ -125,7 +126,7 @@ impl Guests {
 
     /// The user id of a guest.
     fn uid(&self, slot: u16) -> Option<u32> {
-        self.places.first_uid.map(|first| first + u32::from(slot))
+        self.places.uids.and_then(|uids| uids.at(slot))
     }
 
     /// The live document of a running guest.
@@ -214,6 +215,9 @@ impl Guests {
         order: &LaunchOrder,
     ) -> Result<(Running, u32, mpsc::Receiver<GuestEvent>), String> {
         let uid = self.uid(order.run.uid_slot);
+        if self.places.uids.is_some() && uid.is_none() {
+            return Err("no user id is left for another guest (guest_uid_count)".to_owned());
+        }
         let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
         let (places, ready) = (Arc::clone(&self.places), order.clone());
         let dir = run_dir.clone();

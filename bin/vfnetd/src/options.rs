@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde::Deserialize;
+use vfnet_qemu::uid::{BadUidRange, UidRange};
 
 /// Lends SR-IOV virtual functions to virtual machines, and speaks libvirt's protocol.
 ///
@@ -90,6 +91,9 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// Guests cannot have these user ids.
+    #[error("guest_uid_first and guest_uid_count cannot be used")]
+    Uids(#[from] BadUidRange),
 }
 
 impl Config {
@@ -108,6 +112,11 @@ impl Config {
         Ok(config)
     }
 
+    /// The user ids that guests may have.
+    pub fn guest_uids(&self) -> Result<UidRange, ConfigError> {
+        Ok(UidRange::new(self.guest_uid_first, self.guest_uid_count.into())?)
+    }
+
     fn read(path: &Path) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Syntax {
@@ -123,6 +132,13 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn guests_never_run_as_root() {
+        let config = Config { guest_uid_first: 0, ..Config::default() };
+        assert!(matches!(config.guest_uids(), Err(ConfigError::Uids(BadUidRange::Root))));
+        Config::default().guest_uids().unwrap();
+    }
 
     #[test]
     fn a_setting_that_is_not_known_is_refused_and_a_missing_file_is_not() {

@@ -110,7 +110,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         logs: config.log_dir.clone(),
         vfio: setting.vfio,
         emulator: config.emulator.clone(),
-        first_uid: (is_root && real_guests).then_some(config.guest_uid_first),
+        uids: (is_root && real_guests).then_some(config.guest_uids()?),
         launcher: setting.launcher,
     });
     let alive = runtime.block_on(find_guests(&guests, &loaded.entries));
