@@ -223,6 +223,10 @@ impl Guests {
         let dir = run_dir.clone();
         // Starts iproute2, copies files.
         let start = tokio::task::spawn_blocking(move || {
+            // One that nobody has on record any more must keep its taps and its documents.
+            if dir.is_locked().map_err(|fault| explain(&fault))? {
+                return Err(format!("a guest runs in {} already", dir.path().display()));
+            }
             let start = ready.make_ready(&places, &dir, uid)?;
             start.launched.save(&dir).map_err(|fault| explain(&fault))?;
             Ok::<_, String>(start)
@@ -375,7 +379,8 @@ impl Guests {
         let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
         let name = order.run.definition.name.clone();
         let cleaned = tokio::task::spawn_blocking(move || {
-            if let Ok(launched) = Launched::load(&run_dir) {
+            let alive = run_dir.is_locked().unwrap_or(true);
+            if let (false, Ok(launched)) = (alive, Launched::load(&run_dir)) {
                 launched.remove_taps();
             }
             supervisor::clean_up(&run_dir)
