@@ -15,6 +15,10 @@ use vfnetd::{Setting, log};
 /// One wait for announcements; it is begun again at once.
 const LONG: Duration = Duration::from_secs(3600);
 
+/// How long announcements may go on after the first until the host is looked at: on a host whose
+/// links come and go all the time, it would else be looked at all the time.
+const MOMENT: Duration = Duration::from_millis(100);
+
 fn main() -> ExitCode {
     // Parts that this program plays for itself, before there are threads or options.
     let mut args = std::env::args_os().skip(1);
@@ -48,7 +52,10 @@ fn watch() -> Option<vfnetd::Watch> {
     match Announcements::listen() {
         Ok(announcements) => Some(Box::new(move || {
             loop {
-                let taken = announcements.wait(LONG).and_then(|()| announcements.take());
+                let taken = announcements.wait(LONG).and_then(|()| {
+                    std::thread::sleep(MOMENT);
+                    announcements.take()
+                });
                 match taken {
                     Ok(changes) if changes.is_empty() => {}
                     Ok(_) => return true,
