@@ -1,7 +1,9 @@
 #!/bin/bash
 # Tries the units with systemd itself, in the emulated host and nowhere else:
 #   cargo build && cargo xtask lab run packaging/try-units.sh
-# A guest must live through restart, kill and stop of the service, in the unit's sandbox.
+# or, as one of the scenarios: cargo xtask lab scenario guests-survive-a-restart-through-systemd
+# A guest must live through restart, kill and stop of the service, in the unit's sandbox, and
+# its VF must be afterwards what it was before.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.." || exit 1
 [ -e /run/vfnet-lab ] || { echo "this is not the emulated host" >&2; exit 1; }
@@ -30,12 +32,22 @@ container=lab unshare --fork --pid --mount --mount-proc /lib/systemd/systemd --s
 outer=$!
 inside() { nsenter -t "$(tr -d ' ' < /proc/$outer/task/$outer/children)" -m -p env SYSTEMD_PAGER=cat "$@"; }
 up() { inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded|starting'; }
-for _ in $(seq 60); do up && break; sleep 1; done
-must "systemd is up" up
+within() { for _ in $(seq 120); do "$@" && return; sleep 1; done; return 1; }
+must "systemd is up" within up
 
 pid_of_qemu() { inside pgrep -f 'qemu-system-x86_64.*guest=web1'; }
-answers() { for _ in $(seq 60); do inside vfnet status > /dev/null 2>&1 && return; sleep 1; done; return 1; }
-runs() { for _ in $(seq 60); do inside vfnet guest show web1 | grep -q 'state *running' && return; sleep 1; done; return 1; }
+answers() { inside vfnet status > /dev/null 2>&1; }
+runs() { inside vfnet guest show web1 2> /dev/null | grep -q 'state *running'; }
+active() { is "$(inside systemctl show vfnetd -p ActiveState --value)" active; }
+# What the kernel says of both VFs: at the PF, their drivers, overrides and own MACs.
+facts() {
+    ip link show dev eth0 | grep ' vf '
+    for vf in /sys/class/net/eth0/device/virtfn[01]; do
+        readlink "$vf/driver" && cat "$vf/driver_override" "$vf"/net/*/address || return 1
+    done
+}
+have_netdevs() { facts > /run/facts.before 2> /dev/null; }
+as_before() { facts > /run/facts.after 2> /dev/null && diff /run/facts.before /run/facts.after; }
 
 must "the sockets open" inside systemctl start vfnetd.socket vfnetd-ro.socket
 must "the group may use the one" is "$(inside stat -c '%a %G' /run/vfnet/libvirt-sock)" '660 vfnet'
@@ -62,26 +74,29 @@ cat > /run/web1.xml <<'X'
 X
 must "a network is defined" inside vfnet net define /run/hw.xml
 must "VFs are made in the sandbox" inside vfnet net start hw
+must "they have their own driver" within have_netdevs
 must "a guest is defined" inside vfnet guest define /run/web1.xml
 must "a guest starts in the sandbox" inside vfnet guest start web1
 qemu=$(pid_of_qemu)
 must "it is QEMU" test -n "$qemu"
+must "it has a VF" is "$(inside vfnet vf ls --json | grep -c '"state": "held"')" 1
 
 must "a restart" inside systemctl restart vfnetd
-must "the guest runs" runs
+must "the guest runs" within runs
 must "it is the same process" is "$(pid_of_qemu)" "$qemu"
 
 daemon=$(inside systemctl show vfnetd -p MainPID --value)
 must "a kill" inside kill -9 "$daemon"
-must "the daemon comes back" answers
-must "the guest runs" runs
+must "the daemon comes back" within answers
+must "the guest runs" within runs
 must "it is the same process" is "$(pid_of_qemu)" "$qemu"
-must "systemd has restarted the daemon" is "$(inside systemctl show vfnetd -p ActiveState --value)" active
+must "systemd has restarted the daemon" active
 
 must "a stop" inside systemctl stop vfnetd
 must "the guest's process lives" is "$(pid_of_qemu)" "$qemu"
 must "the next client starts the daemon" inside vfnet status
-must "the guest runs" runs
+must "the guest runs" within runs
 must "the guest is ended" inside vfnet guest destroy web1
 must "its VF is free" is "$(inside vfnet vf ls --json | grep -c '"state": "free"')" 2
+must "its VF is as it was" as_before
 echo "the units hold"

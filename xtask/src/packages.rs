@@ -78,6 +78,13 @@ const PACKAGES: &[Package] = &[
     package("zstd", Release::Bookworm, Sign::Command("zstd"), "unpacks the kernel"),
     package("iproute2", Release::Bookworm, Sign::Command("ip"), "network devices"),
     package("e2fsprogs", Release::Bookworm, Sign::Command("mkfs.ext4"), "the host's disk"),
+    package("procps", Release::Bookworm, Sign::Command("pgrep"), "processes by name"),
+    package(
+        "systemd",
+        Release::Bookworm,
+        Sign::File("/lib/systemd/systemd"),
+        "runs the units, in the emulated host only",
+    ),
     package("util-linux", Release::Bookworm, Sign::Command("setpriv"), "ends QEMU with its parent"),
 ];
 

@@ -3,6 +3,7 @@
 mod bench;
 mod lending;
 mod survival;
+mod units;
 
 use crate::scenario::{Group, Scenario};
 
@@ -64,6 +65,16 @@ pub const GROUPS: &[Group] = &[
                 parts: &[survival::before_the_power_cut, survival::after_the_power_cut],
             },
         ],
+    },
+    Group {
+        name: "service",
+        pfs: 1,
+        iommu: true,
+        deep: false,
+        scenarios: &[Scenario {
+            name: "guests-survive-a-restart-through-systemd",
+            parts: &[units::the_service],
+        }],
     },
     Group {
         name: "no-iommu",
