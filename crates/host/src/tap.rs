@@ -13,20 +13,25 @@ use crate::process::{Purpose, command};
 /// The kernel's `IFNAMSIZ`, less the terminating zero.
 const NAME_MAX: usize = 15;
 
-/// Makes a tap and puts it in a bridge, up. A tap of that name that is already there is made
-/// anew, so that this can be repeated.
+/// Makes a tap and puts it in a bridge, up. A tap of that name and owner that is already there is
+/// made anew, so that this can be repeated.
 ///
 /// # Errors
 ///
-/// [`HostError::Gone`] when the bridge is not there, [`HostError::Process`] with the words of
-/// `ip`. The tap is not left behind then.
+/// [`HostError::Gone`] when the bridge is not there, [`HostError::Unexpected`] when a device of
+/// that name is somebody else's, [`HostError::Process`] with the words of `ip`. The tap is not
+/// left behind then.
 pub fn create(name: &NetdevName, owner: u32, bridge: &NetdevName) -> Result<(), HostError> {
     check(name)?;
     if !is_bridge(Path::new("/sys/class/net"), bridge) {
         return Err(HostError::Gone { what: format!("the bridge {bridge}") });
     }
-    remove(name)?;
     let owner = owner.to_string();
+    refuse_strangers(Path::new("/sys/class/net"), name, &owner)?;
+    remove(name)?;
+    if !Path::new("/dev/net/tun").exists() {
+        system("modprobe", &["tun"])?;
+    }
     let (name_, bridge) = (name.as_str(), bridge.as_str());
     ip(&["tuntap", "add", "dev", name_, "mode", "tap", "user", &owner])?;
     let joined = ip(&["link", "set", "dev", name_, "master", bridge, "up"]);
@@ -59,6 +64,20 @@ pub fn remove(name: &NetdevName) -> Result<(), HostError> {
     ip(&["tuntap", "del", "dev", name.as_str(), "mode", "tap"])
 }
 
+/// Refuses a name that another program's device has, such as the tap of another manager's guest.
+fn refuse_strangers(class: &Path, name: &NetdevName, owner: &str) -> Result<(), HostError> {
+    let dir = class.join(name.as_str());
+    let found = std::fs::read_to_string(dir.join("owner")).unwrap_or_default();
+    if !dir.exists() || found.trim() == owner {
+        return Ok(());
+    }
+    Err(HostError::Unexpected {
+        path: dir.join("owner").display().to_string(),
+        found: found.trim().to_owned(),
+        expected: "a name that no other device has",
+    })
+}
+
 /// Refuses what the kernel or `ip` would read as something else than a name: `%` is a pattern,
 /// `-` begins an option.
 fn check(name: &NetdevName) -> Result<(), HostError> {
@@ -78,9 +97,13 @@ fn is_bridge(class: &Path, name: &NetdevName) -> bool {
 }
 
 fn ip(args: &[&str]) -> Result<(), HostError> {
-    let program = || format!("ip {}", args.join(" "));
-    let failed = |said| Err(HostError::Process { program: program(), said });
-    match command("ip", Purpose::System).args(args).stderr(Stdio::piped()).output() {
+    system("ip", args)
+}
+
+fn system(program: &str, args: &[&str]) -> Result<(), HostError> {
+    let failed =
+        |said| Err(HostError::Process { program: format!("{program} {}", args.join(" ")), said });
+    match command(program, Purpose::System).args(args).stderr(Stdio::piped()).output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => failed(error.to_string()),
@@ -107,6 +130,19 @@ mod tests {
     fn what_is_no_bridge_takes_no_tap() {
         let error = create(&name("vftest0"), 0, &name("lo")).unwrap_err();
         assert!(matches!(error, HostError::Gone { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_tap_of_another_owner_is_not_made_anew() {
+        let class = tempfile::tempdir().unwrap();
+        let tap = class.path().join("vnet0");
+        refuse_strangers(class.path(), &name("vnet0"), "1000").unwrap();
+        std::fs::create_dir(&tap).unwrap();
+        refuse_strangers(class.path(), &name("vnet0"), "1000").unwrap_err();
+        std::fs::write(tap.join("owner"), "-1\n").unwrap();
+        refuse_strangers(class.path(), &name("vnet0"), "1000").unwrap_err();
+        std::fs::write(tap.join("owner"), "1000\n").unwrap();
+        refuse_strangers(class.path(), &name("vnet0"), "1000").unwrap();
     }
 
     #[test]

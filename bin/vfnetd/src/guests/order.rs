@@ -91,14 +91,8 @@ impl LaunchOrder {
             run_dir: &run_dir.guest_dir(),
         };
         let plan = command_line::plan(&guest, resolved).map_err(|fault| explain(&fault))?;
-        let mut taps = Vec::new();
-        for attachment in &interfaces {
-            if let Attachment::Bridge { bridge, tap, .. } = attachment {
-                let owner = uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
-                vfnet_host::tap::create(tap, owner, bridge).map_err(|fault| explain(&fault))?;
-                taps.push(tap.clone());
-            }
-        }
+        let owner = uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
+        let taps = make_taps(&interfaces, owner)?;
         let kvm = (guest.hypervisor == Hypervisor::Kvm).then(kvm_group).flatten();
         let (guest, before_run) = (plan.guest.clone(), plan.before_run.clone());
         let log = vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest);
@@ -159,6 +153,28 @@ impl LaunchOrder {
                 .map_err(|fault: vfnet_model::names::BadName| fault.to_string())?,
         };
         Ok(Attachment::Bridge { bridge: bridge.clone(), tap, port: None })
+    }
+}
+
+/// Makes the taps of a guest, all of them or none.
+fn make_taps(interfaces: &[Attachment], owner: u32) -> Result<Vec<NetdevName>, String> {
+    let mut taps = Vec::new();
+    for attachment in interfaces {
+        let Attachment::Bridge { bridge, tap, .. } = attachment else { continue };
+        if let Err(fault) = vfnet_host::tap::create(tap, owner, bridge) {
+            remove_taps(&taps);
+            return Err(explain(&fault));
+        }
+        taps.push(tap.clone());
+    }
+    Ok(taps)
+}
+
+fn remove_taps(taps: &[NetdevName]) {
+    for tap in taps {
+        if let Err(fault) = vfnet_host::tap::remove(tap) {
+            tracing::warn!("cannot remove {tap}: {}", explain(&fault));
+        }
     }
 }
 
@@ -227,10 +243,6 @@ impl Launched {
 
     /// Removes what was made for it on the host besides files.
     pub(super) fn remove_taps(&self) {
-        for tap in &self.taps {
-            if let Err(fault) = vfnet_host::tap::remove(tap) {
-                tracing::warn!("cannot remove {tap}: {}", explain(&fault));
-            }
-        }
+        remove_taps(&self.taps);
     }
 }

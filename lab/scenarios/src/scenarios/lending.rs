@@ -326,3 +326,40 @@ pub(super) fn no_iommu(host: &Host) -> Result<()> {
     ensure!(refusal.contains("no IOMMU") && refusal.contains("intel_iommu=on"), "{refusal}");
     ensure_as_before(&vfs, &before)
 }
+
+/// A network on a bridge of the host, and an interface that names the bridge itself: each is a
+/// tap in it while the guest runs, and nothing afterwards.
+pub(super) fn on_a_bridge(_host: &Host) -> Result<()> {
+    let ip = |words: &str| program::run("ip", &words.split(' ').collect::<Vec<_>>());
+    ip("link add name br-lab type bridge")?;
+    // The rights that udev gives everywhere else.
+    program::run("modprobe", &["tun"])?;
+    program::run("chmod", &["666", "/dev/net/tun"])?;
+    let outcome = (|| {
+        let _daemon = Daemon::start()?;
+        network(
+            "mgmt",
+            "<network><name>mgmt</name><forward mode='bridge'/><bridge name='br-lab'/></network>",
+        )?;
+        let direct = "<interface type='bridge'><mac address='52:54:00:11:33:02'/>\
+                      <source bridge='br-lab'/><model type='virtio'/></interface>";
+        guest("g", &Guest::idle("g").nic(&mac(1), "mgmt").device(direct))?;
+        virsh(&["start", "--paused", "g"])?;
+        let taps = in_bridge("br-lab")?;
+        ensure!(taps.len() == 2, "in the bridge: {taps:?}");
+        virsh(&["destroy", "g"])?;
+        let left = in_bridge("br-lab")?;
+        ensure!(left.is_empty(), "left in the bridge: {left:?}");
+        for tap in taps {
+            ensure!(!Path::new("/sys/class/net").join(&tap).exists(), "{tap} is left");
+        }
+        Ok(())
+    })();
+    ip("link del br-lab")?;
+    outcome
+}
+
+fn in_bridge(bridge: &str) -> Result<Vec<String>> {
+    let ports = fs::read_dir(format!("/sys/class/net/{bridge}/brif"))?;
+    ports.map(|port| Ok(port?.file_name().to_string_lossy().into_owned())).collect()
+}
