@@ -309,10 +309,11 @@ impl Guests {
                     }
                 };
                 self.running().insert(guest, running);
+                self.coming().remove(&guest);
             }
+            // By its run directory it can still be ended.
             Err(fault) => tracing::error!("guest {name}: {}", explain(&fault)),
         }
-        self.coming().remove(&guest);
         engine.tell(Input::Adopted(guest, pid)).await;
         if paused || matches!(handle.state().await, Ok(RunState::Paused)) {
             engine.tell(Input::GuestChanged(guest, GuestChange::Paused)).await;
@@ -350,6 +351,7 @@ impl Guests {
             engine.tell(Input::GuestChanged(guest, change)).await;
         }
         self.running().remove(&guest);
+        self.coming().remove(&guest);
         self.clean_up(&order).await;
         engine.tell(Input::GuestEnded(guest, ended)).await;
     }

@@ -154,3 +154,21 @@ fn without_the_record_of_what_is_lent_no_vf_is_taken_from_a_guest() {
     assert_eq!(daemon.guest_pid("web1"), pid);
     assert_eq!(daemon.lent(), 2);
 }
+
+#[test]
+fn a_guest_whose_live_document_is_not_understood_goes_on_and_can_be_ended() {
+    let Some(mut daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["start", "web1"]);
+    let pid = daemon.guest_pid("web1");
+    daemon.kill();
+    let guests = std::fs::read_dir(daemon.path("run").join("guests")).expect("it is there");
+    for dir in guests {
+        let live = dir.expect("it can be listed").path().join("live.json");
+        std::fs::write(live, "{}").expect("written");
+    }
+    daemon.go_on();
+    assert_eq!(daemon.guest_pid("web1"), pid);
+    daemon.says(&["destroy", "web1"]);
+    assert_eq!(daemon.lent(), 0);
+}
