@@ -41,6 +41,10 @@ pub const GROUPS: &[Group] = &[
                 parts: &[lending::failed_starts_and_crashes],
             },
             Scenario {
+                name: "a-guest-on-a-bridge-has-its-taps-while-it-runs",
+                parts: &[lending::on_a_bridge],
+            },
+            Scenario {
                 name: "what-the-host-uses-is-not-lent",
                 parts: &[lending::what_the_host_uses],
             },
