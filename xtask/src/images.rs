@@ -63,7 +63,12 @@ impl Images {
         let cache = std::env::var_os("VFNET_LAB_CACHE").map_or(DEFAULT_CACHE.into(), PathBuf::from);
         fs::create_dir_all(&cache)
             .with_context(|| format!("cannot make the cache {}", cache.display()))?;
-        let lock = fs::File::create(cache.join("lock"))?;
+        let lock = fs::File::create(cache.join("lock")).with_context(|| {
+            format!(
+                "cannot write to the cache {}; VFNET_LAB_CACHE may name another folder",
+                cache.display()
+            )
+        })?;
         lock.lock().context("cannot lock the cache")?;
         let kernel = Kernel::ready(&cache)?;
         let folder = cache.join(format!("images-{:016x}", kernel.key()?));
