@@ -190,11 +190,16 @@ impl Guests {
             .ok_or(CommandError::NotRunning)
     }
 
+    /// Notes that a guest is about to be launched or looked for, so that whoever is told next to
+    /// kill it waits for that.
+    pub(crate) fn expect(&self, order: &LaunchOrder) {
+        let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
+        self.coming().insert(order.run.guest, run_dir);
+    }
+
     /// Starts a guest and tells the engine how that went, then of all that happens to it.
     pub(crate) async fn launch(&self, order: LaunchOrder, engine: EngineHandle) {
         let guest = order.run.guest;
-        let run_dir = self.run_dir(&order.run.definition.name, &guest);
-        self.coming().insert(guest, run_dir);
         match self.start(&order).await {
             Ok((running, pid, events)) => {
                 self.running().insert(guest, running);
@@ -268,7 +273,6 @@ impl Guests {
         let guest = order.run.guest;
         let name = order.run.definition.name.clone();
         let run_dir = self.run_dir(&name, &guest);
-        self.coming().insert(guest, run_dir.clone());
         let (handle, events) = loop {
             match supervisor::adopt(&run_dir, ADOPT_LIMIT).await {
                 Ok(found) => break found,
@@ -288,17 +292,19 @@ impl Guests {
         };
         let pid = handle.process().pid.unsigned_abs();
         let uid = self.uid(order.run.uid_slot);
-        let mut paused = false;
         match Launched::load(&run_dir) {
             Ok(launched) => {
                 let prelaunch = matches!(handle.state().await, Ok(RunState::Prelaunch));
-                paused = launched.paused;
                 let document =
                     LiveDocument { guest: launched.guest.clone(), live: launched.live.clone() };
                 let running = Running { handle: handle.clone(), document, uid };
                 let running = if prelaunch && !launched.paused {
                     // The last daemon was killed between launching it and letting it run.
-                    self.begin(handle.clone(), launched, uid).await.unwrap_or(running)
+                    let begun = self.begin(handle.clone(), launched, uid).await;
+                    begun.unwrap_or_else(|fault| {
+                        tracing::error!("guest {name}: stays paused: {fault}");
+                        running
+                    })
                 } else {
                     match launched.look(&handle).await {
                         Ok(live) => {
@@ -315,7 +321,7 @@ impl Guests {
             Err(fault) => tracing::error!("guest {name}: {}", explain(&fault)),
         }
         engine.tell(Input::Adopted(guest, pid)).await;
-        if paused || matches!(handle.state().await, Ok(RunState::Paused)) {
+        if matches!(handle.state().await, Ok(RunState::Paused | RunState::Prelaunch)) {
             engine.tell(Input::GuestChanged(guest, GuestChange::Paused)).await;
         }
         self.follow(order, events, engine).await;
@@ -337,6 +343,9 @@ impl Guests {
                 GuestEvent::Reset => GuestChange::Reset,
                 GuestEvent::Panicked => GuestChange::Panicked,
                 GuestEvent::ShutdownRequested { .. } => GuestChange::ShuttingDown,
+                // What happened while the monitor was away, nobody has told.
+                GuestEvent::MonitorBack { state: RunState::Paused } => GuestChange::Paused,
+                GuestEvent::MonitorBack { state: RunState::Running } => GuestChange::Resumed,
                 GuestEvent::Ended(how) => {
                     ended = match how.kind {
                         EndKind::PoweredOff | EndKind::Exited(0) => Ended::PoweredOff,

@@ -141,12 +141,14 @@ impl Hands {
     fn launch(&self, guest: Uuid, paused: bool, state: &State) {
         let Some(order) = LaunchOrder::from_state(state, guest, paused) else { return };
         let (guests, engine) = (self.guests.clone(), self.engine.clone());
+        guests.expect(&order);
         self.runtime.spawn(async move { guests.launch(order, engine).await });
     }
 
     fn adopt(&self, guest: Uuid, state: &State) {
         let Some(order) = LaunchOrder::from_state(state, guest, false) else { return };
         let (guests, engine) = (self.guests.clone(), self.engine.clone());
+        guests.expect(&order);
         self.runtime.spawn(async move { guests.adopt(order, engine).await });
     }
 }

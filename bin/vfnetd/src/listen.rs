@@ -33,6 +33,9 @@ impl Listeners {
         let mut handed = from_systemd();
         let path = config.run_dir.join("libvirt-sock");
         let group = config.socket_group.as_deref().and_then(group_id);
+        if let (Some(name), None) = (&config.socket_group, group) {
+            tracing::warn!("there is no group '{name}': root alone may use {}", path.display());
+        }
         let mode = if group.is_some() { 0o660 } else { 0o600 };
         let main = match handed.take("libvirt-sock") {
             Some(listener) => listener,

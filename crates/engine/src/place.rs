@@ -1,6 +1,6 @@
 //! Which VF, and why not the others.
 
-use vfnet_model::inventory::{Inventory, Vf, VfioSupport};
+use vfnet_model::inventory::{HostUse, Inventory, Vf, VfioSupport};
 use vfnet_model::{MacAddress, PciAddress, Vlan};
 
 use crate::claim::{Claim, Owner};
@@ -88,12 +88,16 @@ fn group_is_shared(state: &State, vf: &Vf, owner: &Owner) -> Option<String> {
                 member.address,
                 claim.why_taken()
             )),
-            None => {
-                let driver = member.driver.as_ref().filter(|_| !member.on_vfio)?;
-                Some(format!(
+            None if !member.on_vfio => member.driver.as_ref().map(|driver| {
+                format!(
                     "shares IOMMU group {group} with {}, which the host drives with {driver}",
                     member.address
-                ))
+                )
+            }),
+            None => {
+                let uses = &state.inventory.vfs.get(&member.address)?.uses;
+                let open = uses.iter().find(|used| matches!(used, HostUse::VfioOpen(_)))?;
+                Some(format!("shares IOMMU group {group} with {}: {open}", member.address))
             }
         },
     )

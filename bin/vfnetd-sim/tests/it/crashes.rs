@@ -35,6 +35,18 @@ fn a_guest_lives_through_the_daemons_death_and_is_served_by_the_next_one() {
 }
 
 #[test]
+fn a_guest_that_was_started_paused_and_resumed_is_found_running() {
+    let Some(mut daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["start", "--paused", "web1"]);
+    daemon.kill_and_go_on();
+    until("it is still paused", || daemon.state_of("web1") == "paused (user)");
+    daemon.says(&["resume", "web1"]);
+    daemon.kill_and_go_on();
+    until("it runs", || daemon.state_of("web1").starts_with("running"));
+}
+
+#[test]
 fn a_guest_that_ends_while_no_daemon_runs_has_its_vf_given_back_by_the_next_one() {
     let Some(mut daemon) = Daemon::with_pool() else { return };
     daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
