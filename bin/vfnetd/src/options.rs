@@ -6,6 +6,9 @@ use clap::Parser;
 use serde::Deserialize;
 use vfnet_qemu::uid::{BadUidRange, UidRange};
 
+/// Read when no other file is named.
+const DEFAULT_FILE: &str = "/etc/vfnet/vfnetd.toml";
+
 /// Lends SR-IOV virtual functions to virtual machines, and speaks libvirt's protocol.
 ///
 /// Stays in the foreground and tells systemd when it is ready. State that must survive a power
@@ -22,9 +25,9 @@ pub struct Options {
     /// Where each guest's log is appended
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
-    /// Configuration file (TOML); it need not exist
-    #[arg(long, value_name = "FILE", default_value = "/etc/vfnet/vfnetd.toml")]
-    pub config: PathBuf,
+    /// Configuration file (TOML) [default: /etc/vfnet/vfnetd.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Also serve as libvirt's network daemon on this socket
     #[arg(long, value_name = "PATH")]
     pub network_socket: Option<PathBuf>,
@@ -73,7 +76,7 @@ impl Default for Config {
 /// The configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It is there, but cannot be read.
+    /// It cannot be read, or a file that was named is not there.
     #[error("cannot read {path}")]
     Read {
         /// The file.
@@ -97,9 +100,19 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The file's settings with the command line's over them. A missing file is an empty one.
+    /// The file's settings with the command line's over them. The default file need not be there.
     pub fn load(options: &Options) -> Result<Self, ConfigError> {
-        let mut config = Self::read(&options.config)?;
+        let mut config = match &options.config {
+            Some(path) => Self::read(path)?,
+            None => match Self::read(Path::new(DEFAULT_FILE)) {
+                Err(ConfigError::Read { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    Self::default()
+                }
+                read => read?,
+            },
+        };
         if let Some(dir) = &options.state_dir {
             config.state_dir.clone_from(dir);
         }
@@ -118,14 +131,12 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Syntax {
-                path: path.to_owned(),
-                source: Box::new(source),
-            }),
-            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
-        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Syntax {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
     }
 }
 
@@ -141,10 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_not_known_is_refused_and_a_missing_file_is_not() {
+    fn a_setting_that_is_not_known_is_refused_and_so_is_a_missing_file_that_was_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vfnetd.toml");
-        assert_eq!(Config::read(&path).unwrap().run_dir, Path::new("/run/vfnet"));
+        let options =
+            Options::parse_from(["vfnetd".as_ref(), "--config".as_ref(), path.as_os_str()]);
+        assert!(matches!(Config::load(&options), Err(ConfigError::Read { .. })));
         std::fs::write(&path, "run_dir = '/tmp/x'\n").unwrap();
         assert_eq!(Config::read(&path).unwrap().run_dir, Path::new("/tmp/x"));
         std::fs::write(&path, "run_dri = '/tmp/x'\n").unwrap();

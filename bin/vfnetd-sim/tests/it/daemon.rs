@@ -95,6 +95,8 @@ impl Daemon {
     /// Not started yet.
     pub(crate) fn stopped(machine: &[&str]) -> Self {
         let dir = TempDir::new().expect("a directory");
+        // Nothing in it, and nothing of this machine's own configuration.
+        std::fs::write(dir.path().join("vfnetd.toml"), "").expect("a file");
         let machine = machine.iter().map(|&option| option.to_owned()).collect();
         Self { dir, machine, child: None }
     }
