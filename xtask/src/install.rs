@@ -203,8 +203,8 @@ mod tests {
 
     #[test]
     fn a_destdir_goes_in_front_of_the_prefix_and_of_the_configuration() {
-        let place = Place { prefix: "/usr/local".into(), destdir: Some("/tmp/root".into()) };
-        assert_eq!(place.below("bin"), Path::new("/tmp/root/usr/local/bin"));
-        assert_eq!(place.at(Path::new(CONFIG)), Path::new("/tmp/root/etc/vfnet/vfnetd.toml"));
+        let place = Place { prefix: "/usr/local".into(), destdir: Some("/tmp/dest".into()) };
+        assert_eq!(place.below("bin"), Path::new("/tmp/dest/usr/local/bin"));
+        assert_eq!(place.at(Path::new(CONFIG)), Path::new("/tmp/dest/etc/vfnet/vfnetd.toml"));
     }
 }
