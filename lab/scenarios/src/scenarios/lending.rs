@@ -212,6 +212,7 @@ pub(super) fn failed_starts_and_crashes(host: &Host) -> Result<()> {
     virsh(&["define", &file("g", &document.replace("</devices>", disk))?])?;
     let refusal = virsh_refused(&["start", "g"])?;
     ensure!(refusal.contains("/run/no-such-disk"), "{refusal}");
+    ensure_as_before(&vfs, &before)?;
 
     fs::write("/run/bad-disk", "not a qcow2 image")?;
     let disk = "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
