@@ -24,6 +24,8 @@ const CLASS_BRIDGE: u32 = 0x0604;
 const ADDRESS_PERMANENT: u32 = 0;
 /// `IFF_UP`.
 const UP: u32 = 1;
+/// How often a netdev that changes while it is read is looked at.
+const LOOKS: u32 = 5;
 
 /// What it means that somebody has a node open.
 type OpenedBy = fn(String) -> HostUse;
@@ -159,31 +161,36 @@ impl<'a> Reader<'a> {
 
     /// The PF's table; empty when the PF has no netdev here.
     fn table(&self, pf: PciAddress) -> Result<Link, HostError> {
-        match netdev(&self.host.device(pf))? {
-            Some(netdev) => self
-                .host
-                .links
-                .link(netdev.index, true)
-                .map_err(netlink_failed(format!("read the VFs of PF {pf}"))),
-            None => Ok(Link::default()),
-        }
+        let table = of_netdev(&self.host.device(pf), |netdev| {
+            let failed = netlink_failed(format!("read the VFs of PF {pf}"));
+            self.host.links.link(netdev.index, true).map_err(failed)
+        })?;
+        Ok(table.unwrap_or_default())
     }
 
     fn pf_netdev(&self, device: &Dir) -> Result<Option<PfNetdev>, HostError> {
-        let Some(Netdev { index, name, dir }) = netdev(device)? else { return Ok(None) };
-        let link = self
-            .host
-            .links
-            .link(index, false)
-            .map_err(netlink_failed(format!("read the link {name}")))?;
-        Ok(Some(PfNetdev {
-            mac: mac(&dir)?,
-            up: flags(&dir)? & UP != 0,
-            carrier: dir.read("carrier")?.as_deref() == Some("1"),
-            mtu: dir.value("mtu", "an MTU")?.ok_or_else(|| dir.missing("mtu"))?,
-            altnames: link.altnames,
-            name,
-        }))
+        of_netdev(device, |Netdev { index, name, dir }| {
+            let failed = netlink_failed(format!("read the link {name}"));
+            let link = self.host.links.link(*index, false).map_err(failed)?;
+            Ok(PfNetdev {
+                mac: mac(dir)?,
+                up: flags(dir)? & UP != 0,
+                carrier: dir.read("carrier")?.as_deref() == Some("1"),
+                mtu: dir.value("mtu", "an MTU")?.ok_or_else(|| dir.missing("mtu"))?,
+                altnames: link.altnames,
+                name: name.clone(),
+            })
+        })
+    }
+
+    fn vf_netdev(&self, device: &Dir) -> Result<Option<(VfNetdev, Vec<HostUse>)>, HostError> {
+        of_netdev(device, |netdev| {
+            let Netdev { name, dir, .. } = netdev;
+            let kind: Option<u32> = dir.value("addr_assign_type", "a number")?;
+            let mac_from_pf = kind == Some(ADDRESS_PERMANENT);
+            let read = VfNetdev { mac: mac(dir)?, mac_from_pf, name: name.clone() };
+            Ok((read, self.netdev_uses(netdev)?))
+        })
     }
 
     fn read_vf(
@@ -195,17 +202,15 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<Vf>, HostError> {
         let dir = self.host.device(address);
         let Ok(metadata) = std::fs::metadata(&dir.0) else { return Ok(None) };
-        let netdev = netdev(&dir)?;
+        let (netdev, mut uses) = self.vf_netdev(&dir)?.unzip();
         let driver: Option<DriverName> = dir.link("driver");
-        let mut uses = Vec::new();
         match (&netdev, &driver) {
-            (Some(netdev), _) => uses = self.netdev_uses(netdev)?,
             (None, Some(driver))
                 if is_network(&dir)?
                     && driver.as_str() != "pci-stub"
                     && !self.is_vfio(&dir, driver) =>
             {
-                uses.push(HostUse::NoNetdev(driver.clone()));
+                uses = Some(vec![HostUse::NoNetdev(driver.clone())]);
             }
             _ => {}
         }
@@ -224,15 +229,9 @@ impl<'a> Reader<'a> {
                 })
                 .transpose()?,
             numa_node: numa_node(&dir)?,
-            netdev: netdev
-                .map(|Netdev { name, dir, .. }| {
-                    let kind: Option<u32> = dir.value("addr_assign_type", "a number")?;
-                    let mac_from_pf = kind == Some(ADDRESS_PERMANENT);
-                    Ok::<_, HostError>(VfNetdev { mac: mac(&dir)?, mac_from_pf, name })
-                })
-                .transpose()?,
+            netdev,
             attributes: table.vfs.get(&index).cloned(),
-            uses,
+            uses: uses.unwrap_or_default(),
         }))
     }
 
@@ -342,6 +341,35 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+    }
+}
+
+/// What is read of a device's netdev; nothing when it has none.
+///
+/// A netdev may go away or get another name between any two reads. That says nothing against
+/// the device, so it is looked for again, and given up as gone when it keeps failing: one that is
+/// being unregistered answers ENODEV for a while before its directory goes.
+fn of_netdev<T>(
+    device: &Dir,
+    read: impl Fn(&Netdev) -> Result<T, HostError>,
+) -> Result<Option<T>, HostError> {
+    for _ in 0..LOOKS {
+        match netdev(device).and_then(|found| found.as_ref().map(&read).transpose()) {
+            Err(error) if went_away(&error) => {}
+            outcome => return outcome,
+        }
+    }
+    Ok(None)
+}
+
+fn went_away(error: &HostError) -> bool {
+    let gone = [Errno::NODEV, Errno::NOENT].map(|errno| Some(errno.raw_os_error()));
+    match error {
+        HostError::Gone { .. } => true,
+        HostError::File { source, .. } | HostError::Netlink { source, .. } => {
+            gone.contains(&source.raw_os_error())
+        }
+        _ => false,
     }
 }
 
