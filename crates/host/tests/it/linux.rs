@@ -105,6 +105,22 @@ fn a_renamed_netdev_and_its_other_names_are_found() {
 }
 
 #[test]
+fn a_vf_whose_netdev_goes_away_while_it_is_read_is_still_there() {
+    let tree = Tree::with_vfs(2);
+    tree.bind("0000:01:10.0", "igbvf");
+    tree.netdev("0000:01:10.0", "v0", 10);
+    // What is left of it for a moment: a name and a number.
+    for file in ["address", "addr_assign_type", "flags"] {
+        fs::remove_file(tree.path(&device("0000:01:10.0", &format!("net/v0/{file}")))).unwrap();
+    }
+    let inventory = tree.host().inventory().unwrap();
+    let seen = inventory.vfs.get(&vf(0)).expect("a VF that is there");
+    assert_eq!(seen.netdev, None);
+    assert_eq!(seen.uses, [HostUse::NoNetdev(driver("igbvf"))]);
+    assert!(inventory.vfs.contains_key(&vf(1)));
+}
+
+#[test]
 fn every_use_by_the_host_is_seen() {
     let tree = Tree::with_vfs(5);
     for (index, ifindex) in [(0, 10), (1, 11), (2, 12)] {
