@@ -258,7 +258,9 @@ impl Chatter {
             self.of = status.starts_with("PASS").then_some(Runner::Nextest);
             return false;
         }
-        if line == "successes:" {
+        if status.starts_with("Summary [") {
+            self.of = None;
+        } else if line == "successes:" {
             self.of = Some(Runner::CargoTest);
         } else if line == "failures:" || line.starts_with("test result:") {
             self.of = None;
@@ -380,6 +382,14 @@ mod tests {
                 [("virsh is not installed".to_owned(), 1)]
             );
         }
+    }
+
+    #[test]
+    fn the_summary_behind_the_last_passing_test_is_no_word_of_that_test() {
+        let mut chatter = super::Chatter::default();
+        assert!(!chatter.has("        PASS [   0.005s] (1/1) crate tests::a_test"));
+        assert!(chatter.has("    what it prints"));
+        assert!(!chatter.has("     Summary [   1.000s] 1 test run: 1 passed, 0 skipped"));
     }
 
     #[test]
