@@ -30,6 +30,8 @@ pub enum OpKind {
     Unbind,
     /// `drivers_probe`.
     Probe,
+    /// `reset`.
+    Reset,
     /// modprobe.
     LoadDriver,
     /// MAC of the VF's own netdev.

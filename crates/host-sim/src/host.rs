@@ -571,6 +571,13 @@ impl Host for SimHost {
         })
     }
 
+    fn reset(&self, device: PciAddress, deadline: Duration) -> Result<(), HostError> {
+        self.write(Write { device: Some(device), operation: Operation::Reset }, |kernel| {
+            let what = (OpKind::Reset, "reset", "1");
+            kernel.write_device(device, what, Step::Reset, deadline)
+        })
+    }
+
     fn best_vfio_driver(&self, device: PciAddress) -> Result<DriverName, HostError> {
         self.with_kernel(|kernel| {
             if kernel.exists(device) {

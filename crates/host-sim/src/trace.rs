@@ -29,6 +29,8 @@ pub enum Operation {
     Unbind(DriverName),
     /// `drivers_probe`, and the driver that will be found.
     Probe(Option<DriverName>),
+    /// `reset`.
+    Reset,
     /// modprobe.
     LoadDriver(DriverName),
     /// The VF's own netdev's MAC.
@@ -65,6 +67,7 @@ impl fmt::Display for Operation {
             Self::Unbind(driver) => write!(f, "unbind {driver}"),
             Self::Probe(Some(driver)) => write!(f, "bind {driver}"),
             Self::Probe(None) => f.write_str("probe, no driver"),
+            Self::Reset => f.write_str("reset"),
             Self::LoadDriver(driver) => write!(f, "modprobe {driver}"),
             Self::NetdevMac(mac) => write!(f, "netdev MAC {mac}"),
         }

@@ -64,6 +64,10 @@ pub trait Host: Send + Sync + 'static {
     /// Has the kernel look for a driver (`drivers_probe`). That it found one is not implied.
     fn probe(&self, device: PciAddress, deadline: Duration) -> Result<(), HostError>;
 
+    /// Resets a device's function, as its driver or a guest would find it after power-on. The
+    /// driver that is bound is not asked, so this is for devices without one and on VFIO.
+    fn reset(&self, device: PciAddress, deadline: Duration) -> Result<(), HostError>;
+
     /// The VFIO driver that fits a device best: the most specific `vfio_pci:` alias in
     /// `modules.alias`, else vfio-pci.
     fn best_vfio_driver(&self, device: PciAddress) -> Result<DriverName, HostError>;

@@ -178,6 +178,10 @@ impl Host for LinuxHost {
         }
     }
 
+    fn reset(&self, device: PciAddress, deadline: Duration) -> Result<(), HostError> {
+        self.write(&self.device(device).path("reset"), "1", deadline)
+    }
+
     fn best_vfio_driver(&self, device: PciAddress) -> Result<DriverName, HostError> {
         let dir = self.device(device);
         let modalias = dir.read("modalias")?.ok_or_else(|| dir.missing("modalias"))?;

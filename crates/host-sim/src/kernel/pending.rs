@@ -19,6 +19,7 @@ pub(crate) enum Step {
     Probe,
     Override(Option<DriverName>),
     NumVfs(u16),
+    Reset,
 }
 
 /// What holds a step up, besides the steps before it and open VFIO groups.
@@ -110,7 +111,7 @@ impl Kernel {
             Step::Unbind if self.pfs.contains_key(&device) => self.vfs_blocked(device),
             Step::Unbind => self.is_open(device),
             Step::NumVfs(0) => self.vfs_blocked(device),
-            Step::NumVfs(_) | Step::Probe | Step::Override(_) => false,
+            Step::NumVfs(_) | Step::Probe | Step::Override(_) | Step::Reset => false,
         }
     }
 
@@ -141,6 +142,10 @@ impl Kernel {
             }
             Step::Override(driver) => {
                 self.override_now(device, driver);
+                Ok(())
+            }
+            Step::Reset => {
+                self.reset_function(device);
                 Ok(())
             }
             Step::NumVfs(count) => self.num_vfs_now(device, count),

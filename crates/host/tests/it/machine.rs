@@ -269,6 +269,10 @@ impl Host for Machine {
         })
     }
 
+    fn reset(&self, _: PciAddress, _: Duration) -> Result<(), HostError> {
+        Ok(())
+    }
+
     fn best_vfio_driver(&self, _: PciAddress) -> Result<DriverName, HostError> {
         Ok(driver("vfio-pci"))
     }
