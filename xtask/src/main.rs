@@ -15,6 +15,7 @@ mod man;
 mod packages;
 mod screen;
 mod stages;
+mod stock_libvirt;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Task {
     Deb,
     /// Write the manual pages, into target/man
     Man,
+    /// Unpack stock libvirt, which some tests talk to, into target/stock-libvirt
+    StockLibvirt,
 }
 
 #[derive(Debug, Subcommand)]
@@ -133,6 +136,7 @@ fn main() -> ExitCode {
         Some(Task::Install(options)) => install::install(&options).map(|()| ExitCode::SUCCESS),
         Some(Task::Deb) => deb::build().map(|package| tell(&package)),
         Some(Task::Man) => man::write().map(|folder| tell(&folder)),
+        Some(Task::StockLibvirt) => stock_libvirt::ready().map(|folder| tell(&folder)),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -18,8 +18,10 @@ const BACKPORTS: &str = "bookworm-backports";
 
 /// Where Debian 12 has a version that is new enough.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Release {
+pub(crate) enum Release {
+    /// Debian 12 itself.
     Bookworm,
+    /// What was made for it later.
     Backports,
 }
 
@@ -151,9 +153,28 @@ pub(crate) fn ensure() -> Result<()> {
 ///
 /// When apt cannot fetch it, even after its lists were brought up to date.
 pub(crate) fn download(package: &str, folder: &Path) -> Result<PathBuf> {
+    let files = download_all(&[(package, Release::Bookworm)], folder)?;
+    files.into_iter().next().context("apt-get left no file")
+}
+
+/// Fetches packages' files into `folder`, which is empty, without installing them.
+///
+/// # Errors
+///
+/// When apt cannot fetch one of them, even after its lists were brought up to date.
+pub(crate) fn download_all(packages: &[(&str, Release)], folder: &Path) -> Result<Vec<PathBuf>> {
+    let bookworm = is_bookworm();
+    let specs: Vec<String> = packages
+        .iter()
+        .map(|(name, release)| match release {
+            Release::Backports if bookworm => format!("{name}/{BACKPORTS}"),
+            Release::Backports | Release::Bookworm => (*name).to_owned(),
+        })
+        .collect();
     let fetch = || -> Result<Output> {
         command("apt-get")
-            .args(["-qq", "download", package])
+            .args(["-qq", "download"])
+            .args(&specs)
             .current_dir(folder)
             .output()
             .context("cannot run apt-get")
@@ -164,15 +185,20 @@ pub(crate) fn download(package: &str, folder: &Path) -> Result<PathBuf> {
         output = fetch()?;
     }
     if !output.status.success() {
-        bail!("cannot fetch {package}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let fault = String::from_utf8_lossy(&output.stderr);
+        bail!("cannot fetch {}: {}", specs.join(" "), fault.trim());
     }
+    let mut files = Vec::new();
     for entry in folder.read_dir()? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "deb") {
-            return Ok(path);
+            files.push(path);
         }
     }
-    bail!("apt-get fetched {package}, and left no file in {}", folder.display())
+    if files.len() < packages.len() {
+        bail!("apt-get fetched {}, and left fewer files in {}", specs.join(" "), folder.display());
+    }
+    Ok(files)
 }
 
 /// The names of the packages that match apt's regular expression `pattern`.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::workspace;
-use crate::{hosts, layers, packages};
+use crate::{hosts, layers, packages, stock_libvirt};
 
 /// How much of it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +67,9 @@ pub(crate) fn test(depth: Depth) -> Result<bool> {
             return Err(error);
         }
         eprintln!("going on without what the emulated host needs: {error:#}");
+    }
+    if let Err(error) = stock_libvirt::ready() {
+        println!("stock libvirt is not there, and tests against it are skipped: {error:#}");
     }
     let mut run = Run::default();
     run.check("format", || cargo_holds(&["fmt", "--all", "--", "--check"]));
