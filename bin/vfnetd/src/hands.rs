@@ -10,8 +10,8 @@ use uuid::Uuid;
 use vfnet_engine::{
     Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, State,
 };
-use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, Lending};
+use vfnet_host::{Host, HostError};
 use vfnet_model::PciAddress;
 
 use crate::engine_task::{CarryOut, EngineHandle};
@@ -111,6 +111,22 @@ impl Hands {
         });
     }
 
+    fn reset(&self, claim: &Claim) {
+        let (host, engine, id, vf) =
+            (Arc::clone(&self.host), self.engine.clone(), claim.id, claim.vf);
+        self.runtime.spawn(async move {
+            let outcome = blocking(move || {
+                host.reset(vf, Deadlines::default().unbind).map_err(|fault| Failure {
+                    stuck: matches!(fault, HostError::Stuck { .. })
+                        .then(|| format!("to reset {vf}")),
+                    why: vfnet_model::explain(&fault),
+                })
+            });
+            let outcome = outcome.await.unwrap_or_else(|why| Err(Failure { why, stuck: None }));
+            engine.tell(Input::WasReset(id, outcome)).await;
+        });
+    }
+
     fn make_vfs(&self, network: Uuid, pf: PciAddress, count: u16) {
         let (host, engine) = (Arc::clone(&self.host), self.engine.clone());
         let observer = self.observer.clone();
@@ -165,6 +181,11 @@ impl CarryOut for Hands {
             Effect::GiveBack(id) => {
                 if let Some(claim) = claim(&id) {
                     self.give_back(claim);
+                }
+            }
+            Effect::Reset(id) => {
+                if let Some(claim) = claim(&id) {
+                    self.reset(claim);
                 }
             }
             Effect::MakeVfs { network, pf, count } => self.make_vfs(network, pf, count),

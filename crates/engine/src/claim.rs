@@ -204,6 +204,8 @@ pub enum Happening {
         /// Its IOMMU group.
         group: u32,
     },
+    /// What the administrator asked for is done, and the VF stays as it now is.
+    Done,
     /// A step of preparing or giving back failed, or the holder does not want it any more.
     GiveBack,
     /// It is as it was.
@@ -244,7 +246,7 @@ impl ClaimState {
             (Self::Quarantined { .. } | Self::Stuck { .. }, H::Restore) => {
                 After::State(Self::Releasing)
             }
-            (Self::Releasing, H::Clean) => After::Free,
+            (Self::Preparing, H::Done) | (Self::Releasing, H::Clean) => After::Free,
             (Self::Releasing, H::Unclean(reason)) => After::State(Self::Quarantined { reason }),
             (Self::Preparing | Self::Releasing, H::Stuck(step)) => {
                 After::State(Self::Stuck { step })

@@ -44,6 +44,8 @@ pub enum Effect {
     Prepare(ClaimId),
     /// Give a VF back; then [`crate::Input::GivenBack`].
     GiveBack(ClaimId),
+    /// Reset a VF's function; then [`crate::Input::WasReset`].
+    Reset(ClaimId),
     /// Have a PF make VFs for a network; then [`crate::Input::VfsMade`].
     MakeVfs {
         /// The network.
@@ -166,6 +168,9 @@ impl<'s> Turn<'s> {
             Request::GuestAutostart(guest, on) => self.guest_autostart(guest, on),
             Request::PortCreate(port) => self.port_create(*port),
             Request::PortDelete { network, port } => self.port_delete(ticket, network, port),
+            Request::DeviceDetach { device, driver } => self.device_detach(ticket, device, driver),
+            Request::DeviceReattach(device) => self.device_reattach(ticket, device),
+            Request::DeviceReset(device) => self.device_reset(ticket, device),
             Request::VfRestore(vf) => self.vf_restore(ticket, vf),
         };
         match done {

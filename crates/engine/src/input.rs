@@ -42,6 +42,8 @@ pub enum Input {
         /// When that was.
         at: Moment,
     },
+    /// [`crate::Effect::Reset`] has ended.
+    WasReset(ClaimId, Result<(), Failure>),
     /// [`crate::Effect::MakeVfs`] has ended.
     VfsMade(Uuid, Result<(), String>),
     /// [`crate::Effect::Launch`] has ended: the guest runs under this process id, or why it does
@@ -182,6 +184,17 @@ pub enum Request {
         /// The port.
         port: Uuid,
     },
+    /// Bind a VF that nobody holds to VFIO, and leave it there.
+    DeviceDetach {
+        /// The VF.
+        device: PciAddress,
+        /// The VFIO driver, instead of the best one.
+        driver: Option<DriverName>,
+    },
+    /// Give a VF that nobody holds to the host's driver.
+    DeviceReattach(PciAddress),
+    /// Reset a VF that nobody holds.
+    DeviceReset(PciAddress),
     /// Try again to give back a VF, or set a left-over one to its driver's baseline.
     VfRestore(PciAddress),
 }

@@ -11,6 +11,7 @@
 
 pub mod claim;
 mod decision;
+mod devices;
 mod guests;
 mod input;
 mod needs;
@@ -60,6 +61,7 @@ impl Engine {
             Input::Ask(ticket, request) => turn.ask(ticket, request),
             Input::Observed { began, inventory } => turn.observed(began, *inventory),
             Input::Prepared(claim, outcome) => turn.prepared(claim, outcome),
+            Input::WasReset(claim, outcome) => turn.device_is_done(claim, outcome),
             Input::GivenBack { claim, outcome, seen, at } => {
                 turn.saw_returned(claim, seen, at);
                 turn.given_back(claim, outcome);

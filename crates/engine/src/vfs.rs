@@ -7,6 +7,7 @@ use vfnet_model::{DriverName, MacAddress, PciAddress, Vlan};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
 use crate::decision::{Announcement, Effect, Turn, Urgency};
+use crate::devices::administrators;
 use crate::input::{Answer, Failure, GivenBack, HeldBy, Moment, Ticket};
 use crate::place::{Wish, first_fit};
 use crate::record::{Entry, Key};
@@ -86,9 +87,11 @@ impl Turn<'_> {
     }
 
     pub(crate) fn prepared(&mut self, id: ClaimId, outcome: Result<HeldBy, Failure>) {
-        let Some(guest) = self.state.claims.get(&id).and_then(|claim| claim.owner.guest()) else {
-            return;
-        };
+        let Some(claim) = self.state.claims.get(&id) else { return };
+        if claim.owner == Owner::Administrator {
+            return self.device_is_on_vfio(id, outcome);
+        }
+        let Some(guest) = claim.owner.guest() else { return };
         match outcome {
             Ok(HeldBy { driver, group }) => {
                 self.happen(id, Happening::Prepared { driver, group });
@@ -147,7 +150,7 @@ impl Turn<'_> {
         }
     }
 
-    fn stuck(&mut self, id: ClaimId, step: String) {
+    pub(crate) fn stuck(&mut self, id: ClaimId, step: String) {
         let Some(vf) = self.state.claims.get(&id).map(|claim| claim.vf) else { return };
         if self.happen(id, Happening::Stuck(step.clone())) {
             self.announce(Announcement::VfStuck(vf, step));
@@ -201,16 +204,17 @@ impl Turn<'_> {
             )));
         }
         self.group_is_at_rest(address)?;
-        let claim = leftover(vf, ClaimId(self.state.last_claim + 1));
+        let claim = administrators(self.state, vf, Original::Unknown, ClaimState::Releasing);
         let id = claim.id;
         // Unlike what was lent, it is claimed only now.
         self.urgency = Urgency::MayBeRefused;
-        self.put(Entry::Claim(claim));
+        let wanted = Some(WantedSettings::mac(MacAddress::ZERO));
+        self.put(Entry::Claim(Claim { wanted, ..claim }));
         Ok(id)
     }
 
     /// Refuses to give a VF back to the host under another one of its group that is in use.
-    fn group_is_at_rest(&self, address: PciAddress) -> Result<(), Refusal> {
+    pub(crate) fn group_is_at_rest(&self, address: PciAddress) -> Result<(), Refusal> {
         match self.state.used_in_group_of(address) {
             None => Ok(()),
             Some(other) => Err(Refusal::invalid(format!(
@@ -296,27 +300,6 @@ impl Turn<'_> {
             refusal.vfs.push(Because { vf: claim.vf, reason });
             self.start_failed(guest, refusal);
         }
-    }
-}
-
-/// A claim that only serves to set a left-over VF to its baseline.
-fn leftover(vf: &Vf, id: ClaimId) -> Claim {
-    Claim {
-        id,
-        owner: Owner::Administrator,
-        executor: Executor::Vfnet,
-        network: None,
-        vf: vf.address,
-        pf: vf.pf,
-        index: vf.index,
-        incarnation: vf.incarnation,
-        iommu_group: vf.iommu_group,
-        netdev: vf.netdev.as_ref().map(|dev| dev.name.clone()),
-        original: Original::Unknown,
-        wanted: Some(WantedSettings::mac(MacAddress::ZERO)),
-        managed: true,
-        driver: None,
-        state: ClaimState::Releasing,
     }
 }
 

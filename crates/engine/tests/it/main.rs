@@ -5,6 +5,7 @@
 mod autostart;
 mod chaos;
 mod crashes;
+mod devices;
 mod document;
 mod lives;
 mod outside;

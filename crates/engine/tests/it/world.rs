@@ -17,8 +17,8 @@ use vfnet_engine::{
     Failure, GivenBack, HeldBy, Home, Input, Key, Moment, Record, Refusal, Remembered, Reply,
     Request, State, Ticket, Urgency,
 };
-use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, Lending};
+use vfnet_host::{Host, HostError};
 use vfnet_host_sim::{SimCrash, SimHost, VfFacts};
 use vfnet_model::PciAddress;
 use vfnet_model::inventory::{Incarnation, Inventory};
@@ -44,6 +44,7 @@ pub(crate) enum Death {
 pub(crate) enum Job {
     Prepare(ClaimId, Lending),
     GiveBack(ClaimId, Lending),
+    Reset(ClaimId, PciAddress),
     MakeVfs { network: Uuid, pf: PciAddress, count: u16 },
     Launch { guest: Uuid, vfs: Vec<Opened> },
     Adopt(Uuid),
@@ -387,6 +388,7 @@ impl World {
             Effect::StartPending => Some(Job::Tell(Input::StartPending)),
             Effect::Prepare(id) => claim(id).map(|claim| Job::Prepare(id, lending(claim))),
             Effect::GiveBack(id) => claim(id).map(|claim| Job::GiveBack(id, lending(claim))),
+            Effect::Reset(id) => claim(id).map(|claim| Job::Reset(id, claim.vf)),
             Effect::MakeVfs { network, pf, count } => Some(Job::MakeVfs { network, pf, count }),
             Effect::Launch { guest, .. } => {
                 Some(Job::Launch { guest, vfs: self.to_be_opened(guest) })
@@ -433,6 +435,7 @@ impl World {
         let outcome = match job {
             Job::Prepare(id, lending) => Some(self.prepare(id, &lending)?),
             Job::GiveBack(id, lending) => Some(self.give_back(id, &lending)?),
+            Job::Reset(id, vf) => Some(self.reset(id, vf)?),
             Job::MakeVfs { network, pf, count } => Some(self.make_vfs(network, pf, count)?),
             Job::Launch { guest, vfs } => Some(self.launch(guest, vfs)),
             Job::Adopt(guest) => Some(self.adopt(guest)),
@@ -502,6 +505,17 @@ impl World {
         self.story.push(format!("give back {vf}: {outcome:?}"));
         let seen = self.host.vf(vf).ok().flatten().map(Box::new);
         Ok(Input::GivenBack { claim: id, outcome, seen, at: self.moment() })
+    }
+
+    fn reset(&mut self, id: ClaimId, vf: PciAddress) -> Result<Input, Crashed> {
+        let host = self.host.clone();
+        let done = self.at_the_kernel(|| host.reset(vf, Deadlines::default().unbind))?;
+        self.story.push(format!("reset {vf}: {done:?}"));
+        let outcome = done.map_err(|fault| Failure {
+            stuck: matches!(fault, HostError::Stuck { .. }).then(|| format!("to reset {vf}")),
+            why: vfnet_model::explain(&fault),
+        });
+        Ok(Input::WasReset(id, outcome))
     }
 
     fn make_vfs(&mut self, network: Uuid, pf: PciAddress, count: u16) -> Result<Input, Crashed> {
