@@ -166,6 +166,26 @@ macro_rules! program {
                     $( Self::$name(..) => <$name as $crate::procedures::Procedure>::FACTS, )*
                 }
             }
+
+            /// The same call as a client makes it, for a server that hands it on to another.
+            pub fn to_frame(&self, serial: u32) -> $crate::frame::Frame {
+                match self {
+                    $( Self::$name(args, _) => $crate::client::call::<$name>(serial, args), )*
+                }
+            }
+
+            /// What another server has answered to this very call, as the answer to it. The
+            /// other's errors are errors here, as they are.
+            pub fn relay(
+                self,
+                reply: &$crate::client::Reply,
+            ) -> Result<$crate::procedures::Payload, $crate::client::ReplyError> {
+                match self {
+                    $( Self::$name(_, answer) => {
+                        reply.of::<$name>().map(|result| answer.with(&result))
+                    } )*
+                }
+            }
         }
 
         $(

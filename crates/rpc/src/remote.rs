@@ -234,4 +234,97 @@ impl Call {
             call => call.facts().access,
         }
     }
+
+    /// The network that this call is about, where it names one as an object: its own calls, and
+    /// those of its ports.
+    pub fn network(&self) -> Option<&Network> {
+        Some(match self {
+            Self::NetworkCreate(network, _)
+            | Self::NetworkDestroy(network, _)
+            | Self::NetworkUndefine(network, _)
+            | Self::NetworkGetAutostart(network, _)
+            | Self::NetworkGetBridgeName(network, _)
+            | Self::NetworkIsActive(network, _)
+            | Self::NetworkIsPersistent(network, _) => network,
+            Self::NetworkUpdate(args, _) => &args.network,
+            Self::NetworkGetXmlDesc(args, _) => &args.network,
+            Self::NetworkSetAutostart(args, _) => &args.network,
+            Self::NetworkGetDhcpLeases(args, _) => &args.network,
+            Self::NetworkSetMetadata(args, _) => &args.network,
+            Self::NetworkGetMetadata(args, _) => &args.network,
+            Self::NetworkListAllPorts(args, _) => &args.network,
+            Self::NetworkPortLookupByUuid(args, _) => &args.network,
+            Self::NetworkPortCreateXml(args, _) => &args.network,
+            Self::NetworkPortGetParameters(args, _) => &args.port.network,
+            Self::NetworkPortSetParameters(args, _) => &args.port.network,
+            Self::NetworkPortGetXmlDesc(args, _) | Self::NetworkPortDelete(args, _) => {
+                &args.port.network
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Received;
+    use crate::frame::{FrameKind, Status};
+    use crate::xdr::Xdr as _;
+
+    fn network() -> Network {
+        Network { name: Text::clipped("default"), uuid: Uuid::from_u128(7) }
+    }
+
+    #[test]
+    fn every_call_about_a_network_tells_which() {
+        let others = [
+            "NETWORK_LOOKUP_BY_NAME",
+            "NETWORK_LOOKUP_BY_UUID",
+            "NETWORK_DEFINE_XML",
+            "NETWORK_DEFINE_XML_FLAGS",
+            "NETWORK_CREATE_XML",
+            "NETWORK_CREATE_XML_FLAGS",
+        ];
+        let about_one = |name: &str| name.starts_with("NETWORK_") && !others.contains(&name);
+        for facts in Call::PROCEDURES.iter().filter(|facts| about_one(facts.name)) {
+            let mut payload = network().to_bytes();
+            let call = (0..16).find_map(|_| {
+                let call = Call::decode(facts.number, &payload).ok();
+                payload.extend([0; 4]);
+                call
+            });
+            let call = call.expect("a network, then zeros");
+            assert_eq!(call.network(), Some(&network()), "{}", facts.name);
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_handed_on_is_the_same_call_and_so_is_its_answer() {
+        let args = NetworkFlags { network: network(), flags: 1 }.to_bytes();
+        let call = Call::decode(43, &args).expect("sound");
+        let frame = call.to_frame(9);
+        assert_eq!((frame.header.procedure, frame.header.serial), (43, 9));
+        assert_eq!(frame.payload, args);
+
+        let mut header = frame.header;
+        header.kind = FrameKind::Reply;
+        let document = <Text>::clipped("<network/>").to_bytes();
+        let answer = |status, payload| {
+            let header = crate::frame::Header { status, ..header };
+            match Received::from(crate::frame::Frame::new(header, payload)) {
+                Received::Reply(_, reply) => reply,
+                other => panic!("{other:?}"),
+            }
+        };
+        let call = || Call::decode(43, &args).expect("sound");
+        let relayed = call().relay(&answer(Status::Ok, document.clone())).expect("granted");
+        assert_eq!(relayed.into_bytes(), document);
+
+        let error = crate::error::WireError::no_support("it");
+        let refused = call().relay(&answer(Status::Error, error.to_bytes()));
+        assert_eq!(refused, Err(crate::client::ReplyError::Server(error)));
+        let garbage = call().relay(&answer(Status::Ok, vec![0xff; 4]));
+        assert!(matches!(garbage, Err(crate::client::ReplyError::Decode { .. })));
+    }
 }
