@@ -2,6 +2,7 @@
 //! What a call does is in the module of its area.
 
 mod connect;
+mod device;
 pub(crate) mod guest;
 mod network;
 mod own;
@@ -125,6 +126,17 @@ pub(crate) async fn remote(daemon: &Daemon, call: Call) -> Outcome {
         Call::NetworkPortDelete(args, a) => {
             port::delete(daemon, &args.port).await.map(|()| a.done())?
         }
+
+        Call::NodeDeviceDettach(name, a) => {
+            device::detach(daemon, &name, None).await.map(|()| a.done())?
+        }
+        Call::NodeDeviceDetachFlags(args, a) => {
+            device::detach(daemon, &args.name, args.driver.as_deref()).await.map(|()| a.done())?
+        }
+        Call::NodeDeviceReAttach(name, a) => {
+            device::reattach(daemon, &name).await.map(|()| a.done())?
+        }
+        Call::NodeDeviceReset(name, a) => device::reset(daemon, &name).await.map(|()| a.done())?,
 
         call => return guests(daemon, call).await,
     })
