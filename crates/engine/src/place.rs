@@ -159,7 +159,7 @@ impl State {
         let wish = Wish {
             owner: &owner,
             mac: nic.map(|nic| nic.mac),
-            vlan: document.vlan_for(nic.and_then(|nic| nic.vlan), portgroup).map(Vlan::tagged),
+            vlan: document.vlan_for(nic.and_then(|nic| nic.vlan), portgroup),
             teaming: nic.is_some_and(|nic| nic.teaming),
             managed: document.pool().is_none_or(|pool| pool.managed),
         };

@@ -27,4 +27,4 @@ pub use mac::MacAddress;
 pub use names::{BootId, DriverName, GuestName, NetdevName, NetworkName};
 pub use pci::PciAddress;
 pub use uuid::Uuid;
-pub use vlan::{Vlan, VlanId, VlanProtocol};
+pub use vlan::{Vlan, VlanId, VlanProtocol, VlanTags};

@@ -1,17 +1,25 @@
 //! Networks as their documents describe them (RFC step 1).
 //!
-//! A [`Network`] is what was written; what it resolves to on this host (which VFs a `<pf>` has
+//! A [`Network`] is what was written, served or not (see [`Network::served`]); what it resolves to on this host (which VFs a `<pf>` has
 //! today) is decided by the engine against an [`Inventory`](crate::inventory::Inventory).
 
 use uuid::Uuid;
 
-use crate::{NetdevName, NetworkName, PciAddress, VlanId};
+use crate::{NetdevName, NetworkName, PciAddress, VlanTags};
 
+pub mod connection;
+mod head;
+mod options;
 mod parse;
 mod print;
+mod served;
 
+pub use connection::{Bandwidth, Direct, DirectMode, Ip, VirtualPort};
+pub use head::{Head, Mode, head};
+pub use options::VfOptions;
 pub use parse::parse;
 pub use print::{Form, Live, print};
+pub(crate) use served::{NO_BANDWIDTH, NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, unsupported};
 
 /// The namespace of what libvirt's networks cannot say, by convention with the prefix `vfnet`.
 pub const NAMESPACE: &str = "urn:vfnet:network:1";
@@ -34,7 +42,15 @@ pub struct Network {
     /// How guests are connected.
     pub forward: Forward,
     /// Tag for every port that has none of its own.
-    pub vlan: Option<VlanId>,
+    pub vlan: Option<VlanTags>,
+    /// Limits of all ports together.
+    pub bandwidth: Option<Bandwidth>,
+    /// `<port isolated=…/>`: whether guests are kept from each other.
+    pub isolated: Option<bool>,
+    /// Addresses of the host in the network.
+    pub ips: Vec<Ip>,
+    /// How a switch knows the ports.
+    pub virtual_port: Option<VirtualPort>,
     /// Named classes of ports.
     pub portgroups: Vec<PortGroup>,
 }
@@ -46,6 +62,8 @@ pub enum Forward {
     Hostdev(Pool),
     /// An existing bridge of the host: `mode='bridge'` with `<bridge name=…/>`.
     Bridge(NetdevName),
+    /// Devices of the host without a bridge of its own: the modes of macvtap.
+    Direct(Direct),
 }
 
 /// The VFs of a hostdev network.
@@ -59,6 +77,8 @@ pub struct Pool {
     pub members: Members,
     /// `<vfnet:pf vfs='N'>`: VFs to be made when the network starts.
     pub make_vfs: Vec<MakeVfs>,
+    /// `<vfnet:vf>`: what its VFs get besides MAC and tag.
+    pub vf: VfOptions,
 }
 
 /// `<driver name='vfio' model='…'/>`.
@@ -102,7 +122,13 @@ pub struct PortGroup {
     /// `trustGuestRxFilters`, kept for the document.
     pub trust_guest_rx_filters: Option<bool>,
     /// Tag for its ports.
-    pub vlan: Option<VlanId>,
+    pub vlan: Option<VlanTags>,
+    /// How a switch knows its ports.
+    pub virtual_port: Option<VirtualPort>,
+    /// Limits of each of its ports.
+    pub bandwidth: Option<Bandwidth>,
+    /// `<vfnet:vf>`, which overrides the network's attribute by attribute.
+    pub vf: VfOptions,
 }
 
 impl Network {
@@ -110,13 +136,8 @@ impl Network {
     pub const fn pool(&self) -> Option<&Pool> {
         match &self.forward {
             Forward::Hostdev(pool) => Some(pool),
-            Forward::Bridge(_) => None,
+            Forward::Bridge(_) | Forward::Direct(_) => None,
         }
-    }
-
-    /// The tag of a port: its own, else its portgroup's, else the network's.
-    pub fn vlan_for(&self, own: Option<VlanId>, portgroup: Option<&str>) -> Option<VlanId> {
-        own.or_else(|| self.portgroup(portgroup).and_then(|group| group.vlan)).or(self.vlan)
     }
 
     /// The group of that name, or the default one where none is named.

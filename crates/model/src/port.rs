@@ -2,17 +2,22 @@
 //! (libvirt: `virnetworkportdef.c`).
 //!
 //! A document with a plug of [`Plug::None`] asks for a VF; the answer and a reclaim carry the
-//! plug. What a VF cannot grant is refused here, before anything is chosen.
+//! plug. What a VF cannot grant is read all the same, and refused by [`NetworkPort::served`]
+//! before anything is chosen.
 
 use uuid::Uuid;
 
-use crate::network::PoolDriver;
+use crate::network::{
+    Bandwidth, DirectMode, NO_BANDWIDTH, NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, PoolDriver,
+    VirtualPort, unsupported,
+};
+use crate::xml::connection::{bandwidth, virtual_port, write_bandwidth, write_virtual_port};
 use crate::xml::elements::{
-    passthrough_driver, pci_address, uuid, vlan, write_passthrough_driver, write_pci_address,
+    passthrough_driver, pci_address, uuid, vlan_tags, write_passthrough_driver, write_pci_address,
     write_vlan,
 };
 use crate::xml::{Document, DocumentError, Element, Kind, Writer};
-use crate::{GuestName, MacAddress, NetdevName, PciAddress, VlanId};
+use crate::{GuestName, MacAddress, NetdevName, PciAddress, VlanTags};
 
 /// A port document.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,8 +30,14 @@ pub struct NetworkPort {
     pub group: Option<String>,
     /// The guest's MAC: neither multicast nor zero.
     pub mac: MacAddress,
+    /// How a switch knows it.
+    pub virtual_port: Option<VirtualPort>,
+    /// Its limits.
+    pub bandwidth: Option<Bandwidth>,
     /// Tag of its own; `None` leaves it to the portgroup and the network.
-    pub vlan: Option<VlanId>,
+    pub vlan: Option<VlanTags>,
+    /// `<port isolated=…/>`: whether it is kept from other isolated ports.
+    pub isolated: Option<bool>,
     /// `<rxfilters trustGuest=…/>`, kept for the document; without effect on VFs.
     pub trust_guest_rx_filters: Option<bool>,
     /// How the guest is connected.
@@ -58,12 +69,51 @@ pub enum Plug {
     },
     /// A bridge, for a tap device.
     Bridge(NetdevName),
+    /// A bridge that a network daemon made for the network.
+    Network(NetdevName),
+    /// A macvtap device over one of the host's.
+    Direct {
+        /// The host's device.
+        dev: NetdevName,
+        /// How it is shared.
+        mode: DirectMode,
+    },
+}
+
+impl NetworkPort {
+    /// Whether vfnet lends such a port.
+    ///
+    /// # Errors
+    /// The first thing of it that vfnet does not do, named with its path in the document.
+    pub fn served(&self) -> Result<(), DocumentError> {
+        let plug = |kind| {
+            let message = format!("a plug of type '{kind}': 'hostdev-pci' and 'bridge' are served");
+            Err(unsupported("/networkport/plug/@type", message))
+        };
+        match self.plug {
+            Plug::Network(_) => return plug("network"),
+            Plug::Direct { .. } => return plug("direct"),
+            Plug::None | Plug::HostdevPci { .. } | Plug::Bridge(_) => {}
+        }
+        let trunk = matches!(self.vlan, Some(VlanTags::Trunk(_)));
+        for (element, wished, why) in [
+            ("virtualport", self.virtual_port.is_some(), NO_VIRTUALPORT),
+            ("bandwidth", self.bandwidth.is_some(), NO_BANDWIDTH),
+            ("vlan", trunk, NO_TRUNK),
+            ("port", self.isolated == Some(true), NO_ISOLATION),
+        ] {
+            if wished {
+                return Err(unsupported(format!("/networkport/{element}"), why));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Reads a port document.
 ///
 /// # Errors
-/// The first thing that is malformed, missing or not served, with its path and line.
+/// The first thing that is malformed, missing or not understood, with its path and line.
 pub fn parse(text: &str) -> Result<NetworkPort, DocumentError> {
     let document = Document::parse(text)?;
     let root = document.root("networkport")?;
@@ -73,7 +123,13 @@ pub fn parse(text: &str) -> Result<NetworkPort, DocumentError> {
         owner: PortOwner { name: owner_name(&owner)?, uuid: uuid(&needed(&owner, "uuid")?)? },
         group: root.child_text("group")?.filter(|name| !name.is_empty()),
         mac: mac(&needed(&root, "mac")?)?,
-        vlan: root.child("vlan")?.map(|element| vlan(&element)).transpose()?,
+        virtual_port: root.child("virtualport")?.map(|it| virtual_port(&it)).transpose()?,
+        bandwidth: root.child("bandwidth")?.map(|it| bandwidth(&it, true)).transpose()?,
+        vlan: root.child("vlan")?.map(|element| vlan_tags(&element)).transpose()?,
+        isolated: match root.child("port")? {
+            Some(element) => element.yes_no("isolated")?,
+            None => None,
+        },
         trust_guest_rx_filters: match root.child("rxfilters")? {
             Some(element) => element.yes_no("trustGuest")?,
             None => None,
@@ -83,7 +139,6 @@ pub fn parse(text: &str) -> Result<NetworkPort, DocumentError> {
             None => Plug::None,
         },
     };
-    refuse_wishes(&root)?;
     document.refuse_rest()?;
     Ok(port)
 }
@@ -128,27 +183,17 @@ fn plug(element: &Element<'_, '_>) -> Result<Plug, DocumentError> {
                 address: pci_address(&address)?,
             })
         }
-        Some(kind @ ("network" | "direct")) => Err(element.unsupported(format!(
-            "a plug of type '{kind}': 'hostdev-pci' and 'bridge' are served"
-        ))),
+        Some("network") => Ok(Plug::Network(element.required_parsed("bridge")?)),
+        Some("direct") => {
+            let words = DirectMode::ALL.map(|mode| (mode.name(), mode));
+            let mode = element.one_of("mode", &words)?;
+            let missing = || element.invalid("a plug of type 'direct' needs the attribute 'mode'");
+            Ok(Plug::Direct {
+                dev: element.required_parsed("dev")?,
+                mode: mode.ok_or_else(missing)?,
+            })
+        }
         Some(kind) => Err(element.invalid(format!("a plug of unknown type '{kind}'"))),
-    }
-}
-
-fn refuse_wishes(root: &Element<'_, '_>) -> Result<(), DocumentError> {
-    for (name, why) in [
-        ("virtualport", "<virtualport>: Open vSwitch, 802.1Qbg and 802.1Qbh are not served"),
-        ("bandwidth", "<bandwidth>: the host does not see the traffic of a VF"),
-    ] {
-        if let Some(found) = root.children(name).next() {
-            return Err(found.unsupported(why));
-        }
-    }
-    match root.child("port")? {
-        Some(port) if port.yes_no("isolated")? == Some(true) => {
-            Err(port.unsupported("<port>: ports cannot be isolated from each other"))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -163,8 +208,17 @@ pub fn print(port: &NetworkPort) -> String {
         });
         w.text_opt("group", port.group.as_ref());
         w.tag("mac").attr("address", port.mac).empty();
-        if let Some(id) = port.vlan {
-            write_vlan(w, id);
+        if let Some(port) = &port.virtual_port {
+            write_virtual_port(w, port);
+        }
+        if let Some(bandwidth) = &port.bandwidth {
+            write_bandwidth(w, bandwidth);
+        }
+        if let Some(tags) = &port.vlan {
+            write_vlan(w, tags);
+        }
+        if let Some(isolated) = port.isolated {
+            w.tag("port").yes_no("isolated", isolated).empty();
         }
         if let Some(trust) = port.trust_guest_rx_filters {
             w.tag("rxfilters").yes_no("trustGuest", trust).empty();
@@ -173,6 +227,13 @@ pub fn print(port: &NetworkPort) -> String {
             Plug::None => {}
             Plug::Bridge(bridge) => {
                 w.tag("plug").attr("type", "bridge").attr("bridge", bridge).empty();
+            }
+            Plug::Network(bridge) => {
+                w.tag("plug").attr("type", "network").attr("bridge", bridge).empty();
+            }
+            Plug::Direct { dev, mode } => {
+                let tag = w.tag("plug").attr("type", "direct").attr("dev", dev);
+                tag.attr("mode", mode.name()).empty();
             }
             Plug::HostdevPci { managed, driver, address } => {
                 w.tag("plug").attr("type", "hostdev-pci").yes_no("managed", *managed).body(|w| {

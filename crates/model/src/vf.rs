@@ -32,6 +32,17 @@ pub enum LinkState {
     Disable,
 }
 
+impl LinkState {
+    /// iproute2's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+        }
+    }
+}
+
 /// A VF's attributes in its PF's table, as the kernel reports them (`IFLA_VF_INFO`).
 ///
 /// A field is `None` where the driver does not report it: unsupported, not "off"

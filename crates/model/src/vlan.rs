@@ -1,4 +1,4 @@
-//! VLAN tags as a PF puts them on a VF's frames.
+//! VLAN tags: as a PF puts them on a VF's frames, and as documents wish for them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -98,5 +98,53 @@ impl Vlan {
     /// An 802.1Q tag with priority 0, which is all that libvirt's documents can say.
     pub const fn tagged(id: VlanId) -> Self {
         Self { id, qos: 0, protocol: VlanProtocol::Dot1Q }
+    }
+}
+
+/// `<vlan>` of a network, portgroup or port: what its documents can say. A VF has one tag; a
+/// trunk is for Open vSwitch and Linux bridges.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VlanTags {
+    /// One tag.
+    One(VlanId),
+    /// `trunk='yes'`, several tags, or one that is marked as native.
+    Trunk(Vec<TrunkTag>),
+}
+
+impl VlanTags {
+    /// The tag, where it is one.
+    pub const fn single(&self) -> Option<VlanId> {
+        match self {
+            Self::One(id) => Some(*id),
+            Self::Trunk(_) => None,
+        }
+    }
+}
+
+/// `<tag>` of a trunk. At most one of a trunk is native.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TrunkTag {
+    /// The identifier.
+    pub id: VlanId,
+    /// `nativeMode`: how frames of the native VLAN travel.
+    pub native: Option<NativeMode>,
+}
+
+/// `nativeMode` of a trunk's tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NativeMode {
+    /// With their tag.
+    Tagged,
+    /// Without it.
+    Untagged,
+}
+
+impl NativeMode {
+    /// libvirt's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tagged => "tagged",
+            Self::Untagged => "untagged",
+        }
     }
 }

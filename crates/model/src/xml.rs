@@ -6,6 +6,7 @@
 //! libvirt's style: two spaces, single quotes, `<empty/>`. Elements that several documents have
 //! in common are read and written in [`elements`].
 
+pub(crate) mod connection;
 pub mod elements;
 mod read;
 mod write;

@@ -1,7 +1,7 @@
 //! Networks.
 
 use uuid::Uuid;
-use vfnet_engine::{Answer, NetworkDefinition, Refusal, Request, State};
+use vfnet_engine::{Answer, LiveNetwork, NetworkDefinition, Refusal, Request, State};
 use vfnet_model::NetworkName;
 use vfnet_model::network::{Form, Forward, Live, parse, print};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
@@ -95,6 +95,7 @@ pub(super) async fn names(daemon: &Daemon, active: bool) -> Result<Vec<Text>, Wi
 async fn definition(daemon: &Daemon, xml: &str) -> Result<NetworkDefinition, WireError> {
     let mut network = super::parsed(xml, parse)
         .await?
+        .and_then(|network| network.served().map(|()| network))
         .map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
     let name = network.name.clone();
     let known =
@@ -151,6 +152,16 @@ pub(super) async fn set_autostart(
     ask(daemon, Request::NetworkAutostart(network.uuid, on)).await.map(drop)
 }
 
+/// The document of a network that is active, or on its way there or from there.
+pub(crate) fn live_document(state: &State, live: &LiveNetwork) -> String {
+    let vfs = match &live.definition.network.forward {
+        Forward::Hostdev(_) => state.pool(live),
+        Forward::Bridge(_) | Forward::Direct(_) => Vec::new(),
+    };
+    let connections = state.claims_on_network(live.uuid).count();
+    print(&live.definition.network, Form::Live(&Live { connections, vfs }))
+}
+
 pub(super) async fn document(
     daemon: &Daemon,
     network: &Network,
@@ -162,14 +173,7 @@ pub(super) async fn document(
         let live = state.live_networks.get(&uuid);
         let kept = state.networks.get(&uuid).map(|entry| &entry.definition);
         match (live, kept) {
-            (Some(live), kept) if !inactive || kept.is_none() => {
-                let vfs = match &live.definition.network.forward {
-                    Forward::Hostdev(_) => state.pool(live),
-                    Forward::Bridge(_) => Vec::new(),
-                };
-                let connections = state.claims_on_network(uuid).count();
-                print(&live.definition.network, Form::Live(&Live { connections, vfs }))
-            }
+            (Some(live), kept) if !inactive || kept.is_none() => live_document(state, live),
             (_, Some(kept)) => print(&kept.network, Form::Inactive),
             _ => String::new(),
         }
@@ -197,7 +201,7 @@ pub(super) async fn bridge(daemon: &Daemon, network: &Network) -> Result<Text, W
     let uuid = network.uuid;
     let bridge = move |state: &State| match &state.network(uuid)?.network.forward {
         Forward::Bridge(bridge) => Some(bridge.to_string()),
-        Forward::Hostdev(_) => None,
+        Forward::Hostdev(_) | Forward::Direct(_) => None,
     };
     read(daemon, uuid, bridge).await?.map(text).ok_or_else(|| {
         let detail = format!("network '{}' does not have a bridge name.", network.name);

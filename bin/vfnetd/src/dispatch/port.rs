@@ -1,7 +1,9 @@
 //! Ports: the VFs that networks lend.
 
 use uuid::Uuid;
-use vfnet_engine::{Claim, ClaimState, PortRequest, Refusal, Request, State};
+use vfnet_engine::{Claim, ClaimState, Owner, PortRequest, Refusal, Request, State};
+use vfnet_model::VlanTags;
+use vfnet_model::network::PoolDriver;
 use vfnet_model::port::{NetworkPort as PortDocument, Plug, PortOwner, parse, print};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags as f;
@@ -60,34 +62,39 @@ pub(super) async fn lookup(
     Ok(NetworkPort { network, uuid: port })
 }
 
-pub(super) async fn document(daemon: &Daemon, port: &NetworkPort) -> Result<Text, WireError> {
-    let claim = claim(daemon, port.network.uuid, port.uuid).await?;
+/// The document of a VF that a network lends; `None` for what is no port to anybody.
+pub(crate) fn of_claim(claim: &Claim) -> Option<PortDocument> {
+    let of = claim.network.as_ref()?;
     let owner = match &claim.owner {
-        vfnet_engine::Owner::Nic { guest, name, .. }
-        | vfnet_engine::Owner::Hostdev { guest, name, .. }
-        | vfnet_engine::Owner::Port { guest, name }
-        | vfnet_engine::Owner::Reservation { guest, name } => {
-            PortOwner { name: name.clone(), uuid: *guest }
-        }
-        vfnet_engine::Owner::Lease { .. } | vfnet_engine::Owner::Administrator => {
-            return Err(missing(port.uuid));
-        }
+        Owner::Nic { guest, name, .. }
+        | Owner::Hostdev { guest, name, .. }
+        | Owner::Port { guest, name }
+        | Owner::Reservation { guest, name } => PortOwner { name: name.clone(), uuid: *guest },
+        Owner::Lease { .. } | Owner::Administrator => return None,
     };
-    let Some(wanted) = &claim.wanted else { return Err(missing(port.uuid)) };
+    let wanted = claim.wanted.as_ref()?;
     let plug = Plug::HostdevPci {
         managed: claim.managed,
-        driver: Some(vfnet_model::network::PoolDriver { vfio: true, model: claim.driver.clone() }),
+        driver: Some(PoolDriver { vfio: true, model: claim.driver.clone() }),
         address: claim.vf,
     };
-    Ok(text(print(&PortDocument {
-        uuid: port.uuid,
+    Some(PortDocument {
+        uuid: of.port,
         owner,
-        group: claim.network.as_ref().and_then(|of| of.portgroup.clone()),
+        group: of.portgroup.clone(),
         mac: wanted.mac,
-        vlan: wanted.vlan.map(|vlan| vlan.id),
+        virtual_port: None,
+        bandwidth: None,
+        vlan: wanted.vlan.map(|vlan| VlanTags::One(vlan.id)),
+        isolated: None,
         trust_guest_rx_filters: None,
         plug,
-    })))
+    })
+}
+
+pub(super) async fn document(daemon: &Daemon, port: &NetworkPort) -> Result<Text, WireError> {
+    let claim = claim(daemon, port.network.uuid, port.uuid).await?;
+    of_claim(&claim).map(|port| text(print(&port))).ok_or_else(|| missing(port.uuid))
 }
 
 pub(super) async fn create(
@@ -95,7 +102,9 @@ pub(super) async fn create(
     args: &PortCreateArgs,
 ) -> Result<NetworkPort, WireError> {
     let document =
-        parse(&args.xml).map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
+        parse(&args.xml)
+            .and_then(|port| port.served().map(|()| port))
+            .map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
     if args.flags & f::PORT_CREATE_RECLAIM != 0 {
         let detail = "taking up a port that another daemon has kept (reclaim)";
         return Err(WireError::new(ErrorDomain::Network, ErrorCode::ArgumentUnsupported, detail));
@@ -113,7 +122,7 @@ pub(super) async fn create(
         owner_name: document.owner.name,
         portgroup: document.group,
         mac: document.mac,
-        vlan: document.vlan,
+        vlan: document.vlan.and_then(|tags| tags.single()),
     };
     daemon.engine.ask(Request::PortCreate(Box::new(request))).await.map_err(refused)?;
     Ok(NetworkPort { network, uuid: document.uuid })

@@ -58,7 +58,7 @@ impl LaunchOrder {
             .values()
             .filter_map(|live| match &live.definition.network.forward {
                 Forward::Bridge(bridge) => Some((live.name().clone(), bridge.clone())),
-                Forward::Hostdev(_) => None,
+                Forward::Hostdev(_) | Forward::Direct(_) => None,
             })
             .collect();
         Some(Self { run, claims, bridges, paused })

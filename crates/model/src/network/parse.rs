@@ -1,35 +1,39 @@
 //! From text to [`Network`].
 //!
-//! What libvirt accepts and vfnet serves is read. What is wrong in the document itself is
-//! refused here, even where libvirt lets it pass and a guest's start fails later; what depends
-//! on the hardware is not looked at, because definitions are written before cards are there.
-//! The kinds of refusals give libvirt's numbers (libvirt: `virNetworkDefParseXML`,
-//! `networkValidate`).
+//! Networks of VFs, of an existing bridge and of macvtap are read, whether or not vfnet runs
+//! them (see [`Network::served`]); those for which a daemon has to make a bridge are refused.
+//! What is wrong in the document itself is refused here, even where libvirt lets it pass and a
+//! guest's start fails later; what depends on the hardware is not looked at, because
+//! definitions are written before cards are there. The kinds of refusals give libvirt's numbers
+//! (libvirt: `virNetworkDefParseXML`, `networkValidate`).
 
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
+use std::net::IpAddr;
 
-use super::{Forward, MakeVfs, Members, NAMESPACE, Network, Pool, PortGroup};
+use uuid::Uuid;
+
+use super::connection::{Devices, IpMask};
+use super::{
+    Direct, DirectMode, Forward, Ip, MakeVfs, Members, NAMESPACE, Network, Pool, PortGroup,
+    VfOptions, VirtualPort,
+};
 use crate::names::BadName;
-use crate::xml::elements::{passthrough_driver, pci_address, uuid, vlan, yes_no_any_case};
+use crate::vf::LinkState;
+use crate::xml::connection::{bandwidth, virtual_port};
+use crate::xml::elements::{self, passthrough_driver, pci_address, vlan_tags, yes_no_any_case};
 use crate::xml::{Document, DocumentError, Element, Kind};
-use crate::{NetdevName, NetworkName};
+use crate::{NetdevName, NetworkName, VlanProtocol, VlanTags};
 
-/// Elements of libvirt's networks that no network of vfnet can have, and why.
-const NOT_SERVED: [(&str, Kind, &str); 9] = [
+/// Elements of libvirt's networks that no network without a bridge of its own can have, and why.
+const NOT_READ: [(&str, Kind, &str); 5] = [
     ("mtu", Kind::Invalid, "<mtu>: the MTU is that of the PF or of the bridge, not the network's"),
     ("mac", Kind::Unsupported, "<mac>: the network makes no bridge that could have a MAC"),
     ("domain", Kind::Unsupported, "<domain>: vfnet gives guests no DNS domain"),
     ("dns", Kind::Unsupported, "<dns>: vfnet serves no DNS to guests"),
-    ("bandwidth", Kind::Unsupported, "<bandwidth>: the host does not see the traffic of a VF"),
-    ("port", Kind::Unsupported, "<port>: ports cannot be isolated from each other"),
-    ("ip", Kind::Unsupported, "<ip>: the host has no address in such a network"),
     ("route", Kind::Unsupported, "<route>: the host has no address in such a network"),
-    ("virtualport", Kind::Unsupported, NO_VIRTUALPORT),
 ];
-
-const NO_VIRTUALPORT: &str = "<virtualport>: Open vSwitch, 802.1Qbg and 802.1Qbh are not served";
 
 /// Reads a network document. `connections` is ignored, so that a live document can be read.
 ///
@@ -39,29 +43,35 @@ pub fn parse(text: &str) -> Result<Network, DocumentError> {
     let document = Document::parse(text)?;
     let root = document.root("network")?;
     let _output_only = root.attribute("connections");
+    let name = name(&root)?;
+    let uuid = uuid(&root)?;
+    let title = title(&root)?;
+    let forward = forward(&root)?;
+    let vfs = matches!(forward, Forward::Hostdev(_));
     let network = Network {
-        name: name(&root)?,
-        uuid: match root.child("uuid")? {
-            Some(element) if !element.text().is_empty() => Some(uuid(&element)?),
-            _ => None,
-        },
-        title: title(&root)?,
+        name,
+        uuid,
+        title,
         description: root.child_text("description")?.filter(|text| !text.is_empty()),
         metadata: root.child("metadata")?.map(|element| element.raw_standalone()),
         trust_guest_rx_filters: root.yes_no("trustGuestRxFilters")?,
-        forward: forward(&root)?,
+        forward,
         vlan: vlan_of(&root)?,
-        portgroups: portgroups(&root)?,
+        bandwidth: root.child("bandwidth")?.map(|it| bandwidth(&it, false)).transpose()?,
+        isolated: match root.child("port")? {
+            Some(port) => port.yes_no("isolated")?,
+            None => None,
+        },
+        ips: root.children("ip").map(|it| ip(&it)).collect::<Result<_, _>>()?,
+        virtual_port: root.child("virtualport")?.map(|it| network_port(&it)).transpose()?,
+        portgroups: root
+            .children("portgroup")
+            .map(|it| portgroup(&it, vfs))
+            .collect::<Result<_, _>>()?,
     };
-    if network.pool().is_none() {
-        let tagged = root.children("portgroup").chain([root]);
-        for element in tagged {
-            if let Some(vlan) = element.child("vlan")? {
-                return Err(vlan.unsupported("<vlan>: tags are set on VFs only, not on a bridge"));
-            }
-        }
-    }
-    for (element, kind, why) in NOT_SERVED {
+    groups_differ(&root, &network.portgroups)?;
+    rates_agree(&root, &network)?;
+    for (element, kind, why) in NOT_READ {
         if let Some(found) = root.children(element).next() {
             return Err(found.error(kind, why));
         }
@@ -70,7 +80,7 @@ pub fn parse(text: &str) -> Result<Network, DocumentError> {
     Ok(network)
 }
 
-fn name(root: &Element<'_, '_>) -> Result<NetworkName, DocumentError> {
+pub(super) fn name(root: &Element<'_, '_>) -> Result<NetworkName, DocumentError> {
     let Some(element) = root.child("name")? else {
         return Err(root.error(Kind::NoName, "the network has no <name>"));
     };
@@ -84,7 +94,14 @@ fn name(root: &Element<'_, '_>) -> Result<NetworkName, DocumentError> {
     })
 }
 
-fn title(root: &Element<'_, '_>) -> Result<Option<String>, DocumentError> {
+pub(super) fn uuid(root: &Element<'_, '_>) -> Result<Option<Uuid>, DocumentError> {
+    match root.child("uuid")? {
+        Some(element) if !element.text().is_empty() => elements::uuid(&element).map(Some),
+        _ => Ok(None),
+    }
+}
+
+pub(super) fn title(root: &Element<'_, '_>) -> Result<Option<String>, DocumentError> {
     let Some(element) = root.child("title")? else { return Ok(None) };
     let text = element.text();
     if text.contains('\n') {
@@ -99,47 +116,77 @@ fn forward(root: &Element<'_, '_>) -> Result<Forward, DocumentError> {
             "a network without <forward>: forward modes 'hostdev' and 'bridge' are served",
         ));
     };
-    let unsupported = |mode: &str| {
-        element.unsupported(format!("forward mode '{mode}': 'hostdev' and 'bridge' are served"))
-    };
-    match element.attribute("mode") {
-        // The RFC's word for it.
-        Some("hostdev" | "hardware") => {
-            if let Some(bridge) = root.children("bridge").next() {
-                return Err(bridge.invalid("<bridge>: a hostdev network has no bridge"));
-            }
-            Ok(Forward::Hostdev(pool(root, &element)?))
+    let mode = element.attribute("mode").unwrap_or("nat");
+    // The RFC's word for it.
+    if let "hostdev" | "hardware" = mode {
+        if let Some(bridge) = root.children("bridge").next() {
+            return Err(bridge.invalid("<bridge>: a hostdev network has no bridge"));
         }
-        Some("bridge") => Ok(Forward::Bridge(bridge(root, &element)?)),
-        Some(mode) => Err(unsupported(mode)),
-        None => Err(unsupported("nat")),
+        return Ok(Forward::Hostdev(pool(root, &element)?));
+    }
+    let Some(mode) = DirectMode::ALL.into_iter().find(|direct| direct.name() == mode) else {
+        return Err(element
+            .unsupported(format!("forward mode '{mode}': 'hostdev' and 'bridge' are served")));
+    };
+    let devices = devices(&element)?;
+    let bridge = root.child("bridge")?;
+    match (bridge, mode) {
+        (Some(_), DirectMode::Bridge) if !devices.is_none() => {
+            Err(element.invalid("a bridge name and forward devices exclude each other"))
+        }
+        (Some(bridge), DirectMode::Bridge) => Ok(Forward::Bridge(bridge.required_parsed("name")?)),
+        (Some(bridge), _) => Err(bridge.invalid(format!(
+            "<bridge>: a network of forward mode '{}' has no bridge",
+            mode.name()
+        ))),
+        (None, _) => Ok(Forward::Direct(Direct { mode, devices })),
     }
 }
 
-fn bridge(root: &Element<'_, '_>, forward: &Element<'_, '_>) -> Result<NetdevName, DocumentError> {
-    let bridge = root.child("bridge")?;
-    let macvtap = forward.attribute("dev").is_some()
-        || ["interface", "pf", "address"]
-            .iter()
-            .any(|name| forward.children(name).next().is_some());
-    match bridge {
-        Some(_) if macvtap => {
-            Err(forward.invalid("a bridge name and forward devices exclude each other"))
-        }
-        Some(bridge) => bridge.required_parsed("name"),
-        None if macvtap => {
-            Err(forward.unsupported("forward mode 'bridge' over devices (macvtap) is not served"))
-        }
-        None => Err(forward.unsupported(
-            "forward mode 'bridge' needs <bridge name='…'/>, an existing bridge of the host",
-        )),
+/// What a macvtap network is over.
+fn devices(forward: &Element<'_, '_>) -> Result<Devices, DocumentError> {
+    if let Some(nat) = forward.children("nat").next() {
+        return Err(nat.invalid("<nat>: only a network of forward mode 'nat' has it"));
     }
+    if let Some(address) = forward.children("address").next() {
+        return Err(address.unsupported("<address>: PCI addresses are of hostdev networks only"));
+    }
+    let dev: Option<NetdevName> = forward.parsed("dev")?;
+    let interfaces: Vec<_> = forward.children("interface").collect();
+    if let Some(pf) = forward.child("pf")? {
+        if let Some(dev) = dev {
+            return Err(forward.invalid(format!("'dev' ({dev}) and <pf> exclude each other")));
+        }
+        if let Some(interface) = interfaces.first() {
+            return Err(interface.unsupported("<pf> and <interface> exclude each other"));
+        }
+        return Ok(Devices::Pf(pf.required_parsed("dev")?));
+    }
+    let mut interfaces = each_once(&interfaces, interface)?;
+    if let Some(dev) = dev {
+        match interfaces.first() {
+            None => interfaces.push(dev),
+            Some(first) if *first == dev => {}
+            Some(first) => {
+                return Err(forward
+                    .invalid(format!("'dev' ({dev}) is not the first <interface> ({first})")));
+            }
+        }
+    }
+    Ok(Devices::Interfaces(interfaces))
+}
+
+/// `<interface dev=…/>`.
+pub(super) fn interface(element: &Element<'_, '_>) -> Result<NetdevName, DocumentError> {
+    let _output_only = element.attribute("connections");
+    element.required_parsed("dev")
 }
 
 fn pool(root: &Element<'_, '_>, forward: &Element<'_, '_>) -> Result<Pool, DocumentError> {
     if let Some(nat) = forward.children("nat").next() {
         return Err(nat.invalid("<nat>: only a network of forward mode 'nat' has it"));
     }
+    let (make_vfs, vf) = vfnet_pool(root)?;
     Ok(Pool {
         managed: yes_no_any_case(forward, "managed")?.unwrap_or(false),
         driver: match forward.child("driver")? {
@@ -147,7 +194,8 @@ fn pool(root: &Element<'_, '_>, forward: &Element<'_, '_>) -> Result<Pool, Docum
             None => None,
         },
         members: members(forward)?,
-        make_vfs: make_vfs(root)?,
+        make_vfs,
+        vf,
     })
 }
 
@@ -177,16 +225,13 @@ fn members(forward: &Element<'_, '_>) -> Result<Members, DocumentError> {
         return each_once(&addresses, vf_address).map(Members::Addresses);
     }
     if !interfaces.is_empty() {
-        return each_once(&interfaces, |interface| {
-            let _output_only = interface.attribute("connections");
-            interface.required_parsed("dev")
-        })
-        .map(Members::Interfaces);
+        return each_once(&interfaces, interface).map(Members::Interfaces);
     }
     Ok(Members::None)
 }
 
-fn vf_address(element: &Element<'_, '_>) -> Result<crate::PciAddress, DocumentError> {
+/// `<address type='pci' …/>` of a pool.
+pub(super) fn vf_address(element: &Element<'_, '_>) -> Result<crate::PciAddress, DocumentError> {
     match element.required("type")? {
         "pci" => {}
         kind @ ("none" | "netdev") => {
@@ -221,14 +266,13 @@ fn each_once<'d, 'a, T: Eq + Hash + Clone + fmt::Display>(
         .collect()
 }
 
-fn make_vfs(root: &Element<'_, '_>) -> Result<Vec<MakeVfs>, DocumentError> {
-    let mut pools = root.children_in(NAMESPACE, "pool");
-    let Some(pool) = pools.next() else { return Ok(Vec::new()) };
-    if let Some(second) = pools.next() {
-        return Err(second.invalid("more than one <vfnet:pool>"));
-    }
+/// `<vfnet:pool>`.
+fn vfnet_pool(root: &Element<'_, '_>) -> Result<(Vec<MakeVfs>, VfOptions), DocumentError> {
+    let Some(pool) = vfnet_child(root, "pool")? else {
+        return Ok((Vec::new(), VfOptions::default()));
+    };
     let pfs: Vec<_> = pool.children_in(NAMESPACE, "pf").collect();
-    each_once(&pfs, |pf| pf.required_parsed::<NetdevName>("dev"))?
+    let make_vfs = each_once(&pfs, |pf| pf.required_parsed::<NetdevName>("dev"))?
         .into_iter()
         .zip(&pfs)
         .map(|(dev, element)| {
@@ -238,48 +282,134 @@ fn make_vfs(root: &Element<'_, '_>) -> Result<Vec<MakeVfs>, DocumentError> {
             }
             Ok(MakeVfs { pf: dev, vfs })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok((make_vfs, vf_options(&pool)?))
 }
 
-fn vlan_of(element: &Element<'_, '_>) -> Result<Option<crate::VlanId>, DocumentError> {
-    element.child("vlan")?.map(|element| vlan(&element)).transpose()
+/// The one child of that name in vfnet's namespace.
+fn vfnet_child<'d, 'a>(
+    element: &Element<'d, 'a>,
+    name: &str,
+) -> Result<Option<Element<'d, 'a>>, DocumentError> {
+    let mut found = element.children_in(NAMESPACE, name);
+    let first = found.next();
+    match found.next() {
+        Some(second) => Err(second.invalid(format!("more than one <vfnet:{name}>"))),
+        None => Ok(first),
+    }
 }
 
-fn portgroups(root: &Element<'_, '_>) -> Result<Vec<PortGroup>, DocumentError> {
-    let mut groups: Vec<PortGroup> = Vec::new();
-    let mut names = HashSet::new();
-    let mut first_default: Option<String> = None;
-    for element in root.children("portgroup") {
-        let name = element.required("name")?.to_owned();
-        if name.is_empty() {
-            return Err(element.invalid("a portgroup's name cannot be empty"));
+/// `<vfnet:vf>` in an element.
+fn vf_options(parent: &Element<'_, '_>) -> Result<VfOptions, DocumentError> {
+    let Some(element) = vfnet_child(parent, "vf")? else { return Ok(VfOptions::default()) };
+    let protocols =
+        [VlanProtocol::Dot1Q, VlanProtocol::Dot1Ad].map(|protocol| (protocol.name(), protocol));
+    let states =
+        [LinkState::Auto, LinkState::Enable, LinkState::Disable].map(|state| (state.name(), state));
+    let options = VfOptions {
+        trust: element.yes_no("trust")?,
+        spoofchk: element.yes_no("spoofchk")?,
+        link_state: element.one_of("linkState", &states)?,
+        min_rate: element.parsed("minRate")?,
+        max_rate: element.parsed("maxRate")?,
+        vlan_protocol: element.one_of("vlanProto", &protocols)?,
+        qos: element.parsed("qos")?,
+    };
+    if let Some(qos) = options.qos
+        && qos > 7
+    {
+        return Err(element.invalid(format!("qos {qos} is out of range, at most 7")));
+    }
+    Ok(options)
+}
+
+/// Refuses a lower limit above the upper one, also where they come from different elements.
+fn rates_agree(root: &Element<'_, '_>, network: &Network) -> Result<(), DocumentError> {
+    let of_pool = network.pool().map_or(VfOptions::default(), |pool| pool.vf);
+    let of_groups = network.portgroups.iter().zip(root.children("portgroup"));
+    let groups = of_groups.map(|(group, element)| (group.vf.or(of_pool), element));
+    for (options, element) in [(of_pool, *root)].into_iter().chain(groups) {
+        if let Some((min, max)) = options.rate()
+            && max > 0
+            && min > max
+        {
+            return Err(element.invalid(format!("minRate {min} is above maxRate {max}")));
         }
-        let default = yes_no_any_case(&element, "default")?.unwrap_or(false);
-        if !names.insert(name.clone()) {
+    }
+    Ok(())
+}
+
+fn vlan_of(element: &Element<'_, '_>) -> Result<Option<VlanTags>, DocumentError> {
+    element.child("vlan")?.map(|element| vlan_tags(&element)).transpose()
+}
+
+/// A network's own virtual port says of which sort it is.
+fn network_port(element: &Element<'_, '_>) -> Result<VirtualPort, DocumentError> {
+    let port = virtual_port(element)?;
+    if port.kind.is_none() {
+        return Err(element.invalid("<virtualport> of a network needs the attribute 'type'"));
+    }
+    Ok(port)
+}
+
+/// `<portgroup>`; one of VFs may have `<vfnet:vf>`.
+pub(super) fn portgroup(element: &Element<'_, '_>, vfs: bool) -> Result<PortGroup, DocumentError> {
+    let name = element.required("name")?.to_owned();
+    if name.is_empty() {
+        return Err(element.invalid("a portgroup's name cannot be empty"));
+    }
+    Ok(PortGroup {
+        name,
+        default: yes_no_any_case(element, "default")?.unwrap_or(false),
+        trust_guest_rx_filters: element.yes_no("trustGuestRxFilters")?,
+        vlan: vlan_of(element)?,
+        virtual_port: element.child("virtualport")?.map(|it| virtual_port(&it)).transpose()?,
+        bandwidth: element.child("bandwidth")?.map(|it| bandwidth(&it, false)).transpose()?,
+        vf: if vfs { vf_options(element)? } else { VfOptions::default() },
+    })
+}
+
+/// Refuses two groups of one name, and two default ones.
+fn groups_differ(root: &Element<'_, '_>, groups: &[PortGroup]) -> Result<(), DocumentError> {
+    let mut names = HashSet::new();
+    let mut first_default: Option<&str> = None;
+    for (group, element) in groups.iter().zip(root.children("portgroup")) {
+        let name = &group.name;
+        if !names.insert(name) {
             return Err(element.unsupported(format!("more than one portgroup '{name}'")));
         }
-        if default {
-            if let Some(first) = first_default {
-                return Err(element.unsupported(format!(
-                    "portgroups '{first}' and '{name}' are both the default one"
-                )));
-            }
-            first_default = Some(name.clone());
+        if group.default
+            && let Some(first) = first_default.replace(name)
+        {
+            return Err(element.unsupported(format!(
+                "portgroups '{first}' and '{name}' are both the default one"
+            )));
         }
-        for (child, why) in [
-            ("virtualport", NO_VIRTUALPORT),
-            ("bandwidth", "<bandwidth>: the host does not see the traffic of a VF"),
-        ] {
-            if let Some(found) = element.children(child).next() {
-                return Err(found.unsupported(why));
-            }
-        }
-        groups.push(PortGroup {
-            name,
-            default,
-            trust_guest_rx_filters: element.yes_no("trustGuestRxFilters")?,
-            vlan: vlan_of(&element)?,
-        });
     }
-    Ok(groups)
+    Ok(())
+}
+
+/// `<ip>`; what it serves to guests (`<dhcp>`, `<tftp>`) is not read.
+fn ip(element: &Element<'_, '_>) -> Result<Ip, DocumentError> {
+    let address: IpAddr = element.required_parsed("address")?;
+    let family = element.one_of("family", &[("ipv4", true), ("ipv6", false)])?;
+    if family.is_some_and(|ipv4| ipv4 != address.is_ipv4()) {
+        return Err(element.invalid(format!("{address} is not of the family that <ip> says")));
+    }
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let mask = match (element.parsed("netmask")?, element.parsed("prefix")?) {
+        (Some(_), Some(_)) => {
+            return Err(element.invalid("'netmask' and 'prefix' exclude each other"));
+        }
+        (Some(IpAddr::V6(_)), None) => return Err(element.invalid("a netmask is of IPv4 only")),
+        (Some(_), None) if !address.is_ipv4() => {
+            return Err(element.invalid("an IPv6 address has a prefix, not a netmask"));
+        }
+        (Some(netmask), None) => Some(IpMask::Netmask(netmask)),
+        (None, Some(prefix)) if prefix > most => {
+            return Err(element.invalid(format!("prefix {prefix} is above {most}")));
+        }
+        (None, prefix) => prefix.map(IpMask::Prefix),
+    };
+    Ok(Ip { family_written: family.is_some(), address, mask })
 }

@@ -1,9 +1,12 @@
 //! From [`Network`] to text, in libvirt's order (libvirt: `virNetworkDefFormatBuf`).
 
-use super::{Forward, Members, NAMESPACE, Network, Pool, PortGroup};
-use crate::PciAddress;
+use super::connection::{Devices, IpMask};
+use super::{Direct, Forward, Ip, Members, NAMESPACE, Network, Pool, PortGroup, VfOptions};
+use crate::vf::LinkState;
 use crate::xml::Writer;
+use crate::xml::connection::{write_bandwidth, write_virtual_port};
 use crate::xml::elements::{write_passthrough_driver, write_pci_address, write_vlan};
+use crate::{PciAddress, VlanProtocol};
 
 /// What an active network has besides its document.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,10 +33,14 @@ pub fn print(network: &Network, form: Form<'_>) -> String {
         Form::Inactive => (None, &[][..]),
         Form::Live(live) => (Some(live.connections).filter(|&n| n > 0), &live.vfs[..]),
     };
-    let made = network.pool().map_or(&[][..], |pool| &pool.make_vfs);
+    let pool = network.pool();
+    let made = pool.map_or(&[][..], |pool| &pool.make_vfs);
+    let vf = pool.map_or(VfOptions::default(), |pool| pool.vf);
+    let of_pool = !made.is_empty() || vf != VfOptions::default();
+    let ours = of_pool || network.portgroups.iter().any(|it| it.vf != VfOptions::default());
     let mut w = Writer::new();
     w.tag("network")
-        .attr_opt("xmlns:vfnet", (!made.is_empty()).then_some(NAMESPACE))
+        .attr_opt("xmlns:vfnet", ours.then_some(NAMESPACE))
         .attr_opt("connections", connections)
         .yes_no_opt("trustGuestRxFilters", network.trust_guest_rx_filters)
         .body(|w| {
@@ -50,18 +57,32 @@ pub fn print(network: &Network, form: Form<'_>) -> String {
                     w.tag("forward").attr("mode", "bridge").empty();
                     w.tag("bridge").attr("name", bridge).empty();
                 }
+                Forward::Direct(direct) => print_direct(w, direct),
             }
-            if let Some(id) = network.vlan {
-                write_vlan(w, id);
+            if let Some(tags) = &network.vlan {
+                write_vlan(w, tags);
+            }
+            if let Some(bandwidth) = &network.bandwidth {
+                write_bandwidth(w, bandwidth);
+            }
+            if let Some(isolated) = network.isolated {
+                w.tag("port").yes_no("isolated", isolated).empty();
+            }
+            for ip in &network.ips {
+                print_ip(w, ip);
+            }
+            if let Some(port) = &network.virtual_port {
+                write_virtual_port(w, port);
             }
             for group in &network.portgroups {
                 print_portgroup(w, group);
             }
-            if !made.is_empty() {
+            if of_pool {
                 w.tag("vfnet:pool").body(|w| {
                     for pf in made {
                         w.tag("vfnet:pf").attr("dev", &pf.pf).attr_opt("vfs", pf.vfs).empty();
                     }
+                    print_vf_options(w, vf);
                 });
             }
         });
@@ -97,8 +118,61 @@ fn print_portgroup(w: &mut Writer, group: &PortGroup) {
         .attr_opt("default", group.default.then_some("yes"))
         .yes_no_opt("trustGuestRxFilters", group.trust_guest_rx_filters)
         .open_body(|w| {
-            if let Some(id) = group.vlan {
-                write_vlan(w, id);
+            if let Some(tags) = &group.vlan {
+                write_vlan(w, tags);
             }
+            if let Some(port) = &group.virtual_port {
+                write_virtual_port(w, port);
+            }
+            if let Some(bandwidth) = &group.bandwidth {
+                write_bandwidth(w, bandwidth);
+            }
+            print_vf_options(w, group.vf);
         });
+}
+
+fn print_vf_options(w: &mut Writer, options: VfOptions) {
+    if options == VfOptions::default() {
+        return;
+    }
+    w.tag("vfnet:vf")
+        .yes_no_opt("trust", options.trust)
+        .yes_no_opt("spoofchk", options.spoofchk)
+        .attr_opt("linkState", options.link_state.map(LinkState::name))
+        .attr_opt("minRate", options.min_rate)
+        .attr_opt("maxRate", options.max_rate)
+        .attr_opt("vlanProto", options.vlan_protocol.map(VlanProtocol::name))
+        .attr_opt("qos", options.qos)
+        .empty();
+}
+
+fn print_direct(w: &mut Writer, direct: &Direct) {
+    let interfaces = match &direct.devices {
+        Devices::Interfaces(devs) => &devs[..],
+        Devices::Pf(_) => &[],
+    };
+    w.tag("forward").attr_opt("dev", interfaces.first()).attr("mode", direct.mode.name()).body(
+        |w| {
+            if let Devices::Pf(dev) = &direct.devices {
+                w.tag("pf").attr("dev", dev).empty();
+            }
+            for dev in interfaces {
+                w.tag("interface").attr("dev", dev).empty();
+            }
+        },
+    );
+}
+
+fn print_ip(w: &mut Writer, ip: &Ip) {
+    let family = if ip.address.is_ipv4() { "ipv4" } else { "ipv6" };
+    let tag = w
+        .tag("ip")
+        .attr_opt("family", ip.family_written.then_some(family))
+        .attr("address", ip.address);
+    match ip.mask {
+        None => tag,
+        Some(IpMask::Netmask(netmask)) => tag.attr("netmask", netmask),
+        Some(IpMask::Prefix(prefix)) => tag.attr("prefix", prefix),
+    }
+    .open_body(|_| {});
 }

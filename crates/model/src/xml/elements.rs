@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::{DocumentError, Element, Kind, Writer};
 use crate::network::PoolDriver;
-use crate::vlan::NotAVlanId;
-use crate::{PciAddress, VlanId};
+use crate::vlan::{NativeMode, NotAVlanId, TrunkTag};
+use crate::{PciAddress, VlanId, VlanTags};
 
 /// Domain, bus, slot and function of an `<address>`. What is left out is 0, as in libvirt, but
 /// an address of which nothing is left is refused: 0000:00:00.0 is the host bridge.
@@ -38,11 +38,10 @@ pub fn write_pci_address(w: &mut Writer, typed: bool, address: PciAddress) {
         .empty();
 }
 
-/// A `<vlan>` of one tag. A trunk is refused: a VF has one tag.
-pub fn vlan(element: &Element<'_, '_>) -> Result<VlanId, DocumentError> {
+/// `<vlan>`.
+pub fn vlan_tags(element: &Element<'_, '_>) -> Result<VlanTags, DocumentError> {
     let trunk = element.yes_no("trunk")?;
-    let mut ids = Vec::new();
-    let mut native = None;
+    let mut tags: Vec<TrunkTag> = Vec::new();
     for tag in element.children("tag") {
         let text = tag.required("id")?;
         let number: u64 = text
@@ -52,24 +51,35 @@ pub fn vlan(element: &Element<'_, '_>) -> Result<VlanId, DocumentError> {
             .map_err(|_| NotAVlanId(number))
             .and_then(VlanId::try_from)
             .map_err(|fault| tag.invalid(fault.to_string()))?;
-        if tag.one_of("nativeMode", &[("tagged", ()), ("untagged", ())])?.is_some() {
-            native = Some(tag);
+        let words = [NativeMode::Tagged, NativeMode::Untagged].map(|mode| (mode.name(), mode));
+        let native = tag.one_of("nativeMode", &words)?;
+        if native.is_some() && tags.iter().any(|tag| tag.native.is_some()) {
+            return Err(tag.invalid("a trunk has at most one native VLAN"));
         }
-        ids.push(id);
+        tags.push(TrunkTag { id, native });
     }
-    if trunk == Some(false) && (ids.len() > 1 || native.is_some()) {
-        return Err(element.invalid("trunk='no', but the tags are those of a trunk"));
-    }
-    match ids[..] {
-        [] => Err(element.invalid("<vlan> needs a <tag id='…'/>")),
-        [id] if trunk != Some(true) && native.is_none() => Ok(id),
-        _ => Err(element.unsupported("a VLAN trunk cannot be set on a VF, which has one tag")),
+    let needs_trunk = tags.len() > 1 || tags.iter().any(|tag| tag.native.is_some());
+    match (&tags[..], trunk) {
+        ([], _) => Err(element.invalid("<vlan> needs a <tag id='…'/>")),
+        (_, Some(false)) if needs_trunk => {
+            Err(element.invalid("trunk='no', but the tags are those of a trunk"))
+        }
+        ([tag], None | Some(false)) if !needs_trunk => Ok(VlanTags::One(tag.id)),
+        _ => Ok(VlanTags::Trunk(tags)),
     }
 }
 
-/// `<vlan>` with its tag.
-pub fn write_vlan(w: &mut Writer, id: VlanId) {
-    w.tag("vlan").body(|w| w.tag("tag").attr("id", id).empty());
+/// `<vlan>` with its tags.
+pub fn write_vlan(w: &mut Writer, tags: &VlanTags) {
+    match tags {
+        VlanTags::One(id) => w.tag("vlan").body(|w| w.tag("tag").attr("id", id).empty()),
+        VlanTags::Trunk(tags) => w.tag("vlan").attr("trunk", "yes").body(|w| {
+            for tag in tags {
+                let native = tag.native.map(NativeMode::name);
+                w.tag("tag").attr("id", tag.id).attr_opt("nativeMode", native).empty();
+            }
+        }),
+    }
 }
 
 /// `<driver name='vfio' model='…'/>` of a device that is passed through; `None` when it says
@@ -105,12 +115,14 @@ pub fn write_passthrough_driver(w: &mut Writer, driver: &PoolDriver) {
 pub fn uuid(element: &Element<'_, '_>) -> Result<Uuid, DocumentError> {
     let text = element.text();
     let text = text.trim();
+    uuid_of(text).ok_or_else(|| element.error(Kind::Internal, format!("'{text}' is not a UUID")))
+}
+
+/// A UUID, with or without hyphens.
+pub(crate) fn uuid_of(text: &str) -> Option<Uuid> {
     // parse_str would also take braces and a URN.
     let digits = text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    Uuid::parse_str(text)
-        .ok()
-        .filter(|_| digits)
-        .ok_or_else(|| element.error(Kind::Internal, format!("'{text}' is not a UUID")))
+    Uuid::parse_str(text).ok().filter(|_| digits)
 }
 
 /// A `yes`/`no` attribute that libvirt reads in any case of letters.
