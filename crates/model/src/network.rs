@@ -1,7 +1,8 @@
 //! Networks as their documents describe them (RFC step 1).
 //!
-//! A [`Network`] is what was written, served or not (see [`Network::served`]); what it resolves to on this host (which VFs a `<pf>` has
-//! today) is decided by the engine against an [`Inventory`](crate::inventory::Inventory).
+//! A [`Network`] is what was written, served or not (see [`Network::served`]); what it resolves
+//! to on this host (which VFs a `<pf>` has today) is decided by the engine against an
+//! [`Inventory`](crate::inventory::Inventory).
 
 use uuid::Uuid;
 
@@ -9,10 +10,12 @@ use crate::{NetdevName, NetworkName, PciAddress, VlanTags};
 
 pub mod connection;
 mod head;
+pub mod metadata;
 mod options;
 mod parse;
 mod print;
 mod served;
+mod update;
 
 pub use connection::{Bandwidth, Direct, DirectMode, Ip, VirtualPort};
 pub use head::{Head, Mode, head};
@@ -20,6 +23,7 @@ pub use options::VfOptions;
 pub use parse::parse;
 pub use print::{Form, Live, print};
 pub(crate) use served::{NO_BANDWIDTH, NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, unsupported};
+pub use update::{Command, Section, UpdateError, update};
 
 /// The namespace of what libvirt's networks cannot say, by convention with the prefix `vfnet`.
 pub const NAMESPACE: &str = "urn:vfnet:network:1";

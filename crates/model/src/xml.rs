@@ -8,6 +8,7 @@
 
 pub(crate) mod connection;
 pub mod elements;
+pub(crate) mod namespace;
 mod read;
 mod write;
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::str::FromStr;
 
 use roxmltree::{Node, NodeId};
@@ -131,6 +132,11 @@ impl<'a> Document<'a> {
     /// Name of the root element.
     pub fn root_name(&self) -> &str {
         self.tree.root_element().tag_name().name()
+    }
+
+    /// The root element in the tree, whatever it is; nothing is taken.
+    pub(super) fn root_node(&self) -> Node<'_, 'a> {
+        self.tree.root_element()
     }
 
     /// Refuses the first element, attribute or text that nobody took.
@@ -367,11 +373,33 @@ impl<'d, 'a> Element<'d, 'a> {
             .inspect(|child| child.document.take(child.node.id(), None))
     }
 
+    /// All children in a namespace, in order.
+    pub fn children_of(
+        &self,
+        namespace: &str,
+    ) -> impl Iterator<Item = Element<'d, 'a>> + use<'d, 'a> {
+        let namespace = namespace.to_owned();
+        self.elements()
+            .filter(move |child| child.node.tag_name().namespace() == Some(&namespace))
+            .inspect(|child| child.document.take(child.node.id(), None))
+    }
+
     /// All child elements, in order, *not* taken: for dispatch over many kinds. Take each one
     /// with [`Element::understood`] once it is known what it is.
     pub fn elements(&self) -> impl Iterator<Item = Element<'d, 'a>> + use<'d, 'a> {
         let document = self.document;
         self.node.children().filter(Node::is_element).map(move |node| Element { document, node })
+    }
+
+    /// Its place in the text that was read.
+    pub fn range(&self) -> Range<usize> {
+        self.node.range()
+    }
+
+    /// Whether there is nothing in it but white space.
+    pub fn is_blank(&self) -> bool {
+        let blank = |text: &str| text.trim().is_empty();
+        self.node.children().all(|node| node.is_text() && node.text().is_some_and(blank))
     }
 
     /// Takes the element itself.
@@ -400,7 +428,7 @@ impl<'d, 'a> Element<'d, 'a> {
         let raw = self.raw();
         let names_end =
             raw.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(raw.len());
-        let own = declared_prefixes(&raw[names_end..]);
+        let own = declarations(&raw[names_end..]);
         let used: HashSet<&str> = self
             .node
             .descendants()
@@ -412,7 +440,10 @@ impl<'d, 'a> Element<'d, 'a> {
         let mut declarations = String::new();
         for namespace in self.node.namespaces() {
             let Some(prefix) = namespace.name() else { continue };
-            if prefix != "xml" && used.contains(namespace.uri()) && !own.contains(&prefix) {
+            if prefix != "xml"
+                && used.contains(namespace.uri())
+                && own.iter().all(|it| it.0 != Some(prefix))
+            {
                 let uri = super::escape_attribute(namespace.uri());
                 // Writing to a String does not fail.
                 let _infallible = write!(declarations, " xmlns:{prefix}='{uri}'");
@@ -486,20 +517,28 @@ fn line_of(text: &str, at: usize) -> u32 {
     u32::try_from(before + 1).unwrap_or(u32::MAX)
 }
 
-/// Prefixes that a start tag declares itself; `attributes` begins after the element's name.
-fn declared_prefixes(attributes: &str) -> Vec<&str> {
-    let mut prefixes = Vec::new();
-    let mut rest = attributes.trim_start();
+/// Namespace declarations of a start tag: prefix, `None` for the default one, and their place
+/// with the white space before them. `attributes` begins after the element's name.
+pub(super) fn declarations(attributes: &str) -> Vec<(Option<&str>, Range<usize>)> {
+    let mut found = Vec::new();
+    let mut rest = attributes;
     // Well-formed already: name, `=`, quoted value, until the tag ends.
-    while !rest.starts_with(['>', '/']) {
+    while !rest.trim_start().starts_with(['>', '/']) {
+        let start = attributes.len() - rest.len();
         let Some((name, after)) = rest.split_once('=') else { break };
-        prefixes.extend(name.trim().strip_prefix("xmlns:"));
         let after = after.trim_start();
         let Some(quote) = after.chars().next() else { break };
         let Some((_, next)) = after[quote.len_utf8()..].split_once(quote) else { break };
-        rest = next.trim_start();
+        let range = start..attributes.len() - next.len();
+        match name.trim() {
+            "xmlns" => found.push((None, range)),
+            name => {
+                found.extend(name.strip_prefix("xmlns:").map(|prefix| (Some(prefix), range)));
+            }
+        }
+        rest = next;
     }
-    prefixes
+    found
 }
 
 #[cfg(test)]
