@@ -235,21 +235,27 @@ impl FrameDecoder {
         Self { bytes: Vec::new(), limit: limit.min(FRAME_MAX), consumed: 0, broken: None }
     }
 
+    /// Refuses frames longer than this from the next one on, and no shorter ones.
+    pub fn allow(&mut self, limit: usize) {
+        self.limit = limit.min(FRAME_MAX);
+    }
+
     /// Takes bytes that have arrived. Ask [`next_frame`](Self::next_frame) until it has no more
     /// before feeding again: that bounds what is kept to one frame and one portion.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.broken.is_some() {
             return;
         }
-        if self.consumed == self.bytes.len() {
-            self.bytes.clear();
-            self.consumed = 0;
-            self.bytes.shrink_to(COMPACT_AT);
-        } else if self.consumed >= COMPACT_AT {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Lets go of what has been yielded, so that a long frame takes memory only while it comes.
+    fn compact(&mut self) {
+        if self.consumed == self.bytes.len() || self.consumed >= COMPACT_AT {
             self.bytes.drain(..self.consumed);
             self.consumed = 0;
+            self.bytes.shrink_to(COMPACT_AT);
         }
-        self.bytes.extend_from_slice(bytes);
     }
 
     /// Bytes kept that are no whole frame yet. At the end of a connection, anything but 0 means
@@ -263,11 +269,16 @@ impl FrameDecoder {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        self.cut().inspect_err(|error| {
-            self.broken = Some(error.clone());
-            self.bytes = Vec::new();
-            self.consumed = 0;
-        })
+        let cut = self.cut();
+        match &cut {
+            Ok(_) => self.compact(),
+            Err(error) => {
+                self.broken = Some(error.clone());
+                self.bytes = Vec::new();
+                self.consumed = 0;
+            }
+        }
+        cut
     }
 
     fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
@@ -324,6 +335,26 @@ mod tests {
         let mut decoder = super::FrameDecoder::limited(1000);
         decoder.feed(&1004_u32.to_be_bytes());
         assert_eq!(decoder.next_frame(), Ok(None));
+    }
+
+    #[test]
+    fn a_long_frame_takes_no_memory_once_it_is_yielded() {
+        let mut decoder = FrameDecoder::new();
+        let frame = Frame::new(header(FrameKind::Call, 1), vec![0; 8 * 1024 * 1024]);
+        decoder.feed(&frame.encode().expect("within the limit"));
+        assert_eq!(decoder.next_frame(), Ok(Some(frame)));
+        assert!(decoder.bytes.capacity() <= COMPACT_AT, "{}", decoder.bytes.capacity());
+    }
+
+    #[test]
+    fn a_decoder_that_is_allowed_more_takes_it_from_the_next_frame_on() {
+        let mut decoder = FrameDecoder::limited(HEADER_LEN);
+        let long = Frame::new(header(FrameKind::Call, 2), vec![0; 4]).encode().expect("small");
+        decoder.feed(&AUTH_LIST);
+        decoder.feed(&long);
+        assert!(decoder.next_frame().expect("sound").is_some());
+        decoder.allow(FRAME_MAX);
+        assert!(decoder.next_frame().expect("allowed").is_some());
     }
 
     use proptest::prelude::{any, prop, proptest};
