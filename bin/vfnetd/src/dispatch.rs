@@ -4,9 +4,9 @@
 mod connect;
 mod device;
 pub(crate) mod guest;
-mod network;
+pub(crate) mod network;
 mod own;
-mod port;
+pub(crate) mod port;
 
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::objects::Listed;
@@ -125,6 +125,12 @@ pub(crate) async fn remote(daemon: &Daemon, call: Call) -> Outcome {
         Call::NetworkPortCreateXml(args, a) => a.with(&port::create(daemon, &args).await?),
         Call::NetworkPortDelete(args, a) => {
             port::delete(daemon, &args.port).await.map(|()| a.done())?
+        }
+        Call::NetworkPortGetParameters(args, a) => {
+            a.with(&port::parameters(daemon, &args.port, args.flags).await?)
+        }
+        Call::NetworkPortSetParameters(args, a) => {
+            port::set_parameters(daemon, &args).await.map(|()| a.done())?
         }
 
         Call::NodeDeviceDettach(name, a) => {

@@ -177,6 +177,10 @@ impl<H: CarryOut> Desk<H> {
         for effect in decision.effects {
             match effect {
                 Effect::Answer(ticket, reply) => self.answer(ticket, reply),
+                Effect::AskAgain(ticket, request) => {
+                    let decision = self.engine.decide(Input::Ask(ticket, *request));
+                    self.settle(decision);
+                }
                 effect => self.hands.carry_out(effect, self.engine.state()),
             }
         }

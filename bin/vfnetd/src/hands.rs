@@ -8,14 +8,18 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vfnet_engine::{
-    Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, State,
+    Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, LiveNetwork,
+    NetworkHook, State,
 };
 use vfnet_host::lend::{self, Deadlines, Lending};
 use vfnet_host::{Host, HostError};
-use vfnet_model::PciAddress;
+use vfnet_model::network::{Form, print};
+use vfnet_model::{PciAddress, explain};
 
+use crate::dispatch::{network, port};
 use crate::engine_task::{CarryOut, EngineHandle};
 use crate::guests::{Guests, LaunchOrder};
+use crate::hooks::{Call, Event, Hooks};
 use crate::observe::Observer;
 
 /// Announcements that a slow listener may be behind before it misses some.
@@ -40,6 +44,7 @@ pub(crate) struct Hands {
     engine: EngineHandle,
     observer: Observer,
     guests: Guests,
+    hooks: Option<Hooks>,
     runtime: Handle,
     announce: broadcast::Sender<Announcement>,
     retry: Arc<Mutex<Retry>>,
@@ -58,10 +63,11 @@ impl Hands {
         engine: EngineHandle,
         observer: Observer,
         guests: Guests,
+        hooks: Option<Hooks>,
         runtime: Handle,
     ) -> Self {
         let announce = broadcast::Sender::new(ANNOUNCEMENTS);
-        Self { host, engine, observer, guests, runtime, announce, retry: Arc::default() }
+        Self { host, engine, observer, guests, hooks, runtime, announce, retry: Arc::default() }
     }
 
     /// Where announcements can be heard.
@@ -69,7 +75,8 @@ impl Hands {
         &self.announce
     }
 
-    fn prepare(&self, claim: &Claim) {
+    fn prepare(&self, claim: &Claim, state: &State) {
+        let call = self.port_call(Event::PortCreated, claim, state);
         let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
         let lending = lending(claim);
         let who = claim.owner.to_string();
@@ -82,14 +89,48 @@ impl Hands {
                     .map_err(|fault| Failure {
                         stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
                         why: fault.explain(),
+                        hook: false,
                     })
             });
-            let outcome = outcome.await.unwrap_or_else(|why| Err(Failure { why, stuck: None }));
+            let mut outcome = outcome.await.unwrap_or_else(|why| Err(failure(why)));
+            if let (Ok(_), Some(call)) = (&outcome, call)
+                && let Err(fault) = call.run().await
+            {
+                outcome = Err(Failure { hook: true, ..failure(explain(&fault)) });
+            }
             engine.tell(Input::Prepared(id, outcome)).await;
         });
     }
 
-    fn give_back(&self, claim: &Claim) {
+    fn hand_over(&self, claim: &Claim, state: &State) {
+        let call = self.port_call(Event::PortCreated, claim, state);
+        let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
+        let lending = lending(claim);
+        let who = claim.owner.to_string();
+        self.runtime.spawn(async move {
+            let outcome = blocking(move || {
+                let vf = lending.vf;
+                let mut progress = |step| tracing::debug!(%vf, %who, "{step} {vf}");
+                lend::hand_over(&*host, &lending, &Deadlines::default(), &mut progress).map_err(
+                    |fault| Failure {
+                        stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
+                        why: fault.explain(),
+                        hook: false,
+                    },
+                )
+            });
+            let mut outcome = outcome.await.unwrap_or_else(|why| Err(failure(why)));
+            if let (Ok(()), Some(call)) = (&outcome, call)
+                && let Err(fault) = call.run().await
+            {
+                outcome = Err(Failure { hook: true, ..failure(explain(&fault)) });
+            }
+            engine.tell(Input::HandedOver(id, outcome)).await;
+        });
+    }
+
+    fn give_back(&self, claim: &Claim, state: &State) {
+        let call = self.port_call(Event::PortDeleted, claim, state);
         let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
         let lending = lending(claim);
         let vf = claim.vf;
@@ -105,6 +146,9 @@ impl Hands {
                 (outcome(back.outcome, vf), seen, moments.moment())
             })
             .await;
+            if let Some(call) = call {
+                call.run_and_log().await;
+            }
             let (outcome, seen, at) =
                 done.unwrap_or_else(|why| (GivenBack::Unclean(why), None, engine.moment()));
             engine.tell(Input::GivenBack { claim: id, outcome, seen, at }).await;
@@ -119,11 +163,52 @@ impl Hands {
                 host.reset(vf, Deadlines::default().unbind).map_err(|fault| Failure {
                     stuck: matches!(fault, HostError::Stuck { .. })
                         .then(|| format!("to reset {vf}")),
-                    why: vfnet_model::explain(&fault),
+                    why: explain(&fault),
+                    hook: false,
                 })
             });
-            let outcome = outcome.await.unwrap_or_else(|why| Err(Failure { why, stuck: None }));
+            let outcome = outcome.await.unwrap_or_else(|why| Err(failure(why)));
             engine.tell(Input::WasReset(id, outcome)).await;
+        });
+    }
+
+    /// What a port's hook scripts are called with; `None` where none are, and for what is no
+    /// port of a network.
+    fn port_call(&self, event: Event, claim: &Claim, state: &State) -> Option<Call> {
+        let (hooks, of) = (self.hooks.as_ref()?, claim.network.as_ref()?);
+        let port = port::of_claim(claim)?;
+        // A network that was stopped by force has ports all the same.
+        let network = match (state.live_networks.get(&of.uuid), state.network(of.uuid)) {
+            (Some(live), _) => network::live_document(state, live),
+            (None, Some(def)) => print(&def.network, Form::Inactive),
+            (None, None) => String::new(),
+        };
+        Some(hooks.call(event, &of.name, &network, Some(&port)))
+    }
+
+    fn call_hook(&self, hook: NetworkHook, live: &LiveNetwork, state: &State) {
+        let (engine, uuid) = (self.engine.clone(), live.uuid);
+        let Some(hooks) = &self.hooks else { return };
+        let event = match hook {
+            NetworkHook::Start => Event::Start,
+            NetworkHook::Started => Event::Started,
+            NetworkHook::Updated => Event::Updated,
+            NetworkHook::Stopped => Event::Stopped,
+        };
+        let call = hooks.call(event, live.name(), &network::live_document(state, live), None);
+        let turn = hooks.turn(uuid);
+        let observer = self.observer.clone();
+        self.runtime.spawn(async move {
+            let _until_this_is_over = turn.comes().await;
+            match hook {
+                NetworkHook::Updated | NetworkHook::Stopped => call.run_and_log().await,
+                NetworkHook::Start | NetworkHook::Started => {
+                    let outcome = call.run().await.map_err(|fault| explain(&fault));
+                    // A script may have made VFs.
+                    observer.look().await;
+                    engine.tell(Input::HookRan { network: uuid, hook, outcome }).await;
+                }
+            }
         });
     }
 
@@ -175,12 +260,17 @@ impl CarryOut for Hands {
         match effect {
             Effect::Prepare(id) => {
                 if let Some(claim) = claim(&id) {
-                    self.prepare(claim);
+                    self.prepare(claim, state);
+                }
+            }
+            Effect::HandOver(id) => {
+                if let Some(claim) = claim(&id) {
+                    self.hand_over(claim, state);
                 }
             }
             Effect::GiveBack(id) => {
                 if let Some(claim) = claim(&id) {
-                    self.give_back(claim);
+                    self.give_back(claim, state);
                 }
             }
             Effect::Reset(id) => {
@@ -188,6 +278,7 @@ impl CarryOut for Hands {
                     self.reset(claim);
                 }
             }
+            Effect::CallHook(hook, live) => self.call_hook(hook, &live, state),
             Effect::MakeVfs { network, pf, count } => self.make_vfs(network, pf, count),
             Effect::Launch { guest, paused } => self.launch(guest, paused, state),
             Effect::Adopt(guest) => self.adopt(guest, state),
@@ -204,7 +295,7 @@ impl CarryOut for Hands {
                 // Nobody need be listening.
                 let _listeners = self.announce.send(what);
             }
-            Effect::Answer(..) => {}
+            Effect::Answer(..) | Effect::AskAgain(..) => {}
         }
     }
 }
@@ -218,6 +309,10 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|fault| format!("internal fault: {fault}"))
+}
+
+fn failure(why: String) -> Failure {
+    Failure { why, stuck: None, hook: false }
 }
 
 fn lending(claim: &Claim) -> Lending {

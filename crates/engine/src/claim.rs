@@ -4,10 +4,10 @@
 //! which `docs/life-of-a-vf.md` prints as a table. A free VF has no claim at all.
 //!
 //! ```text
-//!   Free -> Preparing -> Held -> Releasing -> Free
-//!    |          \__________________/   \-> Quarantined | Stuck
-//!    \-> Lent ------- returned ----/        (vf restore -> Releasing)
-//!               Held -> Vanished -> Releasing
+//!   Free -> Preparing -> Held | Lent -> Releasing -> Free
+//!               \_______________________/   \-> Quarantined | Stuck
+//!                                                (vf restore -> Releasing)
+//!            Held | Lent <-> Vanished -> Releasing
 //! ```
 
 use std::fmt;
@@ -204,6 +204,8 @@ pub enum Happening {
         /// Its IOMMU group.
         group: u32,
     },
+    /// What its holder, another daemon, cannot set itself is set.
+    HandedOver,
     /// What the administrator asked for is done, and the VF stays as it now is.
     Done,
     /// A step of preparing or giving back failed, or the holder does not want it any more.
@@ -236,9 +238,11 @@ impl ClaimState {
     pub fn after(&self, happening: Happening) -> After {
         use Happening as H;
         match (self, happening) {
-            (Self::Preparing, H::Prepared { driver, group }) => {
+            // A vanished one has been seen again, the same device.
+            (Self::Preparing | Self::Vanished, H::Prepared { driver, group }) => {
                 After::State(Self::Held { driver, group })
             }
+            (Self::Preparing | Self::Vanished, H::HandedOver) => After::State(Self::Lent),
             // A vanished one too: whether it is really gone is for giving it back to find out.
             (Self::Preparing | Self::Held { .. } | Self::Lent | Self::Vanished, H::GiveBack) => {
                 After::State(Self::Releasing)
@@ -274,6 +278,14 @@ impl ClaimState {
 }
 
 impl Claim {
+    /// Whether this is a network's port as clients know it: what is on its way back to the host,
+    /// or did not come back, is nobody's port any more.
+    pub fn is_port(&self) -> bool {
+        use ClaimState as S;
+        let there = matches!(self.state, S::Preparing | S::Held { .. } | S::Lent | S::Vanished);
+        self.network.is_some() && there
+    }
+
     /// Why its VF cannot be lent to somebody else, in words.
     pub fn why_taken(&self) -> String {
         match &self.state {

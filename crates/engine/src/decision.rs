@@ -9,7 +9,7 @@ use crate::claim::{After, Claim, ClaimId, Happening};
 use crate::input::{Ended, Reply, Request, Ticket};
 use crate::record::{Entry, Home, Key, Record};
 use crate::refusal::{Refusal, RefusalKind};
-use crate::state::State;
+use crate::state::{LiveNetwork, State};
 
 /// What is to be written down, and then done.
 #[derive(Debug)]
@@ -36,12 +36,18 @@ pub enum Urgency {
 }
 
 /// Something to be done outside.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     /// Send this to whoever asked.
     Answer(Ticket, Reply),
+    /// Decide about this once more for whoever asked: as a request of its own, so that it may be
+    /// refused when it cannot be recorded.
+    AskAgain(Ticket, Box<Request>),
     /// Make a VF ready for its holder; then [`crate::Input::Prepared`].
     Prepare(ClaimId),
+    /// Set on a VF what the other daemon that is to have it cannot set; then
+    /// [`crate::Input::HandedOver`].
+    HandOver(ClaimId),
     /// Give a VF back; then [`crate::Input::GivenBack`].
     GiveBack(ClaimId),
     /// Reset a VF's function; then [`crate::Input::WasReset`].
@@ -55,6 +61,9 @@ pub enum Effect {
         /// How many it is to have.
         count: u16,
     },
+    /// Call a network's hook scripts; after [`NetworkHook::Start`] and [`NetworkHook::Started`]
+    /// then [`crate::Input::HookRan`], the others are not waited for.
+    CallHook(NetworkHook, Box<LiveNetwork>),
     /// Start a guest's process; then [`crate::Input::Launched`].
     Launch {
         /// The guest.
@@ -72,6 +81,19 @@ pub enum Effect {
     StartPending,
     /// Tell everybody who listens.
     Announce(Announcement),
+}
+
+/// A moment in a network's life at which its hook scripts are called (libvirt: hooks.rst).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NetworkHook {
+    /// It is about to be started: nothing has been looked up or made yet.
+    Start,
+    /// Its pool is there, and it is about to be active.
+    Started,
+    /// Its document was changed while it is active.
+    Updated,
+    /// It is not active any more, or its start has failed.
+    Stopped,
 }
 
 /// What happened, for logs and event listeners.
@@ -166,7 +188,7 @@ impl<'s> Turn<'s> {
             Request::GuestDestroy(guest) => self.guest_destroy(ticket, guest),
             Request::GuestUndefine(guest) => self.guest_undefine(guest),
             Request::GuestAutostart(guest, on) => self.guest_autostart(guest, on),
-            Request::PortCreate(port) => self.port_create(*port),
+            Request::PortCreate(port) => self.port_create(ticket, *port),
             Request::PortDelete { network, port } => self.port_delete(ticket, network, port),
             Request::DeviceDetach { device, driver } => self.device_detach(ticket, device, driver),
             Request::DeviceReattach(device) => self.device_reattach(ticket, device),

@@ -110,7 +110,7 @@ impl Turn<'_> {
                 self.happen(id, Happening::Done);
                 Ok(Answer::Done)
             }
-            Err(Failure { why, stuck }) => {
+            Err(Failure { why, stuck, .. }) => {
                 match stuck {
                     Some(step) => self.stuck(id, step),
                     None => {

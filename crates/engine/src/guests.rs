@@ -11,12 +11,13 @@
 
 use uuid::Uuid;
 use vfnet_model::network::Forward;
+use vfnet_model::vf::WantedSettings;
 use vfnet_model::{NetworkName, Vlan};
 
 use crate::claim::{ClaimId, ClaimState, Executor, Owner};
 use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Ended, GuestChange, Ticket};
-use crate::networks::port_vlan;
+use crate::networks::port_settings;
 use crate::record::{Entry, GuestJob, Key};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{
@@ -160,7 +161,7 @@ impl Turn<'_> {
         })?;
         let document = &live.definition.network;
         let Forward::Hostdev(pool) = &document.forward else { return Ok(None) };
-        let vlan = port_vlan(document, nic.vlan, portgroup)?;
+        let wanted = port_settings(document, nic.mac, nic.vlan, portgroup)?;
         let asked = Asked {
             owner,
             executor: Executor::Vfnet,
@@ -168,8 +169,7 @@ impl Turn<'_> {
             candidates: &self.state.pool(live),
             network: Some((uuid, network.clone(), portgroup.map(ToOwned::to_owned))),
             port: None,
-            mac: Some(nic.mac),
-            vlan,
+            wanted: Some(wanted),
             teaming: nic.teaming,
             managed: pool.managed,
             driver: pool.driver.as_ref().and_then(|driver| driver.model.clone()),
@@ -190,8 +190,10 @@ impl Turn<'_> {
             candidates: &[hostdev.address],
             network: None,
             port: None,
-            mac: nic.map(|nic| nic.mac),
-            vlan: nic.and_then(|nic| nic.vlan).map(Vlan::tagged),
+            wanted: nic.map(|nic| WantedSettings {
+                vlan: nic.vlan.map(Vlan::tagged),
+                ..WantedSettings::mac(nic.mac)
+            }),
             teaming: nic.is_some_and(|nic| nic.teaming),
             managed: hostdev.managed,
             driver: hostdev.driver.clone(),

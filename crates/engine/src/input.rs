@@ -5,7 +5,7 @@ use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::{DriverName, GuestName, MacAddress, NetworkName, PciAddress, VlanId};
 
 use crate::claim::ClaimId;
-use crate::decision::Urgency;
+use crate::decision::{NetworkHook, Urgency};
 use crate::refusal::{Because, Refusal};
 use crate::state::{GuestDefinition, NetworkDefinition};
 
@@ -31,6 +31,8 @@ pub enum Input {
     },
     /// [`crate::Effect::Prepare`] has ended.
     Prepared(ClaimId, Result<HeldBy, Failure>),
+    /// [`crate::Effect::HandOver`] has ended.
+    HandedOver(ClaimId, Result<(), Failure>),
     /// [`crate::Effect::GiveBack`] has ended.
     GivenBack {
         /// The claim.
@@ -46,6 +48,15 @@ pub enum Input {
     WasReset(ClaimId, Result<(), Failure>),
     /// [`crate::Effect::MakeVfs`] has ended.
     VfsMade(Uuid, Result<(), String>),
+    /// [`crate::Effect::CallHook`] of a start has ended; in words why the network must not start.
+    HookRan {
+        /// The network.
+        network: Uuid,
+        /// Which.
+        hook: NetworkHook,
+        /// How that went.
+        outcome: Result<(), String>,
+    },
     /// [`crate::Effect::Launch`] has ended: the guest runs under this process id, or why it does
     /// not.
     Launched(Uuid, Result<u32, String>),
@@ -90,6 +101,8 @@ pub struct Failure {
     pub why: String,
     /// The step that the kernel has not come back from, if that is why.
     pub stuck: Option<String>,
+    /// Whether it is ready, and a hook script would not have it lent.
+    pub hook: bool,
 }
 
 /// How giving back a VF ended.
@@ -216,6 +229,10 @@ pub struct PortRequest {
     pub mac: MacAddress,
     /// A tag of the port's own.
     pub vlan: Option<VlanId>,
+    /// The VF that the client says it has already, when it takes up a port that was forgotten.
+    pub plug: Option<PciAddress>,
+    /// VFs that have failed for this request, and how.
+    pub tried: Vec<Because>,
 }
 
 impl Request {

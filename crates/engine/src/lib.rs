@@ -25,7 +25,7 @@ mod state;
 mod vfs;
 
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
-pub use decision::{Announcement, Decision, Effect, Urgency};
+pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use input::{
     Answer, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, Moment, PortRequest, Reply,
     Request, Ticket,
@@ -52,6 +52,12 @@ impl Engine {
         &self.state
     }
 
+    /// Has networks' hook scripts called from now on. They are, after recovery, before anything
+    /// is started.
+    pub const fn call_hooks(&mut self) {
+        self.state.hooks = true;
+    }
+
     /// Takes one input in. The state is changed at once; the caller commits the decision's
     /// records before it carries out its effects, and calls [`Engine::revert`] when they cannot
     /// be committed and [`Decision::urgency`] allows that.
@@ -61,12 +67,14 @@ impl Engine {
             Input::Ask(ticket, request) => turn.ask(ticket, request),
             Input::Observed { began, inventory } => turn.observed(began, *inventory),
             Input::Prepared(claim, outcome) => turn.prepared(claim, outcome),
+            Input::HandedOver(claim, outcome) => turn.handed_over(claim, outcome),
             Input::WasReset(claim, outcome) => turn.device_is_done(claim, outcome),
             Input::GivenBack { claim, outcome, seen, at } => {
                 turn.saw_returned(claim, seen, at);
                 turn.given_back(claim, outcome);
             }
             Input::VfsMade(network, outcome) => turn.vfs_made(network, outcome),
+            Input::HookRan { network, hook, outcome } => turn.hook_ran(network, hook, outcome),
             Input::Launched(guest, outcome) => turn.launched(guest, outcome),
             Input::Adopted(guest, pid) => turn.adopted(guest, pid),
             Input::GuestChanged(guest, change) => turn.guest_changed(guest, change),

@@ -2,9 +2,10 @@
 
 use uuid::Uuid;
 use vfnet_model::network::{Forward, Members, Network};
-use vfnet_model::{PciAddress, Vlan, VlanId};
+use vfnet_model::vf::WantedSettings;
+use vfnet_model::{MacAddress, PciAddress, VlanId};
 
-use crate::decision::{Announcement, Effect, Turn};
+use crate::decision::{Announcement, Effect, NetworkHook, Turn};
 use crate::input::{Answer, Ticket};
 use crate::record::{Entry, Key, NetworkJob, Pending};
 use crate::refusal::{Refusal, RefusalKind};
@@ -73,6 +74,61 @@ impl Turn<'_> {
             let message = format!("network '{}' is being started", def.network.name);
             return Err(Refusal::invalid(message));
         }
+        if self.state.hooks {
+            // What it comes to on this host is looked up afterwards: a script may make VFs.
+            let live =
+                LiveNetwork { uuid: def.uuid, definition: def, pfs: Vec::new(), vfs: Vec::new() };
+            self.call_hook(NetworkHook::Start, ticket, live);
+            return Ok(None);
+        }
+        self.make_pool(ticket, def)
+    }
+
+    /// Calls a hook script that may say no to a start.
+    fn call_hook(&mut self, hook: NetworkHook, ticket: Option<Ticket>, live: LiveNetwork) {
+        self.effect(Effect::CallHook(hook, Box::new(live.clone())));
+        let job = NetworkJob { ticket, live, waiting: 0, failed: Vec::new() };
+        self.put(Entry::NetworkJob(job.live.uuid, job));
+    }
+
+    pub(crate) fn hook_ran(&mut self, uuid: Uuid, hook: NetworkHook, outcome: Result<(), String>) {
+        let Some(job) = self.state.network_jobs.get(&uuid).cloned() else { return };
+        if matches!(hook, NetworkHook::Updated | NetworkHook::Stopped) {
+            return;
+        }
+        self.forget(Key::NetworkJob(uuid));
+        let point = self.savepoint();
+        let outcome = match outcome {
+            Err(why) => {
+                let message = format!("cannot start network '{}': {why}", job.live.name());
+                Err(Refusal::new(RefusalKind::HookFailed, message))
+            }
+            Ok(()) if hook == NetworkHook::Start => {
+                self.make_pool(job.ticket, job.live.definition.clone())
+            }
+            Ok(()) => Ok(Some(self.network_is_up(job.live.clone()))),
+        };
+        if outcome.is_err() {
+            self.back_to(point);
+        }
+        self.network_begun(job.ticket, job.live, outcome);
+    }
+
+    /// Tells whoever waits what has become of a start that was waited for.
+    fn network_begun(&mut self, ticket: Option<Ticket>, live: LiveNetwork, outcome: Outcome) {
+        if outcome.is_err() && self.state.hooks {
+            // As libvirt has it, so that scripts can take back what they have done.
+            self.effect(Effect::CallHook(NetworkHook::Stopped, Box::new(live)));
+        }
+        match (ticket, outcome) {
+            (_, Ok(None)) | (None, Ok(_)) => {}
+            (Some(ticket), Ok(Some(answer))) => self.effect(Effect::Answer(ticket, Ok(answer))),
+            (Some(ticket), Err(refusal)) => self.effect(Effect::Answer(ticket, Err(refusal))),
+            (None, Err(refusal)) => self.announce(Announcement::StartFailed(refusal.to_string())),
+        }
+    }
+
+    fn make_pool(&mut self, ticket: Option<Ticket>, def: NetworkDefinition) -> Outcome {
         let (live, wanted) = resolve(self.state, def)?;
         let short: Vec<_> = wanted
             .into_iter()
@@ -81,7 +137,7 @@ impl Turn<'_> {
             })
             .collect();
         if short.is_empty() {
-            return self.network_is_up(live).map(Some);
+            return self.pool_is_there(ticket, live);
         }
         for (pf, count) in &short {
             if let Some(found) = self.state.inventory.pfs.get(pf)
@@ -113,20 +169,16 @@ impl Turn<'_> {
         self.forget(Key::NetworkJob(uuid));
         let name = job.live.name().clone();
         let outcome = if job.failed.is_empty() {
-            self.network_is_up(job.live)
+            self.pool_is_there(job.ticket, job.live.clone())
         } else {
             let message = format!("cannot start network '{name}': {}", job.failed.join("; "));
             Err(Refusal::new(RefusalKind::OperationFailed, message))
         };
-        match (job.ticket, outcome) {
-            (Some(ticket), outcome) => self.effect(Effect::Answer(ticket, outcome)),
-            (None, Err(refusal)) => self.announce(Announcement::StartFailed(refusal.to_string())),
-            (None, Ok(_)) => {}
-        }
+        self.network_begun(job.ticket, job.live, outcome);
     }
 
-    fn network_is_up(&mut self, live: LiveNetwork) -> Result<Answer, Refusal> {
-        let (uuid, name) = (live.uuid, live.name().clone());
+    fn pool_is_there(&mut self, ticket: Option<Ticket>, live: LiveNetwork) -> Outcome {
+        let name = live.name();
         let listed =
             live.definition.network.pool().is_some_and(|pool| pool.members != Members::None)
                 || !live.pfs.is_empty();
@@ -140,11 +192,20 @@ impl Turn<'_> {
                 "make some with <vfnet:pf vfs='N'/> in the network, or through sriov_numvfs",
             ));
         }
+        if self.state.hooks {
+            self.call_hook(NetworkHook::Started, ticket, live);
+            return Ok(None);
+        }
+        Ok(Some(self.network_is_up(live)))
+    }
+
+    fn network_is_up(&mut self, live: LiveNetwork) -> Answer {
+        let (uuid, name) = (live.uuid, live.name().clone());
         self.forget(Key::Pending(uuid));
         self.put(Entry::LiveNetwork(live));
         self.announce(Announcement::NetworkStarted(uuid, name.clone()));
         self.try_pending();
-        Ok(Answer::Network { uuid, name, warnings: Vec::new() })
+        Answer::Network { uuid, name, warnings: Vec::new() }
     }
 
     pub(crate) fn network_destroy(&mut self, uuid: Uuid, force: bool) -> Outcome {
@@ -163,6 +224,9 @@ impl Turn<'_> {
             return Err(Refusal::invalid(message).hint(format!(
                 "to stop it and let the guests keep their VFs: vfnet net destroy --force {name}"
             )));
+        }
+        if self.state.hooks {
+            self.effect(Effect::CallHook(NetworkHook::Stopped, Box::new(live.clone())));
         }
         self.forget(Key::LiveNetwork(uuid));
         self.forget(Key::Pending(uuid));
@@ -276,19 +340,20 @@ impl Turn<'_> {
     }
 }
 
-/// The tag that a port of a network gets. A portgroup that the network does not have is refused.
-pub(crate) fn port_vlan(
+/// What a port of a network gets. A portgroup that the network does not have is refused.
+pub(crate) fn port_settings(
     document: &Network,
+    mac: MacAddress,
     own: Option<VlanId>,
     portgroup: Option<&str>,
-) -> Result<Option<Vlan>, Refusal> {
-    match portgroup {
-        Some(wanted) if document.portgroup(portgroup).is_none() => {
-            let message = format!("network '{}' has no portgroup '{wanted}'", document.name);
-            Err(Refusal::new(RefusalKind::Unsupported, message))
-        }
-        _ => Ok(document.vlan_for(own, portgroup).map(Vlan::tagged)),
+) -> Result<WantedSettings, Refusal> {
+    if let Some(wanted) = portgroup
+        && document.portgroup(portgroup).is_none()
+    {
+        let message = format!("network '{}' has no portgroup '{wanted}'", document.name);
+        return Err(Refusal::new(RefusalKind::Unsupported, message));
     }
+    Ok(document.wanted(mac, own, portgroup))
 }
 
 fn shown_pf(state: &State, pf: PciAddress) -> String {

@@ -121,7 +121,15 @@ fn mac_clash(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
             && wanted.is_some_and(|wanted| wanted.mac == mac && tag(wanted.vlan) == tag(wish.vlan))
             && !(claim.owner.same_holder(wish.owner) && wish.teaming)
     })?;
-    Some(format!("cannot have MAC {mac}: {} has it on {} of the same PF", other.owner, other.vf))
+    let port = match (&other.owner, &other.network) {
+        // Nothing else ends it when the daemon that made it has forgotten it.
+        (Owner::Port { .. }, Some(of)) => format!(" (port {})", of.port),
+        _ => String::new(),
+    };
+    Some(format!(
+        "cannot have MAC {mac}: {}{port} has it on {} of the same PF",
+        other.owner, other.vf
+    ))
 }
 
 impl State {

@@ -1,81 +1,264 @@
-//! Ports of another daemon's guests: that daemon binds the VF and sets its MAC, vfnet lends it,
-//! keeps it from everybody else, and does its own full release when the port is deleted.
+//! Ports of another daemon's guests: that daemon binds the VF and sets MAC and tag, vfnet sets
+//! before the hand-over what it cannot, keeps the VF from everybody else, writes nothing to it
+//! while it is lent, and does its own full release when the port is deleted.
+//!
+//! ```text
+//!   create -> Preparing -> Lent (answered) -> delete -> Releasing -> free (answered)
+//!                  \-> Releasing, and the next VF is tried
+//!   reclaim -> Lent
+//! ```
+//!
+//! A port's UUID is its client's: whoever has had no answer finds the port by it, or asks again.
+//! Of a port that was still being prepared when vfnetd died nobody has heard, and it goes back.
 
 use uuid::Uuid;
-use vfnet_model::network::Forward;
+use vfnet_model::network::{Forward, Pool};
+use vfnet_model::vf::{Original, WantedSettings};
+use vfnet_model::{MacAddress, PciAddress, Vlan, VlanProtocol};
 
-use crate::claim::{Executor, Owner};
-use crate::decision::Turn;
-use crate::input::{Answer, PortRequest, Ticket};
-use crate::networks::port_vlan;
-use crate::record::Entry;
-use crate::refusal::{Refusal, RefusalKind};
-use crate::vfs::Asked;
+use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
+use crate::decision::{Effect, Turn};
+use crate::input::{Answer, Failure, PortRequest, Request, Ticket};
+use crate::networks::port_settings;
+use crate::record::{Entry, Key, PortJob};
+use crate::refusal::{Because, Refusal, RefusalKind};
+use crate::state::LiveNetwork;
+use crate::vfs::{Asked, port_identity};
+
+/// A MAC that no VF can have.
+const NO_VFS_MAC: MacAddress = MacAddress::new([0xff; 6]);
 
 type Outcome = Result<Option<Answer>, Refusal>;
 
 impl Turn<'_> {
-    pub(crate) fn port_create(&mut self, port: PortRequest) -> Outcome {
-        let exists =
-            |of: &&crate::Claim| of.network.as_ref().is_some_and(|of| of.port == port.port);
-        if self.state.claims.values().any(|claim| exists(&claim)) {
-            let message = format!("Network port with UUID {} already exists", port.port);
-            return Err(Refusal::new(RefusalKind::PortExists, message));
+    pub(crate) fn port_create(&mut self, ticket: Ticket, request: PortRequest) -> Outcome {
+        if let Some(vf) = request.plug {
+            return self.port_reclaim(&request, vf).map(Some);
         }
-        let live = self.state.live_networks.get(&port.network).ok_or_else(|| {
-            match self.state.network(port.network) {
-                Some(def) => {
-                    Refusal::invalid(format!("network '{}' is not active", def.network.name))
-                }
-                None => {
-                    let message = format!("no network with matching uuid '{}'", port.network);
-                    Refusal::new(RefusalKind::NoNetwork, message)
-                }
+        let known = self.state.claims.values().find(|claim| is_port(claim, request.port));
+        if known.is_some() {
+            return Err(port_exists(request.port));
+        }
+        let live = self.network_for_ports(request.network)?;
+        let mut pool = self.state.pool(live);
+        pool.retain(|vf| request.tried.iter().all(|tried| tried.vf != *vf));
+        let asked = asked(live, &request, &pool)?;
+        refuse_what_would_be_overwritten(&asked)?;
+        let id = match self.claim(asked) {
+            Ok(id) => id,
+            Err(refusal) if request.tried.is_empty() => return Err(refusal),
+            Err(refusal) => return Err(none_would_do(request.tried, refusal)),
+        };
+        self.put(Entry::PortJob(id, PortJob { create: ticket, request, delete: None }));
+        self.effect(Effect::HandOver(id));
+        Ok(None)
+    }
+
+    fn network_for_ports(&self, network: Uuid) -> Result<&LiveNetwork, Refusal> {
+        self.state.live_networks.get(&network).ok_or_else(|| match self.state.network(network) {
+            Some(def) => Refusal::invalid(format!("network '{}' is not active", def.network.name)),
+            None => {
+                let message = format!("no network with matching uuid '{network}'");
+                Refusal::new(RefusalKind::NoNetwork, message)
             }
-        })?;
-        let document = &live.definition.network;
-        let name = live.name().clone();
-        let Forward::Hostdev(pool) = &document.forward else {
-            let message = format!("network '{name}' is a bridge: its ports need no VF");
-            return Err(Refusal::new(RefusalKind::Unsupported, message));
+        })
+    }
+
+    /// Takes up a port that its guest has all along, and that was forgotten here.
+    fn port_reclaim(&mut self, request: &PortRequest, vf: PciAddress) -> Result<Answer, Refusal> {
+        let owner = owner(request);
+        if let Some(claim) = self.state.claims.values().find(|claim| is_port(claim, request.port)) {
+            let network = claim.network.as_ref().map(|of| of.uuid);
+            let same = claim.vf == vf && claim.owner == owner && network == Some(request.network);
+            // One that is on its way is not the client's yet.
+            return if same && claim.state != ClaimState::Preparing {
+                Ok(Answer::Port { port: request.port, vf })
+            } else {
+                Err(port_exists(request.port))
+            };
+        }
+        let live = self.network_for_ports(request.network)?;
+        let pool = self.state.pool(live);
+        let asked = asked(live, request, &pool)?;
+        let in_the_way = if pool.contains(&vf) {
+            self.state.claim_on(vf).map(|claim| format!("is {}", claim.why_taken()))
+        } else {
+            Some("is not a VF of its pool".to_owned())
         };
-        let vlan = port_vlan(document, port.vlan, port.portgroup.as_deref())?;
-        let asked = Asked {
-            owner: Owner::Port { guest: port.owner, name: port.owner_name },
-            executor: Executor::Outside,
-            what: format!("network '{name}'"),
-            candidates: &self.state.pool(live),
-            network: Some((port.network, name, port.portgroup)),
-            port: Some(port.port),
-            mac: Some(port.mac),
-            vlan,
-            teaming: false,
-            managed: pool.managed,
-            driver: pool.driver.as_ref().and_then(|driver| driver.model.clone()),
+        if let Some(reason) = in_the_way {
+            let message = format!("{} cannot take up port {}", asked.what, request.port);
+            let vfs = vec![Because { vf, reason }];
+            return Err(Refusal { vfs, ..Refusal::new(RefusalKind::Exhausted, message) });
+        }
+        let id = self.claim_this(asked, vf, ClaimState::Lent)?;
+        let found = self.state.inventory.vfs.get(&vf);
+        if found.is_none_or(|found| self.state.is_on_vfio(found))
+            && let Some(claim) = self.state.claims.get(&id).cloned()
+        {
+            // It is as its guest has it, and that is not what it was.
+            self.put(Entry::Claim(Claim { original: Original::Unknown, ..claim }));
+        }
+        Ok(Answer::Port { port: request.port, vf })
+    }
+
+    /// A VF has been made ready for another daemon, or why not.
+    pub(crate) fn handed_over(&mut self, id: ClaimId, outcome: Result<(), Failure>) {
+        let Some(PortJob { create, request, delete }) = self.state.port_jobs.get(&id).cloned()
+        else {
+            return;
         };
-        let id = self.claim(asked)?;
-        let vf = self.state.claims.get(&id).map(|claim| claim.vf);
-        Ok(vf.map(|vf| Answer::Port { port: port.port, vf }))
+        self.forget(Key::PortJob(id));
+        let Some(vf) = self.state.claims.get(&id).map(|claim| claim.vf) else { return };
+        let reply = match (outcome, delete) {
+            (Ok(()), None) => {
+                self.happen(id, Happening::HandedOver);
+                Ok(Answer::Port { port: request.port, vf })
+            }
+            (Ok(()), Some(_)) => {
+                self.port_goes_back(id, None);
+                Err(Refusal::invalid(format!("port {} was deleted meanwhile", request.port)))
+            }
+            (Err(Failure { why, stuck, hook }), delete) => {
+                self.port_goes_back(id, stuck);
+                let tried = Because { vf, reason: why };
+                if delete.is_none() && !hook {
+                    let mut request = request;
+                    request.tried.push(tried);
+                    let again = Request::PortCreate(Box::new(request));
+                    return self.effect(Effect::AskAgain(create, Box::new(again)));
+                }
+                let kind =
+                    if hook { RefusalKind::HookFailed } else { RefusalKind::OperationFailed };
+                let message = format!("port {} was not made", request.port);
+                Err(Refusal { vfs: vec![tried], ..Refusal::new(kind, message) })
+            }
+        };
+        self.effect(Effect::Answer(create, reply));
+        if let Some(ticket) = delete {
+            self.answer_when_back(id, ticket);
+        }
+    }
+
+    /// A VF that did not become a port's goes back: under a name of its own, as the port's may be
+    /// given to another one, and without the MAC, which nobody has set on it.
+    fn port_goes_back(&mut self, id: ClaimId, stuck: Option<String>) {
+        let Some(claim) = self.state.claims.get(&id).cloned() else { return };
+        let network = claim
+            .network
+            .clone()
+            .map(|of| NetworkOf { port: port_identity(of.uuid, &claim.owner, id), ..of });
+        let wanted =
+            claim.wanted.clone().map(|wanted| WantedSettings { mac: NO_VFS_MAC, ..wanted });
+        self.put(Entry::Claim(Claim { network, wanted, ..claim }));
+        match stuck {
+            Some(step) => self.stuck(id, step),
+            None => {
+                self.give_back(id);
+            }
+        }
+    }
+
+    fn answer_when_back(&mut self, id: ClaimId, ticket: Ticket) {
+        let state = self.state.claims.get(&id).map(|claim| &claim.state);
+        if state == Some(&ClaimState::Releasing) {
+            self.put(Entry::VfJob(id, ticket));
+        } else {
+            self.effect(Effect::Answer(ticket, Ok(Answer::Done)));
+        }
     }
 
     pub(crate) fn port_delete(&mut self, ticket: Ticket, network: Uuid, port: Uuid) -> Outcome {
-        let claim = self
-            .state
-            .claims_on_network(network)
-            .find(|claim| claim.network.as_ref().is_some_and(|of| of.port == port))
-            .ok_or_else(|| {
-                Refusal::new(RefusalKind::NoPort, format!("no port with matching uuid '{port}'"))
-            })?;
+        let claim = self.state.port(network, port).ok_or_else(|| no_port(port))?;
         if claim.executor != Executor::Outside {
             let message =
                 format!("port {port} is not of another daemon: it belongs to {}", claim.owner);
             return Err(Refusal::invalid(message));
         }
         let id = claim.id;
+        // What is at work on the VF has to end first.
+        if let Some(job) = self.state.port_jobs.get(&id).cloned() {
+            if job.delete.is_some() {
+                return Err(no_port(port));
+            }
+            self.put(Entry::PortJob(id, PortJob { delete: Some(ticket), ..job }));
+            return Ok(None);
+        }
         if self.give_back(id) {
             self.put(Entry::VfJob(id, ticket));
             return Ok(None);
         }
         Ok(Some(Answer::Done))
     }
+}
+
+fn is_port(claim: &Claim, port: Uuid) -> bool {
+    claim.is_port() && claim.network.as_ref().is_some_and(|of| of.port == port)
+}
+
+fn port_exists(port: Uuid) -> Refusal {
+    let message = format!("Network port with UUID {port} already exists");
+    Refusal::new(RefusalKind::PortExists, message)
+}
+
+fn no_port(port: Uuid) -> Refusal {
+    Refusal::new(RefusalKind::NoPort, format!("no port with matching uuid '{port}'"))
+}
+
+fn owner(request: &PortRequest) -> Owner {
+    Owner::Port { guest: request.owner, name: request.owner_name.clone() }
+}
+
+/// What a port asks of its network's pool.
+fn asked<'a>(
+    live: &LiveNetwork,
+    request: &PortRequest,
+    candidates: &'a [PciAddress],
+) -> Result<Asked<'a>, Refusal> {
+    let (document, name) = (&live.definition.network, live.name().clone());
+    let Forward::Hostdev(pool) = &document.forward else {
+        let message = format!("network '{name}' is a bridge: its ports need no VF");
+        return Err(Refusal::new(RefusalKind::Unsupported, message));
+    };
+    let portgroup = request.portgroup.as_deref();
+    let wanted = port_settings(document, request.mac, request.vlan, portgroup)?;
+    let Pool { managed, driver, .. } = pool;
+    Ok(Asked {
+        owner: owner(request),
+        executor: Executor::Outside,
+        what: format!("network '{name}'"),
+        candidates,
+        // That daemon writes a tag even where none is wanted, so that it is put back in any case.
+        wanted: Some(WantedSettings { vlan: wanted.vlan.or(Some(Vlan::UNTAGGED)), ..wanted }),
+        network: Some((request.network, name, request.portgroup.clone())),
+        port: Some(request.port),
+        teaming: false,
+        managed: *managed,
+        driver: driver.as_ref().and_then(|driver| driver.model.clone()),
+    })
+}
+
+/// Stock libvirt sets the tag itself, always without priority and as 802.1Q (libvirt:
+/// `virNetDevSetVfVlan`).
+fn refuse_what_would_be_overwritten(asked: &Asked<'_>) -> Result<(), Refusal> {
+    let Some(vlan) = asked.wanted.as_ref().and_then(|wanted| wanted.vlan) else { return Ok(()) };
+    if vlan.qos == 0 && vlan.protocol == VlanProtocol::Dot1Q {
+        return Ok(());
+    }
+    let message = format!(
+        "{} wants VLAN {} with priority {} as {}, which the daemon that asks for the port would \
+         overwrite with priority 0 as 802.1Q",
+        asked.what,
+        vlan.id,
+        vlan.qos,
+        vlan.protocol.name()
+    );
+    Err(Refusal::new(RefusalKind::Unsupported, message)
+        .hint("run the guest with vfnetd, or leave qos and vlanProto out"))
+}
+
+/// No VF that is left can be lent, and these were tried.
+fn none_would_do(mut tried: Vec<Because>, last: Refusal) -> Refusal {
+    tried.extend(last.vfs);
+    let message = format!("no VF could be made ready for the port; at last: {}", last.message);
+    Refusal { vfs: tried, hint: last.hint, ..Refusal::new(RefusalKind::OperationFailed, message) }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::claim::{Claim, ClaimId};
-use crate::input::Ticket;
+use crate::input::{PortRequest, Ticket};
 use crate::refusal::Refusal;
 use crate::state::{GuestEntry, GuestRun, LiveNetwork, NetworkEntry};
 
@@ -43,6 +43,8 @@ pub enum Key {
     GuestJob(Uuid),
     /// Who waits for a VF.
     VfJob(ClaimId),
+    /// Who waits for a port.
+    PortJob(ClaimId),
 }
 
 impl Key {
@@ -55,7 +57,9 @@ impl Key {
             | Self::Claim(_)
             | Self::Pending(_)
             | Self::Autostarted => Home::Live,
-            Self::NetworkJob(_) | Self::GuestJob(_) | Self::VfJob(_) => Home::Memory,
+            Self::NetworkJob(_) | Self::GuestJob(_) | Self::VfJob(_) | Self::PortJob(_) => {
+                Home::Memory
+            }
         }
     }
 }
@@ -83,6 +87,8 @@ pub enum Entry {
     GuestJob(Uuid, GuestJob),
     /// See [`Key::VfJob`].
     VfJob(ClaimId, Ticket),
+    /// See [`Key::PortJob`].
+    PortJob(ClaimId, PortJob),
 }
 
 impl Entry {
@@ -99,6 +105,7 @@ impl Entry {
             Self::NetworkJob(uuid, _) => Key::NetworkJob(*uuid),
             Self::GuestJob(uuid, _) => Key::GuestJob(*uuid),
             Self::VfJob(claim, _) => Key::VfJob(*claim),
+            Self::PortJob(claim, _) => Key::PortJob(*claim),
         }
     }
 }
@@ -113,7 +120,7 @@ pub enum Pending {
     Guest,
 }
 
-/// A network whose VFs are being made.
+/// A network that is being started: its hook scripts run, or its VFs are being made.
 #[derive(Clone, Debug)]
 pub struct NetworkJob {
     /// Who waits; nobody at autostart.
@@ -137,6 +144,17 @@ pub struct GuestJob {
     pub paused: bool,
     /// Why the start failed.
     pub failed: Option<Refusal>,
+}
+
+/// A port whose VF is being made ready for another daemon.
+#[derive(Clone, Debug)]
+pub struct PortJob {
+    /// Who asked for it.
+    pub create: Ticket,
+    /// What was asked for.
+    pub request: PortRequest,
+    /// Who has asked meanwhile that it be deleted.
+    pub delete: Option<Ticket>,
 }
 
 /// Puts or drops an entry.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use vfnet_model::inventory::Inventory;
 
 use crate::Engine;
-use crate::claim::{ClaimState, Executor, Happening, Owner};
+use crate::claim::{ClaimState, Happening, Owner};
 use crate::decision::{Decision, Effect, Turn, Urgency};
 use crate::input::{Ended, Moment};
 use crate::record::{Entry, Pending, Record};
@@ -54,10 +54,8 @@ impl Turn<'_> {
                         Owner::Nic { guest, .. } | Owner::Hostdev { guest, .. } => {
                             !self.state.runs.contains_key(guest)
                         }
-                        _ => {
-                            claim.executor == Executor::Vfnet
-                                && claim.state == ClaimState::Preparing
-                        }
+                        // Whoever asked for it never heard of it.
+                        _ => claim.state == ClaimState::Preparing,
                     };
                     if orphan {
                         self.give_back(claim.id);

@@ -27,6 +27,8 @@ pub enum RefusalKind {
     Exhausted,
     /// A port of that UUID exists.
     PortExists,
+    /// A hook script said no.
+    HookFailed,
     /// The state could not be recorded.
     NotRecorded,
 }

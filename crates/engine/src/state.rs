@@ -10,7 +10,7 @@ use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, Pc
 
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
 use crate::input::{Ended, Moment, Ticket};
-use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, Record};
+use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, PortJob, Record};
 
 /// Everything, indexed by identity. Changed by records alone, but for the inventory.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +33,12 @@ pub struct State {
     pub autostarted: bool,
     /// How each guest's last run ended, as far as this daemon has seen it.
     pub last_ends: BTreeMap<Uuid, Ended>,
+    /// Whether networks' hook scripts are to be called.
+    pub(crate) hooks: bool,
     pub(crate) network_jobs: BTreeMap<Uuid, NetworkJob>,
     pub(crate) guest_jobs: BTreeMap<Uuid, GuestJob>,
     pub(crate) vf_jobs: BTreeMap<ClaimId, Ticket>,
+    pub(crate) port_jobs: BTreeMap<ClaimId, PortJob>,
     /// VFs seen one by one after they were given back, and when: a look at the whole host that
     /// began before that must not bring back what it saw of them.
     pub(crate) seen_alone: BTreeMap<PciAddress, Moment>,
@@ -226,6 +229,9 @@ impl State {
                 self.guest_jobs.insert(uuid, x).map(|x| Entry::GuestJob(uuid, x))
             }
             Entry::VfJob(claim, x) => self.vf_jobs.insert(claim, x).map(|x| Entry::VfJob(claim, x)),
+            Entry::PortJob(claim, x) => {
+                self.port_jobs.insert(claim, x).map(|x| Entry::PortJob(claim, x))
+            }
         }
     }
 
@@ -243,6 +249,7 @@ impl State {
             }
             Key::GuestJob(uuid) => self.guest_jobs.remove(&uuid).map(|x| Entry::GuestJob(uuid, x)),
             Key::VfJob(claim) => self.vf_jobs.remove(&claim).map(|x| Entry::VfJob(claim, x)),
+            Key::PortJob(claim) => self.port_jobs.remove(&claim).map(|x| Entry::PortJob(claim, x)),
         }
     }
 
@@ -286,6 +293,17 @@ impl State {
         self.claims
             .values()
             .filter(move |claim| claim.network.as_ref().is_some_and(|of| of.uuid == network))
+    }
+
+    /// The claims behind a network's ports, as clients know them.
+    pub fn ports_of(&self, network: Uuid) -> impl Iterator<Item = &Claim> {
+        self.claims_on_network(network).filter(|claim| claim.is_port())
+    }
+
+    /// The claim behind a port.
+    pub fn port(&self, network: Uuid, port: Uuid) -> Option<&Claim> {
+        let is_it = |claim: &&Claim| claim.network.as_ref().is_some_and(|of| of.port == port);
+        self.ports_of(network).find(is_it)
     }
 
     /// The VFs of an active network's pool that exist now, in pool order.

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::vf::{Original, WantedSettings};
-use vfnet_model::{DriverName, MacAddress, PciAddress, Vlan};
+use vfnet_model::{DriverName, MacAddress, PciAddress};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
 use crate::decision::{Announcement, Effect, Turn, Urgency};
@@ -25,25 +25,34 @@ pub(crate) struct Asked<'a> {
     pub(crate) network: Option<(Uuid, vfnet_model::NetworkName, Option<String>)>,
     /// The port's identity, where a client chose one.
     pub(crate) port: Option<Uuid>,
-    pub(crate) mac: Option<MacAddress>,
-    pub(crate) vlan: Option<Vlan>,
+    /// `None` for a plain `<hostdev>`.
+    pub(crate) wanted: Option<WantedSettings>,
     pub(crate) teaming: bool,
     pub(crate) managed: bool,
     pub(crate) driver: Option<DriverName>,
 }
 
 impl Turn<'_> {
-    /// Takes a VF. The claim is recorded as being prepared (or as lent, where somebody else
-    /// prepares it); nothing has been done to the VF yet.
+    /// Takes a VF. The claim is recorded as being prepared; nothing has been done to the VF yet.
     pub(crate) fn claim(&mut self, asked: Asked<'_>) -> Result<ClaimId, Refusal> {
         let wish = Wish {
             owner: &asked.owner,
-            mac: asked.mac,
-            vlan: asked.vlan,
+            mac: asked.wanted.as_ref().map(|wanted| wanted.mac),
+            vlan: asked.wanted.as_ref().and_then(|wanted| wanted.vlan),
             teaming: asked.teaming,
             managed: asked.managed,
         };
         let address = self.state.choose(&asked.what, asked.candidates, &wish, first_fit)?;
+        self.claim_this(asked, address, ClaimState::Preparing)
+    }
+
+    /// Takes this VF, whatever stands in the way.
+    pub(crate) fn claim_this(
+        &mut self,
+        asked: Asked<'_>,
+        address: PciAddress,
+        state: ClaimState,
+    ) -> Result<ClaimId, Refusal> {
         let gone = || Refusal::new(RefusalKind::NoDevice, format!("{address} is not there"));
         let vf = self.state.inventory.vfs.get(&address).ok_or_else(gone)?;
         let id = ClaimId(self.state.last_claim + 1);
@@ -63,15 +72,10 @@ impl Turn<'_> {
             iommu_group: vf.iommu_group,
             netdev: vf.netdev.as_ref().map(|dev| dev.name.clone()),
             original: Original::seen(vf, self.state.is_on_vfio(vf)),
-            wanted: asked
-                .mac
-                .map(|mac| WantedSettings { vlan: asked.vlan, ..WantedSettings::mac(mac) }),
+            wanted: asked.wanted,
             managed: asked.managed,
             driver: asked.driver,
-            state: match asked.executor {
-                Executor::Vfnet => ClaimState::Preparing,
-                Executor::Outside => ClaimState::Lent,
-            },
+            state,
         };
         self.put(Entry::Claim(claim));
         Ok(id)
@@ -97,10 +101,10 @@ impl Turn<'_> {
                 self.happen(id, Happening::Prepared { driver, group });
                 self.vf_is_ready(guest);
             }
-            Err(Failure { why, stuck }) => {
+            Err(Failure { why, stuck, hook }) => {
                 let Some(claim) = self.state.claims.get(&id) else { return };
                 let mut refusal = Refusal::new(
-                    RefusalKind::OperationFailed,
+                    if hook { RefusalKind::HookFailed } else { RefusalKind::OperationFailed },
                     format!("cannot prepare a VF for {}", claim.owner),
                 );
                 refusal.vfs.push(Because { vf: claim.vf, reason: why });
@@ -283,7 +287,32 @@ impl Turn<'_> {
         for claim in gone {
             self.vanished(&claim);
         }
+        self.reappeared();
         self.try_pending();
+    }
+
+    /// What one look has missed is its holder's again, when the next one sees the same device.
+    fn reappeared(&mut self) {
+        let vanished =
+            self.state.claims.values().filter(|claim| claim.state == ClaimState::Vanished);
+        let seen: Vec<_> = vanished
+            .filter_map(|claim| {
+                let vf = self.state.inventory.vfs.get(&claim.vf)?;
+                let same = vf.incarnation == claim.incarnation;
+                let happening = match claim.executor {
+                    Executor::Outside => Happening::HandedOver,
+                    Executor::Vfnet if self.state.is_on_vfio(vf) => Happening::Prepared {
+                        driver: vf.binding.driver.clone()?,
+                        group: vf.iommu_group?,
+                    },
+                    Executor::Vfnet => return None,
+                };
+                same.then_some((claim.id, happening))
+            })
+            .collect();
+        for (id, happening) in seen {
+            self.happen(id, happening);
+        }
     }
 
     fn vanished(&mut self, claim: &Claim) {
@@ -305,7 +334,7 @@ impl Turn<'_> {
 
 /// A port's identity where no client chose one: unique in this boot, and made without chance,
 /// from the owner's identity and the claim's number (UUID version 8).
-fn port_identity(network: Uuid, owner: &Owner, id: ClaimId) -> Uuid {
+pub(crate) fn port_identity(network: Uuid, owner: &Owner, id: ClaimId) -> Uuid {
     let (a, b) = owner.guest().unwrap_or(network).as_u64_pair();
     let mut octets = [0; 16];
     octets[..8].copy_from_slice(&a.to_be_bytes());

@@ -1,17 +1,19 @@
 //! One VF on its way to a holder and back.
 //!
-//! [`prepare`] makes a VF ready for VFIO with the holder's MAC on it, [`give_back`] makes it what
-//! it was. Both are written in terms of [`Host`] alone. Each step looks first, does what is
-//! missing and looks again, so both can be run again after a kill at any point and end in the
+//! [`prepare`] makes a VF ready for VFIO with the holder's MAC on it, [`hand_over`] sets only what
+//! another daemon that does the rest cannot set, [`give_back`] makes the VF what it was. All are
+//! written in terms of [`Host`] alone. Each step looks first, does what is
+//! missing and looks again, so all can be run again after a kill at any point and end in the
 //! same place:
 //!
 //! ```text
 //! prepare    look ─ load driver ─ settings through the PF ─ override ─ unbind ─ bind ─ group
+//! hand_over  look ─ settings but MAC and tag
 //! give_back  look ─ wait for holder ─ settings ─ override ─ unbind ─ bind ─ netdev's MAC ─ verify
 //! ```
 //!
-//! `prepare` stops at the first error and leaves undoing to `give_back`; `give_back` goes on
-//! after errors and reports all. Only a kernel that does not come back stops both at once.
+//! `prepare` and `hand_over` stop at the first error and leave undoing to `give_back`; `give_back`
+//! goes on after errors and reports all. Only a kernel that does not come back stops it at once.
 
 mod error;
 mod give_back;
@@ -31,7 +33,7 @@ use crate::Host;
 
 pub use error::{Cause, LendError};
 pub use give_back::{GiveBack, Outcome, give_back};
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, hand_over, prepare};
 
 /// All that must be on record to prepare a VF and to give it back.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

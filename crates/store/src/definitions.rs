@@ -56,7 +56,8 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
         | Entry::Autostarted
         | Entry::NetworkJob(..)
         | Entry::GuestJob(..)
-        | Entry::VfJob(..) => Ok(()),
+        | Entry::VfJob(..)
+        | Entry::PortJob(..) => Ok(()),
     }
 }
 

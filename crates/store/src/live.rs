@@ -84,7 +84,8 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
         | Entry::Guest(_)
         | Entry::NetworkJob(..)
         | Entry::GuestJob(..)
-        | Entry::VfJob(..) => Ok(()),
+        | Entry::VfJob(..)
+        | Entry::PortJob(..) => Ok(()),
     }
 }
 

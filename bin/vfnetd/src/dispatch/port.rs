@@ -1,15 +1,16 @@
 //! Ports: the VFs that networks lend.
 
 use uuid::Uuid;
-use vfnet_engine::{Claim, ClaimState, Owner, PortRequest, Refusal, Request, State};
-use vfnet_model::VlanTags;
+use vfnet_engine::{Claim, Owner, PortRequest, Refusal, Request, State};
 use vfnet_model::network::PoolDriver;
 use vfnet_model::port::{NetworkPort as PortDocument, Plug, PortOwner, parse, print};
+use vfnet_model::{VlanId, VlanTags};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags as f;
 use vfnet_rpc::objects::{Network, NetworkPort};
-use vfnet_rpc::remote::PortCreateArgs;
-use vfnet_rpc::xdr::Text;
+use vfnet_rpc::remote::{PortCreateArgs, PortParameters, PortSetParametersArgs};
+use vfnet_rpc::typed_params::ParamValue;
+use vfnet_rpc::xdr::{List, Text};
 
 use super::text;
 use crate::{Daemon, wire_error};
@@ -24,11 +25,6 @@ fn missing(port: Uuid) -> WireError {
     WireError::new(ErrorDomain::Network, ErrorCode::NoNetworkPort, &detail)
 }
 
-/// Claims that are ports of a network as clients know them.
-fn is_port(claim: &Claim) -> bool {
-    !matches!(claim.state, ClaimState::Quarantined { .. } | ClaimState::Stuck { .. })
-}
-
 pub(super) async fn list_all(
     daemon: &Daemon,
     network: &Network,
@@ -36,8 +32,8 @@ pub(super) async fn list_all(
     let network = super::network::by_uuid(daemon, network.uuid).await?;
     let uuid = network.uuid;
     let ports = move |state: &State| {
-        let claims = state.claims_on_network(uuid).filter(|claim| is_port(claim));
-        claims.filter_map(|claim| claim.network.as_ref().map(|of| of.port)).collect::<Vec<_>>()
+        let of = |claim: &Claim| claim.network.as_ref().map(|of| of.port);
+        state.ports_of(uuid).filter_map(of).collect::<Vec<_>>()
     };
     let ports = daemon.engine.read(ports).await.map_err(refused)?;
     let object = |uuid| NetworkPort { network: network.clone(), uuid };
@@ -45,10 +41,7 @@ pub(super) async fn list_all(
 }
 
 async fn claim(daemon: &Daemon, network: Uuid, port: Uuid) -> Result<Claim, WireError> {
-    let find = move |state: &State| {
-        let is_it = |claim: &&Claim| claim.network.as_ref().is_some_and(|of| of.port == port);
-        state.claims_on_network(network).find(is_it).cloned()
-    };
+    let find = move |state: &State| state.port(network, port).cloned();
     daemon.engine.read(find).await.map_err(refused)?.ok_or_else(|| missing(port))
 }
 
@@ -85,7 +78,7 @@ pub(crate) fn of_claim(claim: &Claim) -> Option<PortDocument> {
         mac: wanted.mac,
         virtual_port: None,
         bandwidth: None,
-        vlan: wanted.vlan.map(|vlan| VlanTags::One(vlan.id)),
+        vlan: wanted.vlan.filter(|vlan| vlan.id != VlanId::NONE).map(|vlan| VlanTags::One(vlan.id)),
         isolated: None,
         trust_guest_rx_filters: None,
         plug,
@@ -101,18 +94,28 @@ pub(super) async fn create(
     daemon: &Daemon,
     args: &PortCreateArgs,
 ) -> Result<NetworkPort, WireError> {
-    let document =
-        parse(&args.xml)
-            .and_then(|port| port.served().map(|()| port))
-            .map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
-    if args.flags & f::PORT_CREATE_RECLAIM != 0 {
-        let detail = "taking up a port that another daemon has kept (reclaim)";
-        return Err(WireError::new(ErrorDomain::Network, ErrorCode::ArgumentUnsupported, detail));
+    let document = parse(&args.xml)
+        .and_then(|port| port.served().map(|()| port))
+        .map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
+    let invalid = |detail: &str| wire_error::invalid(ErrorDomain::Network, detail);
+    let unknown = args.flags & !(f::PORT_CREATE_RECLAIM | f::PORT_CREATE_VALIDATE);
+    if unknown != 0 {
+        return Err(invalid(&format!("flags {unknown:#x} of a port's creation are not known")));
     }
-    if document.plug != Plug::None {
-        let detail = "Port reclaim not requested but plug type is not none";
-        return Err(wire_error::invalid(ErrorDomain::Network, detail));
-    }
+    let reclaim = args.flags & f::PORT_CREATE_RECLAIM != 0;
+    let plug = match (reclaim, &document.plug) {
+        (false, Plug::None) => None,
+        (true, Plug::HostdevPci { address, .. }) => Some(*address),
+        (false, _) => {
+            return Err(invalid("Port reclaim not requested but plug type is not none"));
+        }
+        (true, Plug::None) => {
+            return Err(invalid("Port reclaim requested but plug type is none"));
+        }
+        (true, _) => {
+            return Err(invalid("Port reclaim requested but plug type is not hostdev-pci"));
+        }
+    };
     let network = super::network::by_uuid(daemon, args.network.uuid).await?;
     daemon.observer.look().await;
     let request = PortRequest {
@@ -123,6 +126,8 @@ pub(super) async fn create(
         portgroup: document.group,
         mac: document.mac,
         vlan: document.vlan.and_then(|tags| tags.single()),
+        plug,
+        tried: Vec::new(),
     };
     daemon.engine.ask(Request::PortCreate(Box::new(request))).await.map_err(refused)?;
     Ok(NetworkPort { network, uuid: document.uuid })
@@ -131,4 +136,56 @@ pub(super) async fn create(
 pub(super) async fn delete(daemon: &Daemon, port: &NetworkPort) -> Result<(), WireError> {
     let request = Request::PortDelete { network: port.network.uuid, port: port.uuid };
     daemon.engine.ask(request).await.map(drop).map_err(refused)
+}
+
+/// A port's parameters: there are none, as bandwidth is all that libvirt has of them.
+pub(super) async fn parameters(
+    daemon: &Daemon,
+    port: &NetworkPort,
+    flags: u32,
+) -> Result<PortParameters, WireError> {
+    no_flags(flags)?;
+    claim(daemon, port.network.uuid, port.uuid).await?;
+    Ok(PortParameters { params: List::empty(), count: 0 })
+}
+
+/// Takes nothing, and a bandwidth of nothing, which is what every port has.
+pub(super) async fn set_parameters(
+    daemon: &Daemon,
+    args: &PortSetParametersArgs,
+) -> Result<(), WireError> {
+    no_flags(args.flags)?;
+    claim(daemon, args.port.network.uuid, args.port.uuid).await?;
+    for param in args.params.iter() {
+        let name: &str = &param.field;
+        if !BANDWIDTH.contains(&name) {
+            let detail = format!("parameter '{name}' of a port is not known");
+            return Err(wire_error::invalid(ErrorDomain::Network, &detail));
+        }
+        if param.value != ParamValue::UInt(0) {
+            let detail = format!("{name}: the host does not see the traffic of a VF");
+            let code = ErrorCode::OperationUnsupported;
+            return Err(WireError::new(ErrorDomain::Network, code, &detail));
+        }
+    }
+    Ok(())
+}
+
+/// libvirt's parameters of a port.
+const BANDWIDTH: [&str; 7] = [
+    "inbound.average",
+    "inbound.peak",
+    "inbound.burst",
+    "inbound.floor",
+    "outbound.average",
+    "outbound.peak",
+    "outbound.burst",
+];
+
+fn no_flags(flags: u32) -> Result<(), WireError> {
+    if flags == 0 {
+        return Ok(());
+    }
+    let detail = format!("flags {flags:#x} of a port's parameters are not known");
+    Err(wire_error::invalid(ErrorDomain::Network, &detail))
 }

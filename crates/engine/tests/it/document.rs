@@ -28,6 +28,7 @@ fn happenings() -> Vec<(&'static str, Happening)> {
     let driver = "vfio-pci".parse().expect("a driver name");
     vec![
         ("prepared", Happening::Prepared { driver, group: 1 }),
+        ("handed over", Happening::HandedOver),
         ("done", Happening::Done),
         ("to be given back", Happening::GiveBack),
         ("clean", Happening::Clean),

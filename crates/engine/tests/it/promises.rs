@@ -105,7 +105,11 @@ fn no_vf_has_two_holders(world: &World) {
 fn no_mac_has_two_holders(world: &World) {
     let mut macs = BTreeMap::new();
     for claim in world.state().claims.values() {
-        let Some(wanted) = claim.wanted.as_ref().filter(|wanted| !wanted.mac.is_zero()) else {
+        let Some(wanted) = claim
+            .wanted
+            .as_ref()
+            .filter(|wanted| !wanted.mac.is_zero() && !wanted.mac.is_multicast())
+        else {
             continue;
         };
         let key = (claim.pf, wanted.mac, wanted.vlan.unwrap_or(Vlan::UNTAGGED).id);

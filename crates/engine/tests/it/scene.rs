@@ -112,6 +112,8 @@ pub(crate) fn port(network: &str, port: u8, mac: MacAddress) -> PortRequest {
         portgroup: None,
         mac,
         vlan: None,
+        plug: None,
+        tried: Vec::new(),
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) enum Death {
 #[derive(Debug)]
 pub(crate) enum Job {
     Prepare(ClaimId, Lending),
+    HandOver(ClaimId, Lending),
     GiveBack(ClaimId, Lending),
     Reset(ClaimId, PciAddress),
     MakeVfs { network: Uuid, pf: PciAddress, count: u16 },
@@ -385,8 +386,10 @@ impl World {
         let job = match effect {
             Effect::Answer(ticket, reply) => return self.answer(ticket, reply),
             Effect::Announce(what) => return self.said.push(what),
+            Effect::AskAgain(ticket, request) => Some(Job::Tell(Input::Ask(ticket, *request))),
             Effect::StartPending => Some(Job::Tell(Input::StartPending)),
             Effect::Prepare(id) => claim(id).map(|claim| Job::Prepare(id, lending(claim))),
+            Effect::HandOver(id) => claim(id).map(|claim| Job::HandOver(id, lending(claim))),
             Effect::GiveBack(id) => claim(id).map(|claim| Job::GiveBack(id, lending(claim))),
             Effect::Reset(id) => claim(id).map(|claim| Job::Reset(id, claim.vf)),
             Effect::MakeVfs { network, pf, count } => Some(Job::MakeVfs { network, pf, count }),
@@ -395,6 +398,10 @@ impl World {
             }
             Effect::Adopt(guest) => Some(Job::Adopt(guest)),
             Effect::Kill(guest) => Some(Job::Kill(guest)),
+            // No scripts: nobody says no.
+            Effect::CallHook(hook, live) => {
+                Some(Job::Tell(Input::HookRan { network: live.uuid, hook, outcome: Ok(()) }))
+            }
         };
         match job {
             Some(job) => self.daemon.jobs.push(job),
@@ -434,6 +441,7 @@ impl World {
         self.point()?;
         let outcome = match job {
             Job::Prepare(id, lending) => Some(self.prepare(id, &lending)?),
+            Job::HandOver(id, lending) => Some(self.hand_over(id, &lending)?),
             Job::GiveBack(id, lending) => Some(self.give_back(id, &lending)?),
             Job::Reset(id, vf) => Some(self.reset(id, vf)?),
             Job::MakeVfs { network, pf, count } => Some(self.make_vfs(network, pf, count)?),
@@ -485,9 +493,25 @@ impl World {
             .map_err(|fault| Failure {
                 stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
                 why: fault.explain(),
+                hook: false,
             });
         self.story.push(format!("prepare {vf}: {outcome:?}"));
         Ok(Input::Prepared(id, outcome))
+    }
+
+    fn hand_over(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
+        let host = self.host.clone();
+        let done = self.at_the_kernel(|| {
+            lend::hand_over(&host, lending, &Deadlines::default(), &mut |_| {})
+        })?;
+        let vf = lending.vf;
+        let outcome = done.map_err(|fault| Failure {
+            stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
+            why: fault.explain(),
+            hook: false,
+        });
+        self.story.push(format!("hand over {vf}: {outcome:?}"));
+        Ok(Input::HandedOver(id, outcome))
     }
 
     fn give_back(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
@@ -514,6 +538,7 @@ impl World {
         let outcome = done.map_err(|fault| Failure {
             stuck: matches!(fault, HostError::Stuck { .. }).then(|| format!("to reset {vf}")),
             why: vfnet_model::explain(&fault),
+            hook: false,
         });
         Ok(Input::WasReset(id, outcome))
     }

@@ -70,6 +70,30 @@ pub fn prepare(
     Ok(Prepared { driver, vfio_group: group })
 }
 
+/// Makes a VF ready for another daemon, which binds it and sets its MAC and tag by itself: sets
+/// what that one cannot (trust, spoof checking, rates, link state), everything unwanted to the
+/// driver's baseline.
+///
+/// # Errors
+///
+/// Stops at the first step that fails; [`super::give_back`] undoes what was done.
+pub fn hand_over(
+    host: &dyn Host,
+    lending: &Lending,
+    deadlines: &Deadlines,
+    progress: &mut dyn FnMut(Step),
+) -> Result<(), LendError> {
+    let work = Work::new(host, lending, deadlines);
+    progress(Step::Look);
+    let vf = work.look(Step::Look)?;
+    admit(&work, &vf)?;
+    if let Some(wanted) = &lending.wanted {
+        progress(Step::Settings);
+        settings::hand_over(&work, wanted)?;
+    }
+    Ok(())
+}
+
 /// Everything that can be refused before anything is changed.
 fn admit(work: &Work<'_>, vf: &Vf) -> Result<(), LendError> {
     let refuse = |cause| Err(work.failed(Step::Look, cause));

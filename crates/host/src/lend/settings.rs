@@ -19,6 +19,16 @@ pub(super) fn lend(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), LendE
     verify(work, &target, &[])
 }
 
+/// Scrubs a VF and gives it what its holder is to have, but for MAC and tag: those the holder sets.
+pub(super) fn hand_over(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), LendError> {
+    let now = read(work)?;
+    let target = VfAttributes { mac: now.mac, vlan: now.vlan, ..lent(work, wanted, &now) };
+    for setting in plan(work.row, &now, &target, false) {
+        apply(work, setting)?;
+    }
+    verify(work, &target, &[])
+}
+
 /// Makes the PF's row what it was, going on after errors.
 ///
 /// `own` is the MAC that the VF has chosen itself and may keep.
