@@ -8,7 +8,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::{DriverName, MacAddress, NetdevName, PciAddress};
+use crate::{DriverName, NetdevName, PciAddress};
 
 mod print;
 
@@ -45,10 +45,11 @@ impl NodeDeviceName {
         Self::generated(&format!("pci_{address}"))
     }
 
-    /// A network interface: `net_eth0_52_54_00_12_34_56`, or `net_tun0` for one without MAC.
-    pub fn net(interface: &NetdevName, mac: Option<MacAddress>) -> Self {
-        Self::generated(&match mac {
-            Some(mac) => format!("net_{interface}_{mac}"),
+    /// A network interface: `net_eth0_52_54_00_12_34_56`, or `net_tun0` for one without an
+    /// address.
+    pub fn net(interface: &NetdevName, address: Option<&str>) -> Self {
+        Self::generated(&match address {
+            Some(address) => format!("net_{interface}_{address}"),
             None => format!("net_{interface}"),
         })
     }
@@ -68,6 +69,45 @@ impl NodeDeviceName {
 impl fmt::Display for NodeDeviceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// A device in a list: what it is called, what it is and where it hangs. Costs far less to find
+/// out than all of a [`NodeDevice`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outline {
+    /// Its name among node devices.
+    pub name: NodeDeviceName,
+    /// The device that it hangs on; the system has none.
+    pub parent: Option<NodeDeviceName>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a device is, in a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The machine.
+    System,
+    /// A PCI device.
+    Pci {
+        /// The bound driver.
+        driver: Option<DriverName>,
+        /// The PF, when it is a VF.
+        phys_function: Option<PciAddress>,
+    },
+    /// A network interface.
+    Net,
+}
+
+impl Kind {
+    /// libvirt's name of the capability.
+    pub const fn capability(&self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Pci { .. } => "pci",
+            Self::Net => "net",
+        }
     }
 }
 
@@ -202,6 +242,19 @@ pub enum PciLinkSpeed {
 }
 
 impl PciLinkSpeed {
+    /// The speed with this number in a link's registers.
+    pub const fn from_register(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Gt2_5,
+            2 => Self::Gt5,
+            3 => Self::Gt8,
+            4 => Self::Gt16,
+            5 => Self::Gt32,
+            6 => Self::Gt64,
+            _ => return None,
+        })
+    }
+
     /// Number of GT/s, as text.
     pub const fn name(self) -> &'static str {
         match self {
@@ -220,8 +273,9 @@ impl PciLinkSpeed {
 pub struct Net {
     /// Its name.
     pub interface: NetdevName,
-    /// Its MAC.
-    pub address: Option<MacAddress>,
+    /// Its hardware address as the kernel writes it: a MAC, of InfiniBand 20 bytes, of a tunnel
+    /// the outer address.
+    pub address: Option<String>,
     /// Speed in Mbit/s, when it has one.
     pub speed: Option<u32>,
     /// State of its link.
@@ -252,6 +306,21 @@ pub enum NetLinkState {
 }
 
 impl NetLinkState {
+    const ALL: [Self; 7] = [
+        Self::Unknown,
+        Self::NotPresent,
+        Self::Down,
+        Self::LowerLayerDown,
+        Self::Testing,
+        Self::Dormant,
+        Self::Up,
+    ];
+
+    /// The state that the kernel calls so.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
     /// The kernel's and libvirt's word.
     pub const fn name(self) -> &'static str {
         match self {

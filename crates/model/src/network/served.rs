@@ -38,8 +38,7 @@ impl Network {
             self.virtual_port.as_ref(),
             self.bandwidth.as_ref(),
         )?;
-        // What libvirt lets pass though it is of no use on a VF, it lets pass only as 'no'.
-        if self.isolated.is_some() {
+        if self.isolated == Some(true) {
             return Err(unsupported("/network/port", NO_ISOLATION));
         }
         if !self.ips.is_empty() {

@@ -136,7 +136,7 @@ fn print_link(w: &mut Writer, validity: &str, port: Option<u32>, link: PciLink) 
 fn print_net(w: &mut Writer, net: &Net) {
     w.tag("capability").attr("type", "net").body(|w| {
         w.text("interface", &net.interface);
-        w.text_opt("address", net.address);
+        w.text_opt("address", net.address.as_ref());
         if net.speed.is_some() || net.state.is_some() {
             w.tag("link")
                 .attr_opt("speed", net.speed)

@@ -7,6 +7,8 @@ mod guest;
 mod guest_random;
 mod guest_refusals;
 mod network;
+mod network_options;
 mod network_random;
+mod network_update;
 mod node_device;
 mod port;

@@ -1,12 +1,21 @@
 //! Any network that can be printed is read back as it was.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
-use vfnet_model::network::{
-    Form, Forward, Live, MakeVfs, Members, Network, Pool, PoolDriver, PortGroup, parse, print,
+use vfnet_model::network::connection::{
+    Bandwidth, Devices, Direct, DirectMode, Ip, IpMask, Rate, VirtualPort, VirtualPortKind,
 };
-use vfnet_model::{NetdevName, PciAddress, Uuid, VlanId};
+use vfnet_model::network::metadata::{Change, Item, get, set};
+use vfnet_model::network::{
+    Form, Forward, Live, MakeVfs, Members, Network, Pool, PoolDriver, PortGroup, VfOptions, head,
+    parse, print,
+};
+use vfnet_model::vf::LinkState;
+use vfnet_model::vlan::{NativeMode, TrunkTag};
+use vfnet_model::{NetdevName, PciAddress, Uuid, VlanId, VlanProtocol, VlanTags};
 
 fn netdev() -> impl Strategy<Value = NetdevName> {
     "[a-z][a-z0-9<&'._-]{0,14}".prop_map(|name| name.parse().unwrap())
@@ -20,8 +29,101 @@ fn address() -> impl Strategy<Value = PciAddress> {
         })
 }
 
-fn vlan() -> impl Strategy<Value = Option<VlanId>> {
-    option::of((0..=4095_u16).prop_map(|id| id.try_into().unwrap()))
+fn tag() -> impl Strategy<Value = VlanId> {
+    (0..=4095_u16).prop_map(|id| id.try_into().unwrap())
+}
+
+pub(crate) fn vlan() -> BoxedStrategy<Option<VlanTags>> {
+    let mode = proptest::sample::select(vec![NativeMode::Tagged, NativeMode::Untagged]);
+    let trunk = (vec(tag(), 1..4), option::of((mode, any::<prop::sample::Index>()))).prop_map(
+        |(ids, native)| {
+            let native = native.map(|(mode, place)| (place.index(ids.len()), mode));
+            let tags = ids.into_iter().enumerate().map(|(place, id)| TrunkTag {
+                id,
+                native: native.and_then(|(at, mode)| (at == place).then_some(mode)),
+            });
+            VlanTags::Trunk(tags.collect())
+        },
+    );
+    option::of(prop_oneof![2 => tag().prop_map(VlanTags::One), 1 => trunk]).boxed()
+}
+
+pub(crate) fn virtual_port() -> BoxedStrategy<VirtualPort> {
+    let uuid = || option::of(any::<u128>().prop_map(Uuid::from_u128));
+    let bg = (option::of(any::<u8>()), option::of(0..1_u32 << 24), option::of(any::<u8>()), uuid());
+    let bg = bg.prop_map(|(manager_id, type_id, type_id_version, instance_id)| VirtualPort {
+        kind: Some(VirtualPortKind::Qbg),
+        manager_id,
+        type_id,
+        type_id_version,
+        instance_id,
+        ..VirtualPort::default()
+    });
+    let of_switch =
+        (option::of(text("ab <>&'é")), uuid()).prop_map(|(profile_id, interface_id)| {
+            let kind = Some(VirtualPortKind::OpenVswitch);
+            VirtualPort { kind, profile_id, interface_id, ..VirtualPort::default() }
+        });
+    prop_oneof![bg, of_switch].boxed()
+}
+
+pub(crate) fn bandwidth(of_port: bool) -> BoxedStrategy<Bandwidth> {
+    let number = || option::of(any::<u64>());
+    let rate = || {
+        (any::<u64>(), number(), number()).prop_map(|(average, peak, burst)| Rate {
+            average: Some(average),
+            peak,
+            floor: None,
+            burst,
+        })
+    };
+    let class = option::of(any::<u32>());
+    (class, option::of(rate()), option::of(rate()), number())
+        .prop_map(move |(class_id, inbound, outbound, floor)| Bandwidth {
+            class_id: class_id.filter(|_| of_port),
+            inbound: inbound.map(|rate| Rate { floor: floor.filter(|_| of_port), ..rate }),
+            outbound,
+        })
+        .boxed()
+}
+
+fn vf_options() -> BoxedStrategy<VfOptions> {
+    let states = vec![LinkState::Auto, LinkState::Enable, LinkState::Disable];
+    let protocols = vec![VlanProtocol::Dot1Q, VlanProtocol::Dot1Ad];
+    (
+        option::of(any::<bool>()),
+        option::of(any::<bool>()),
+        option::of(proptest::sample::select(states)),
+        // No lower limit above an upper one, whoever says them.
+        option::of(0..1000_u32),
+        option::of(prop_oneof![Just(0), 1000..=u32::MAX]),
+        option::of(proptest::sample::select(protocols)),
+        option::of(0..=7_u8),
+    )
+        .prop_map(|(trust, spoofchk, link_state, min_rate, max_rate, vlan_protocol, qos)| {
+            VfOptions { trust, spoofchk, link_state, min_rate, max_rate, vlan_protocol, qos }
+        })
+        .boxed()
+}
+
+fn ip() -> BoxedStrategy<Ip> {
+    let mask = |most: u8| option::of((0..=most).prop_map(IpMask::Prefix));
+    let netmask = any::<u32>().prop_map(|mask| Some(IpMask::Netmask(Ipv4Addr::from(mask).into())));
+    let v4 =
+        (any::<u32>().prop_map(|it| Ipv4Addr::from(it).into()), prop_oneof![mask(32), netmask]);
+    let v6 = (any::<u128>().prop_map(|it| Ipv6Addr::from(it).into()), mask(128));
+    (any::<bool>(), prop_oneof![v4, v6])
+        .prop_map(|(family_written, (address, mask))| Ip { family_written, address, mask })
+        .boxed()
+}
+
+fn direct() -> BoxedStrategy<Direct> {
+    let interfaces =
+        btree_set(netdev(), 0..4).prop_map(|devs| Devices::Interfaces(devs.into_iter().collect()));
+    let devices = prop_oneof![interfaces, netdev().prop_map(Devices::Pf)];
+    (proptest::sample::select(DirectMode::ALL.to_vec()), devices)
+        .prop_map(|(mode, devices)| Direct { mode, devices })
+        .boxed()
 }
 
 fn members() -> impl Strategy<Value = Members> {
@@ -40,15 +142,16 @@ fn driver() -> impl Strategy<Value = Option<PoolDriver>> {
     })
 }
 
-fn forward() -> impl Strategy<Value = Forward> {
+fn forward() -> BoxedStrategy<Forward> {
     let made = btree_map(netdev(), option::of(1..=u16::MAX), 0..3)
         .prop_map(|pfs| pfs.into_iter().map(|(pf, vfs)| MakeVfs { pf, vfs }).collect());
-    let pool = (any::<bool>(), driver(), members(), made).prop_map(
-        |(managed, driver, members, make_vfs)| {
-            Forward::Hostdev(Pool { managed, driver, members, make_vfs })
+    let pool = (any::<bool>(), driver(), members(), made, vf_options()).prop_map(
+        |(managed, driver, members, make_vfs, vf)| {
+            Forward::Hostdev(Pool { managed, driver, members, make_vfs, vf })
         },
     );
-    prop_oneof![4 => pool, 1 => netdev().prop_map(Forward::Bridge)]
+    let bridge = netdev().prop_map(Forward::Bridge);
+    prop_oneof![4 => pool, 1 => bridge, 2 => direct().prop_map(Forward::Direct)].boxed()
 }
 
 /// Text with everything that a document has to escape.
@@ -57,24 +160,30 @@ fn text(alphabet: &'static str) -> impl Strategy<Value = String> {
         .prop_map(|chars| chars.into_iter().collect())
 }
 
-fn portgroups(tagged: bool) -> impl Strategy<Value = Vec<PortGroup>> {
-    let group = (option::of(any::<bool>()), vlan());
-    (btree_map(text("ab <>&'\"\t\r\né"), group, 0..4), any::<prop::sample::Index>()).prop_map(
-        move |(groups, default)| {
+fn portgroups(of_vfs: bool) -> BoxedStrategy<Vec<PortGroup>> {
+    let group = (
+        option::of(any::<bool>()),
+        vlan(),
+        option::of(virtual_port()),
+        option::of(bandwidth(false)),
+        vf_options(),
+    );
+    (btree_map(text("ab <>&'\"\t\r\né"), group, 0..4), any::<prop::sample::Index>())
+        .prop_map(move |(groups, default)| {
             // One past the end: none is the default.
             let default = default.index(groups.len() + 1);
-            groups
-                .into_iter()
-                .enumerate()
-                .map(|(place, (name, (trust, vlan)))| PortGroup {
-                    name,
-                    default: place == default,
-                    trust_guest_rx_filters: trust,
-                    vlan: vlan.filter(|_| tagged),
-                })
-                .collect()
-        },
-    )
+            let group = |(place, (name, (trust, vlan, virtual_port, bandwidth, vf)))| PortGroup {
+                name,
+                default: place == default,
+                trust_guest_rx_filters: trust,
+                vlan,
+                virtual_port,
+                bandwidth,
+                vf: if of_vfs { vf } else { VfOptions::default() },
+            };
+            groups.into_iter().enumerate().map(group).collect()
+        })
+        .boxed()
 }
 
 fn network() -> impl Strategy<Value = Network> {
@@ -84,7 +193,7 @@ fn network() -> impl Strategy<Value = Network> {
         "<metadata xmlns:a=\"urn:a\"><a:b/></metadata>",
     ]);
     forward().prop_flat_map(move |forward| {
-        let tagged = matches!(forward, Forward::Hostdev(_));
+        let of_vfs = matches!(forward, Forward::Hostdev(_));
         let texts = (
             text("ab <>&'\"\t\ré").prop_map(|name| name.replace(['\t', '\r'], "_")),
             option::of(text("ab <>&'\"\t\ré")),
@@ -95,12 +204,14 @@ fn network() -> impl Strategy<Value = Network> {
             option::of(any::<u128>().prop_map(Uuid::from_u128)),
             option::of(any::<bool>()),
             vlan(),
-            portgroups(tagged),
+            portgroups(of_vfs),
+            (option::of(bandwidth(false)), option::of(any::<bool>()), vec(ip(), 0..3)),
+            option::of(virtual_port()),
         );
         (texts, rest, Just(forward)).prop_map(
             move |(
                 (name, title, description, metadata),
-                (uuid, trust, vlan, portgroups),
+                (uuid, trust, vlan, portgroups, (bandwidth, isolated, ips), virtual_port),
                 forward,
             )| {
                 Network {
@@ -111,7 +222,11 @@ fn network() -> impl Strategy<Value = Network> {
                     metadata: metadata.map(str::to_owned),
                     trust_guest_rx_filters: trust,
                     forward,
-                    vlan: vlan.filter(|_| tagged),
+                    vlan,
+                    bandwidth,
+                    isolated,
+                    ips,
+                    virtual_port,
                     portgroups,
                 }
             },
@@ -125,11 +240,39 @@ proptest! {
         prop_assert_eq!(&parse(&print(&network, Form::Inactive)).unwrap(), &network);
         let live = Live { connections, vfs: Vec::new() };
         prop_assert_eq!(&parse(&print(&network, Form::Live(&live))).unwrap(), &network);
+        let head = head(&print(&network, Form::Inactive)).unwrap();
+        prop_assert_eq!((&head.name, head.uuid), (&network.name, network.uuid));
+        prop_assert!(head.mode.is_served() || network.served().is_err());
     }
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "[<>/a-z'= ]{0,60}") {
         let _either = parse(&text);
         let _either = parse(&format!("<network><name>n</name>{text}</network>"));
+    }
+
+    #[test]
+    fn what_is_kept_as_metadata_is_read_back(
+        xml in "<(p:)?a( xmlns(:p)?='urn:[pq]')?( (p:)?x=\"[>'é]\")?(/>|>(<b ?/>|<!--<c>-->|<p:d></p:d >|t)*</(p:)?a>)",
+        before in option::of(r"<metadata( xmlns:p='urn:p')?>(\n |<q:e xmlns:q='urn:[pq]'/>){0,3}</metadata >|<metadata />"),
+        prefix in "[pr]",
+    ) {
+        let whole = "<network><name>n</name><forward mode='hostdev'/>";
+        let before = before.unwrap_or_default();
+        let mut network = parse(&format!("{whole}{before}</network>")).unwrap();
+        let kept = network.clone();
+        let change = Change::SetElement { uri: "urn:p", prefix: &prefix, xml: &xml };
+        match set(&mut network, change) {
+            Err(_) => prop_assert_eq!(network, kept),
+            Ok(()) => {
+                prop_assert_eq!(&parse(&print(&network, Form::Inactive)).unwrap(), &network);
+                let item = Item::Element { uri: "urn:p" };
+                let given = get(&network, item).unwrap();
+                // What is given back is kept as the same again.
+                let change = Change::SetElement { uri: "urn:p", prefix: &prefix, xml: &given };
+                set(&mut network, change).unwrap();
+                prop_assert_eq!(get(&network, item).unwrap(), given);
+            }
+        }
     }
 }
