@@ -1,5 +1,7 @@
 //! What the daemon is told: command line, then configuration file, then defaults.
 
+use std::collections::BTreeSet;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -56,6 +58,22 @@ pub struct Config {
     pub emulator: PathBuf,
     /// Seconds until autostart that still waits says so.
     pub autostart_patience: u64,
+    /// Users who may only read, whatever their groups and whichever socket they use.
+    pub read_only_users: Vec<User>,
+    /// Connections at once of those who may change things.
+    pub max_clients: NonZeroU16,
+    /// Connections at once of everybody else; they keep no administrator out.
+    pub max_read_only_clients: NonZeroU16,
+    /// Of those, the most of one user other than root.
+    pub max_read_only_clients_per_user: NonZeroU16,
+    /// Calls of one client under way at once.
+    pub max_client_requests: NonZeroU16,
+    /// Seconds within which a connection has to be opened.
+    pub handshake_timeout: NonZeroU32,
+    /// Idle seconds until a client that understands pings is sent one; 0 or less for none.
+    pub keepalive_interval: i64,
+    /// Pings that a client may leave unanswered.
+    pub keepalive_count: u32,
 }
 
 impl Default for Config {
@@ -69,6 +87,40 @@ impl Default for Config {
             guest_uid_count: 4096,
             emulator: PathBuf::from("/usr/bin/qemu-system-x86_64"),
             autostart_patience: 60,
+            read_only_users: Vec::new(),
+            max_clients: NonZeroU16::MIN.saturating_add(511),
+            max_read_only_clients: NonZeroU16::MIN.saturating_add(255),
+            max_read_only_clients_per_user: NonZeroU16::MIN.saturating_add(63),
+            max_client_requests: NonZeroU16::MIN.saturating_add(4),
+            handshake_timeout: NonZeroU32::MIN.saturating_add(9),
+            keepalive_interval: 5,
+            keepalive_count: 5,
+        }
+    }
+}
+
+/// A user, by name or by number.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum User {
+    /// A name of `/etc/passwd`.
+    Name(String),
+    /// A user id, for users that are somewhere else too.
+    Id(u32),
+}
+
+impl User {
+    /// The user's number, by the text of `/etc/passwd`.
+    fn id(&self, passwd: &str) -> Result<u32, ConfigError> {
+        match self {
+            Self::Id(id) => Ok(*id),
+            Self::Name(name) => passwd
+                .lines()
+                .find_map(|line| {
+                    let mut fields = line.split(':');
+                    (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+                })
+                .ok_or_else(|| ConfigError::User(name.clone())),
         }
     }
 }
@@ -97,6 +149,9 @@ pub enum ConfigError {
     /// Guests cannot have these user ids.
     #[error("guest_uid_first and guest_uid_count cannot be used")]
     Uids(#[from] BadUidRange),
+    /// Somebody who is to be kept from changing anything is not known.
+    #[error("read_only_users: there is no user '{0}' in /etc/passwd; a number is taken as it is")]
+    User(String),
 }
 
 impl Config {
@@ -130,6 +185,13 @@ impl Config {
         Ok(UidRange::new(self.guest_uid_first, self.guest_uid_count.into())?)
     }
 
+    /// The numbers of the users who may only read. One whose name is not known is an error: he
+    /// would be let in as an administrator.
+    pub fn readers(&self) -> Result<BTreeSet<u32>, ConfigError> {
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        self.read_only_users.iter().map(|user| user.id(&passwd)).collect()
+    }
+
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
@@ -149,6 +211,25 @@ mod tests {
         let config = Config { guest_uid_first: 0, ..Config::default() };
         assert!(matches!(config.guest_uids(), Err(ConfigError::Uids(BadUidRange::Root))));
         Config::default().guest_uids().unwrap();
+    }
+
+    #[test]
+    fn readers_are_named_or_numbered_and_an_unknown_name_is_refused() {
+        let read = |list: &str| toml::from_str::<Config>(&format!("read_only_users = {list}"));
+        let readers = read("['root', 1005]").unwrap().readers().unwrap();
+        assert_eq!(readers, BTreeSet::from([0, 1005]));
+        let unknown = read("['nobody-has-this-name']").unwrap().readers();
+        assert!(matches!(unknown, Err(ConfigError::User(name)) if name == "nobody-has-this-name"));
+        read("[-1]").unwrap_err();
+    }
+
+    #[test]
+    fn a_limit_of_nobody_is_refused() {
+        toml::from_str::<Config>("max_clients = 0").unwrap_err();
+        assert_eq!(toml::from_str::<Config>("max_clients = 3").unwrap().max_clients.get(), 3);
+        let limits = Config::default();
+        let limits = [limits.max_clients, limits.max_read_only_clients, limits.max_client_requests];
+        assert_eq!(limits.map(NonZeroU16::get), [512, 256, 5]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use vfnet_engine::{Engine, Entry, GuestRun, Input, Remembered, State};
 use vfnet_host::{Host, HostError};
 use vfnet_qemu::Launcher;
@@ -19,8 +20,8 @@ use crate::observe::Observer;
 use crate::options::{Config, ConfigError, Options};
 use crate::{Daemon, session};
 
-/// How long kernel work that is under way may hold up the end of the daemon. What is not done
-/// by then the next daemon goes on with.
+/// How long clients, and then kernel work that is under way, may hold up the end of the daemon.
+/// What is not done by then the next daemon goes on with.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Waits for the next change of the host; false when there will be none.
@@ -195,7 +196,9 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
         daemon.engine.clone(),
         Duration::from_secs(daemon.config.autostart_patience),
     ));
-    let serving = tokio::spawn(session::serve(listeners, daemon));
+    let readers = daemon.config.readers()?;
+    let (ending, is_ending) = watch::channel(false);
+    let serving = tokio::spawn(session::serve(listeners, daemon, readers, is_ending));
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("ready");
     tokio::select! {
@@ -203,7 +206,10 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
         _ = interrupt.recv() => tracing::info!("interrupted; guests go on"),
     }
     notify(&[sd_notify::NotifyState::Stopping]);
-    serving.abort();
+    ending.send_replace(true);
+    if tokio::time::timeout(FAREWELL, serving).await.is_err() {
+        tracing::debug!("some clients have not been told of the end");
+    }
     Ok(())
 }
 

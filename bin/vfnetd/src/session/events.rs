@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 use vfnet_engine::{Announcement, Ended};
 use vfnet_model::{GuestName, NetworkName};
-use vfnet_rpc::error::{ErrorDomain, WireError};
+use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags::{
     domain_event, domain_lifecycle as life, domain_lifecycle_detail as detail, network_event,
     network_lifecycle, node_device_event,
@@ -23,8 +23,19 @@ use vfnet_rpc::remote::{
 use vfnet_rpc::server::event;
 use vfnet_rpc::xdr::Text;
 
-use super::Outbox;
+use super::outbox::Outbox;
 use crate::{Daemon, wire_error};
+
+/// The most registrations of one client: each makes a message of an event.
+const REGISTRATIONS: usize = 1024;
+
+/// What a registration is about, and with which call it is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Network,
+    NodeDevice,
+    Guest,
+}
 
 /// What one registration wants to hear.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +50,15 @@ pub(super) enum Listener {
     Silence,
 }
 
+type Listeners = BTreeMap<i32, (Family, Listener)>;
+
 /// A client's registrations, and the task that sends what they are for. Ends with the session.
 #[derive(Debug)]
 pub(super) struct Events {
-    listeners: Arc<Mutex<BTreeMap<i32, Listener>>>,
+    listeners: Arc<Mutex<Listeners>>,
     last: i32,
     task: AbortHandle,
+    behind: Arc<Notify>,
 }
 
 impl Drop for Events {
@@ -55,20 +69,27 @@ impl Drop for Events {
 
 impl Events {
     pub(super) fn start(daemon: &Daemon, outbox: Outbox) -> Self {
-        let listeners: Arc<Mutex<BTreeMap<i32, Listener>>> = Arc::default();
+        let listeners: Arc<Mutex<Listeners>> = Arc::default();
         let heard = Arc::clone(&listeners);
+        let behind = Arc::new(Notify::new());
+        let missed = Arc::clone(&behind);
         let mut announcements = daemon.announcements.subscribe();
         let task = tokio::spawn(async move {
             loop {
                 let what = match announcements.recv().await {
                     Ok(what) => what,
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        tracing::warn!("a client has missed {missed} events");
+                    // One that hears of nothing misses nothing.
+                    Err(broadcast::error::RecvError::Lagged(_)) if lock(&heard).is_empty() => {
                         continue;
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        missed.notify_one();
+                        return;
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 };
-                let listeners = lock(&heard).clone();
+                let listeners: Vec<_> =
+                    lock(&heard).iter().map(|(callback, (_, it))| (*callback, *it)).collect();
                 for frame in listeners.into_iter().filter_map(|it| message(it, &what)) {
                     if let Ok(bytes) = frame.encode() {
                         outbox.send(bytes).await;
@@ -76,12 +97,26 @@ impl Events {
                 }
             }
         });
-        Self { listeners, last: 0, task: task.abort_handle() }
+        Self { listeners, last: 0, task: task.abort_handle(), behind }
     }
 
-    fn next(&mut self) -> i32 {
-        self.last += 1;
-        self.last
+    /// Returns when the client has read so little that it has missed an event: it can only look
+    /// at everything anew.
+    pub(super) async fn behind(&self) {
+        self.behind.notified().await;
+    }
+
+    fn next(&mut self) -> Result<i32, WireError> {
+        let failed =
+            |detail| Err(WireError::new(ErrorDomain::Event, ErrorCode::OperationFailed, detail));
+        if lock(&self.listeners).len() >= REGISTRATIONS {
+            return failed("a connection has no more than 1024 event callbacks");
+        }
+        let Some(next) = self.last.checked_add(1) else {
+            return failed("this connection has had too many event callbacks");
+        };
+        self.last = next;
+        Ok(next)
     }
 
     pub(super) fn register_network(
@@ -94,7 +129,7 @@ impl Events {
             network_event::METADATA_CHANGE => Listener::Silence,
             other => return Err(unknown(other)),
         };
-        Ok((self.next(), listener))
+        Ok((self.next()?, listener))
     }
 
     pub(super) fn register_node_device(
@@ -103,7 +138,7 @@ impl Events {
     ) -> Result<(i32, Listener), WireError> {
         match args.event {
             node_device_event::LIFECYCLE | node_device_event::UPDATE => {
-                Ok((self.next(), Listener::Silence))
+                Ok((self.next()?, Listener::Silence))
             }
             other => Err(unknown(other)),
         }
@@ -111,35 +146,36 @@ impl Events {
 
     /// Clients register for every event that they know of at once, and rely on those that never
     /// come as much as on the others.
-    pub(super) fn register_guest(&mut self, args: DomainEventRegister) -> (i32, Listener) {
+    pub(super) fn register_guest(
+        &mut self,
+        args: DomainEventRegister,
+    ) -> Result<(i32, Listener), WireError> {
         let of = args.domain.map(|domain| domain.uuid);
         let listener = match args.event {
             domain_event::LIFECYCLE => Listener::Guests(of),
             domain_event::REBOOT => Listener::Reboots(of),
             _ => Listener::Silence,
         };
-        (self.next(), listener)
+        Ok((self.next()?, listener))
     }
 
     /// Begins to send, once the client knows the number.
-    pub(super) fn listen(&self, callback: i32, listener: Listener) {
-        lock(&self.listeners).insert(callback, listener);
+    pub(super) fn listen(&self, callback: i32, family: Family, listener: Listener) {
+        lock(&self.listeners).insert(callback, (family, listener));
     }
 
-    pub(super) fn forget(&self, callback: i32) -> Result<(), WireError> {
-        match lock(&self.listeners).remove(&callback) {
-            Some(_) => Ok(()),
-            None => {
-                let detail = format!("no event callback has the number {callback}");
-                Err(wire_error::invalid(ErrorDomain::Event, &detail))
-            }
+    pub(super) fn forget(&self, family: Family, callback: i32) -> Result<(), WireError> {
+        let mut listeners = lock(&self.listeners);
+        if listeners.get(&callback).is_some_and(|(of, _)| *of == family) {
+            listeners.remove(&callback);
+            return Ok(());
         }
+        let detail = format!("no such event callback has the number {callback}");
+        Err(wire_error::invalid(ErrorDomain::Event, &detail))
     }
 }
 
-fn lock(
-    listeners: &Mutex<BTreeMap<i32, Listener>>,
-) -> std::sync::MutexGuard<'_, BTreeMap<i32, Listener>> {
+fn lock(listeners: &Mutex<Listeners>) -> std::sync::MutexGuard<'_, Listeners> {
     listeners.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -9,7 +9,7 @@ use vfnet_qemu::console::Console;
 use vfnet_rpc::call_id::CallId;
 use vfnet_rpc::stream::StreamPart;
 
-use super::{Outbox, PATIENCE};
+use super::outbox::{Outbox, PATIENCE};
 
 /// Pieces of input that wait for a guest to read them.
 const UNREAD: usize = 64;
