@@ -45,6 +45,14 @@ impl NodeDeviceName {
         Self::generated(&format!("pci_{address}"))
     }
 
+    /// The address of the PCI device that has this name.
+    pub fn pci_address(name: &str) -> Option<PciAddress> {
+        let mut parts = name.strip_prefix("pci_")?.splitn(4, '_');
+        let mut part = || parts.next();
+        let address = format!("{}:{}:{}.{}", part()?, part()?, part()?, part()?).parse().ok()?;
+        (Self::pci(address).0 == name).then_some(address)
+    }
+
     /// A network interface: `net_eth0_52_54_00_12_34_56`, or `net_tun0` for one without an
     /// address.
     pub fn net(interface: &NetdevName, address: Option<&str>) -> Self {

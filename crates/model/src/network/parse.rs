@@ -148,10 +148,12 @@ fn devices(forward: &Element<'_, '_>) -> Result<Devices, DocumentError> {
     if let Some(nat) = forward.children("nat").next() {
         return Err(nat.invalid("<nat>: only a network of forward mode 'nat' has it"));
     }
-    if let Some(address) = forward.children("address").next() {
-        return Err(address.unsupported("<address>: PCI addresses are of hostdev networks only"));
-    }
     let dev: Option<NetdevName> = forward.parsed("dev")?;
+    if let Some(address) = forward.children("address").next() {
+        let kind = if dev.is_some() { Kind::Invalid } else { Kind::Unsupported };
+        let message = "<address>: PCI addresses are of hostdev networks only";
+        return Err(address.error(kind, message));
+    }
     let interfaces: Vec<_> = forward.children("interface").collect();
     if let Some(pf) = forward.child("pf")? {
         if let Some(dev) = dev {
