@@ -9,6 +9,7 @@ mod dispatch;
 pub mod engine_task;
 pub mod guests;
 mod hands;
+mod hooks;
 mod journal;
 mod listen;
 pub mod log;

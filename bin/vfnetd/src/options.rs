@@ -74,6 +74,11 @@ pub struct Config {
     pub keepalive_interval: i64,
     /// Pings that a client may leave unanswered.
     pub keepalive_count: u32,
+    /// Directory of libvirt's network hook scripts, `network` and `network.d/*`; without it
+    /// none are called.
+    pub network_hooks: Option<PathBuf>,
+    /// Seconds that a hook script may take.
+    pub hook_timeout: u64,
 }
 
 impl Default for Config {
@@ -95,6 +100,8 @@ impl Default for Config {
             handshake_timeout: NonZeroU32::MIN.saturating_add(9),
             keepalive_interval: 5,
             keepalive_count: 5,
+            network_hooks: None,
+            hook_timeout: 30,
         }
     }
 }

@@ -15,6 +15,7 @@ use vfnet_store::{Store, StoreError};
 use crate::engine_task::{self, EngineHandle};
 use crate::guests::{Guests, LaunchOrder, Places};
 use crate::hands::Hands;
+use crate::hooks::Hooks;
 use crate::listen::{ListenError, Listeners};
 use crate::observe::Observer;
 use crate::options::{Config, ConfigError, Options};
@@ -116,7 +117,11 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
     });
     let alive = runtime.block_on(find_guests(&guests, &loaded.entries));
     let remembered = Remembered { entries: loaded.entries, inventory: host.inventory()?, alive };
-    let (engine, first) = Engine::recover(remembered);
+    let (mut engine, first) = Engine::recover(remembered);
+    let hooks = config.network_hooks.clone().map(|dir| {
+        engine.call_hooks();
+        Hooks::new(dir, Duration::from_secs(config.hook_timeout))
+    });
 
     let (handle, mailbox) = engine_task::mailbox();
     let observer = Observer::new(Arc::clone(&host), handle.clone());
@@ -125,6 +130,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         handle.clone(),
         observer.clone(),
         guests.clone(),
+        hooks,
         runtime.handle().clone(),
     );
     let announcements = hands.announcements().clone();

@@ -30,6 +30,7 @@ pub(crate) fn refusal(domain: ErrorDomain, refusal: &Refusal) -> WireError {
         RefusalKind::OperationFailed | RefusalKind::NotRecorded => ErrorCode::OperationFailed,
         RefusalKind::InvalidArgument => ErrorCode::InvalidArg,
         RefusalKind::Unsupported => ErrorCode::ConfigUnsupported,
+        RefusalKind::HookFailed => ErrorCode::HookScriptFailed,
         RefusalKind::Exhausted => ErrorCode::InternalError,
         RefusalKind::PortExists => ErrorCode::NetworkPortExist,
     };

@@ -19,6 +19,8 @@ pub enum Purpose {
     KernelWrite,
     /// A program of the system (modprobe, ip).
     System,
+    /// A hook script of the administrator.
+    Hook,
     /// A lease to a program of the user.
     Lease,
 }
