@@ -11,6 +11,7 @@ mod crashes;
 mod daemon;
 mod faults;
 mod guests;
+mod hooks;
 mod hostile;
 mod names;
 mod networks;
