@@ -283,3 +283,29 @@ fn a_nics_own_tag_comes_before_its_portgroups_and_that_before_the_networks() {
     let words = refused_untouched(&mut world, unknown);
     assert!(words.contains("network 'hw' has no portgroup 'lead'"), "{words}");
 }
+
+#[test]
+fn a_vf_gets_what_its_network_and_portgroup_ask_for_besides_mac_and_tag() {
+    let mut world = World::new(igb(3), 1);
+    let after = "<vlan><tag id='10'/></vlan>\
+                 <portgroup name='gold'><vfnet:vf qos='5'/></portgroup>\
+                 <vfnet:pool><vfnet:vf trust='yes' spoofchk='no' qos='3' maxRate='100'/>\
+                 </vfnet:pool>";
+    let def = crate::scene::network_of("hw", "<pf dev='ens1f0'/>", after);
+    granted(world.ask(define_network(def)));
+    granted(world.ask(Request::NetworkStart(net("hw"))));
+    let gold = NicNeed {
+        source: NicSource::Network {
+            name: "hw".parse().expect("a network's name"),
+            portgroup: Some("gold".to_owned()),
+        },
+        ..nic("hw", mac(2))
+    };
+    granted(world.ask(create(guest_with("web", vec![nic("hw", mac(1)), gold]))));
+    let facts = world.host.facts();
+    for (index, qos) in [(0, 3), (1, 5)] {
+        let vf = &facts[&vf(index)];
+        assert_eq!((vf.vlan.id.get(), vf.vlan.qos), (10, qos));
+        assert_eq!((vf.trust, vf.spoofchk, vf.rate), (true, false, (0, 100)));
+    }
+}

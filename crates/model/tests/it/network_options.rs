@@ -65,6 +65,17 @@ fn a_portgroup_overrides_what_the_network_says_attribute_by_attribute() {
 }
 
 #[test]
+fn the_example_in_the_docs_is_run() {
+    let docs = include_str!("../../../../docs/networks.md");
+    let (_, example) = docs.split_once("```xml\n").unwrap();
+    let network = parse(example.split_once("```").unwrap().0).unwrap();
+    network.served().unwrap();
+    let router = network.wanted(MAC, None, Some("router"));
+    assert_eq!((router.trust, router.spoofchk), (Some(true), Some(true)));
+    assert_eq!(router.rate, Some((0, 1000)));
+}
+
+#[test]
 fn what_nobody_asks_for_is_left_to_the_driver() {
     let text = "<network><name>n</name><forward mode='hostdev'/><portgroup name='g'/></network>";
     let network = parse(text).unwrap();
