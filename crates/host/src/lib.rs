@@ -6,10 +6,12 @@
 //! back, in terms of that trait, so that it runs alike over the kernel and over a simulated one;
 //! [`linux::LinuxHost`], the real thing.
 
+mod config_space;
 pub mod doctor;
 pub mod lend;
 pub mod linux;
 pub mod netlink;
+mod pci_ids;
 pub mod process;
 pub mod tap;
 pub mod uevent;
@@ -18,6 +20,7 @@ pub mod writer;
 use std::time::Duration;
 
 use vfnet_model::inventory::{Inventory, Pf, Vf};
+use vfnet_model::node_device::{NodeDevice, Outline};
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{BootId, DriverName, MacAddress, PciAddress};
 
@@ -94,6 +97,22 @@ pub trait Host: Send + Sync + 'static {
     /// least every 100 ms; false when the limit passed first. A simulated host advances its
     /// clock instead.
     fn wait(&self, limit: Duration, done: &mut dyn FnMut() -> bool) -> bool;
+}
+
+/// A machine's PCI devices and network interfaces as libvirt's clients list them.
+///
+/// All calls block, and read the machine as it is now. Devices of other sorts (USB, SCSI, block)
+/// are not among them.
+pub trait DeviceTree: Send + Sync + 'static {
+    /// All devices: the machine itself, PCI devices by address, network interfaces by name. A
+    /// device comes after the one that it hangs on.
+    fn outlines(&self) -> Result<Vec<Outline>, HostError>;
+
+    /// The device of that name, if there is one.
+    fn outline(&self, name: &str) -> Result<Option<Outline>, HostError>;
+
+    /// All of the device of that name, if there is one.
+    fn device(&self, name: &str) -> Result<Option<NodeDevice>, HostError>;
 }
 
 /// What went wrong at the kernel.

@@ -6,6 +6,7 @@
 //! of [`Writer::unfinished`] is about, for the same reason.
 
 mod alias;
+mod devices;
 mod open_files;
 mod read;
 mod sysfs;
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -22,6 +24,7 @@ use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{BootId, DriverName, MacAddress, PciAddress};
 
 use crate::netlink::{KernelLinks, Links, Refusal};
+use crate::pci_ids::PciIds;
 use crate::uevent::Announcements;
 use crate::writer::{KernelWriter, Writer};
 use crate::{Host, HostError};
@@ -38,6 +41,8 @@ pub struct LinuxHost {
     root: PathBuf,
     writer: Box<dyn Writer>,
     links: Box<dyn Links>,
+    /// Read when the first document of a PCI device is asked for.
+    pci_ids: OnceLock<PciIds>,
 }
 
 impl std::fmt::Debug for LinuxHost {
@@ -49,7 +54,7 @@ impl std::fmt::Debug for LinuxHost {
 impl LinuxHost {
     /// A machine whose `/sys`, `/proc`, `/dev` and `/lib/modules` are below `root`.
     pub fn new(root: &Path, writer: Box<dyn Writer>, links: Box<dyn Links>) -> Self {
-        Self { root: root.to_owned(), writer, links }
+        Self { root: root.to_owned(), writer, links, pci_ids: OnceLock::new() }
     }
 
     /// This machine. `exe` and `prefix` as in [`KernelWriter::new`].

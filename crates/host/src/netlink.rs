@@ -5,8 +5,10 @@
 //! (which the kernel reports as -1) as "off", and gives up a whole link for one attribute that
 //! it does not understand.
 
+mod features;
 mod reply;
 
+use std::collections::BTreeSet;
 use std::io;
 
 use netlink_packet_core::{
@@ -22,6 +24,7 @@ use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::io::Errno;
+use vfnet_model::node_device::NetFeature;
 use vfnet_model::vf::{LinkState, VfIndex, VfSetting};
 use vfnet_model::{MacAddress, Vlan, VlanProtocol};
 
@@ -65,6 +68,9 @@ pub trait Links: Send + Sync {
     /// Routes out of the link, but for those that the kernel makes for addresses and for
     /// multicast.
     fn routes(&self, index: u32) -> Result<Vec<String>, Refusal>;
+
+    /// What the link's driver does in hardware.
+    fn features(&self, index: u32) -> Result<BTreeSet<NetFeature>, Refusal>;
 
     /// Sets one thing of a PF's VF.
     fn set_vf(&self, index: u32, vf: VfIndex, setting: VfSetting) -> Result<(), Refusal>;
@@ -113,6 +119,10 @@ impl Links for KernelLinks {
             }
         }
         Ok(routes)
+    }
+
+    fn features(&self, index: u32) -> Result<BTreeSet<NetFeature>, Refusal> {
+        features::features(index)
     }
 
     fn set_vf(&self, index: u32, vf: VfIndex, setting: VfSetting) -> Result<(), Refusal> {
@@ -193,12 +203,12 @@ impl Exchange {
 
     fn ask(&self, message: RouteNetlinkMessage) -> Result<Vec<reply::Message>, Refusal> {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK)?;
-        self.receive()
+        receive(&self.socket)
     }
 
     fn dump(&self, message: RouteNetlinkMessage) -> Result<Vec<reply::Message>, Refusal> {
         self.send(message, NLM_F_REQUEST | NLM_F_DUMP)?;
-        self.receive()
+        receive(&self.socket)
     }
 
     fn send(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
@@ -212,16 +222,16 @@ impl Exchange {
         self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
         Ok(())
     }
+}
 
-    /// Everything up to the acknowledgement or the end of the dump. A datagram is received whole
-    /// whatever its length (it is looked at with `MSG_PEEK | MSG_TRUNC` first).
-    fn receive(&self) -> Result<Vec<reply::Message>, Refusal> {
-        let mut replies = Vec::new();
-        loop {
-            let (datagram, sender) = self.socket.recv_from_full()?;
-            if sender.port_number() == 0 && reply::read(&datagram, &mut replies)? {
-                return Ok(replies);
-            }
+/// Everything up to the acknowledgement or the end of the dump. A datagram is received whole
+/// whatever its length (it is looked at with `MSG_PEEK | MSG_TRUNC` first).
+fn receive(socket: &Socket) -> Result<Vec<reply::Message>, Refusal> {
+    let mut replies = Vec::new();
+    loop {
+        let (datagram, sender) = socket.recv_from_full()?;
+        if sender.port_number() == 0 && reply::read(&datagram, &mut replies)? {
+            return Ok(replies);
         }
     }
 }

@@ -241,7 +241,12 @@ fn ip(value: &[u8]) -> Option<IpAddr> {
 }
 
 /// Types (without flags) and values, up to the first that does not fit.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+/// The value of the first attribute of a kind.
+pub(super) fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes).map_while(|attribute| {
         let attribute: NlaBuffer<&[u8]> = attribute.ok()?;
         let (kind, len) = (attribute.kind() & NLA_TYPE_MASK, usize::from(attribute.length()));

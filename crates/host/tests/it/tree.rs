@@ -1,6 +1,6 @@
 //! A made-up `/sys`, `/proc` and `/dev` in a temporary directory, and links to go with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use vfnet_host::HostError;
 use vfnet_host::linux::LinuxHost;
 use vfnet_host::netlink::{Link, Links, Refusal};
 use vfnet_host::writer::Writer;
+use vfnet_model::node_device::NetFeature;
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{DriverName, MacAddress, PciAddress};
 
@@ -133,6 +134,7 @@ pub(crate) struct FakeLink {
     pub(crate) routes: Vec<String>,
     pub(crate) set: Vec<(VfIndex, VfSetting)>,
     pub(crate) mac: Option<MacAddress>,
+    pub(crate) features: BTreeSet<NetFeature>,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -170,6 +172,10 @@ impl Links for FakeLinks {
 
     fn routes(&self, index: u32) -> Result<Vec<String>, Refusal> {
         self.with(index, |link| link.routes.clone())
+    }
+
+    fn features(&self, index: u32) -> Result<BTreeSet<NetFeature>, Refusal> {
+        self.with(index, |link| link.features.clone())
     }
 
     fn set_vf(&self, index: u32, vf: VfIndex, setting: VfSetting) -> Result<(), Refusal> {
