@@ -5,6 +5,7 @@ mod connect;
 mod device;
 pub(crate) mod guest;
 pub(crate) mod network;
+mod network_edit;
 mod own;
 pub(crate) mod port;
 
@@ -108,6 +109,15 @@ pub(crate) async fn remote(daemon: &Daemon, call: Call) -> Outcome {
         Call::NetworkGetBridgeName(it, a) => a.with(&network::bridge(daemon, &it).await?),
         Call::NetworkIsActive(it, a) => a.with(&network::is_active(daemon, &it).await?),
         Call::NetworkIsPersistent(it, a) => a.with(&network::is_persistent(daemon, &it).await?),
+        Call::NetworkUpdate(args, a) => {
+            network_edit::update(daemon, &args).await.map(|()| a.done())?
+        }
+        Call::NetworkSetMetadata(args, a) => {
+            network_edit::set_metadata(daemon, args).await.map(|()| a.done())?
+        }
+        Call::NetworkGetMetadata(args, a) => {
+            a.with(&network_edit::metadata_of(daemon, &args).await?)
+        }
         Call::NetworkGetDhcpLeases(args, a) => {
             network::by_uuid(daemon, args.network.uuid).await?;
             a.with(&Listed { objects: List::empty(), count: 0 })

@@ -10,6 +10,9 @@ pub(crate) fn write(what: &Announcement) {
         A::NetworkUndefined(_, name) => tracing::info!("network {name}: undefined"),
         A::NetworkStarted(_, name) => tracing::info!("network {name}: started"),
         A::NetworkStopped(_, name) => tracing::info!("network {name}: stopped"),
+        A::NetworkMetadataChanged(_, name, _) => {
+            tracing::info!("network {name}: metadata changed");
+        }
         A::GuestDefined(_, name, _) => tracing::info!("guest {name}: defined"),
         A::GuestUndefined(_, name) => tracing::info!("guest {name}: undefined"),
         A::GuestStarted(_, name, id) => tracing::info!("guest {name}: runs as number {id}"),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use vfnet_model::{GuestName, NetworkName, PciAddress};
 
 use crate::claim::{After, Claim, ClaimId, Happening};
-use crate::input::{Ended, Reply, Request, Ticket};
+use crate::input::{Ended, Metadata, Reply, Request, Ticket};
 use crate::record::{Entry, Home, Key, Record};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{LiveNetwork, State};
@@ -107,6 +107,8 @@ pub enum Announcement {
     NetworkStarted(Uuid, NetworkName),
     /// A network was stopped.
     NetworkStopped(Uuid, NetworkName),
+    /// A network's title, description or metadata were changed.
+    NetworkMetadataChanged(Uuid, NetworkName, Metadata),
     /// A guest's document was kept; whether it is a new guest.
     GuestDefined(Uuid, GuestName, bool),
     /// A guest's document was forgotten.
@@ -180,6 +182,7 @@ impl<'s> Turn<'s> {
             Request::NetworkDestroy { network, force } => self.network_destroy(network, force),
             Request::NetworkUndefine(network) => self.network_undefine(network),
             Request::NetworkAutostart(network, on) => self.network_autostart(network, on),
+            Request::NetworkEdit(edit) => self.network_edit(*edit),
             Request::GuestDefine(def) => self.guest_define(*def),
             Request::GuestCreate { definition, paused } => {
                 self.guest_create(ticket, *definition, paused)

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 use vfnet_model::inventory::{Inventory, Vf};
+use vfnet_model::network::Network;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetworkName, PciAddress, VlanId};
 
 use crate::claim::ClaimId;
@@ -166,6 +167,8 @@ pub enum Request {
     NetworkUndefine(Uuid),
     /// Start it when the host boots, or not.
     NetworkAutostart(Uuid, bool),
+    /// Change the document of a network that stays what it is.
+    NetworkEdit(Box<NetworkEdit>),
     /// Keep a guest's document.
     GuestDefine(Box<GuestDefinition>),
     /// Start a guest that is not kept.
@@ -210,6 +213,40 @@ pub enum Request {
     DeviceReset(PciAddress),
     /// Try again to give back a VF, or set a left-over one to its driver's baseline.
     VfRestore(PciAddress),
+}
+
+/// A change of a network's document, running, kept or both.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetworkEdit {
+    /// The network.
+    pub network: Uuid,
+    /// The document of the running network.
+    pub live: Option<Edited>,
+    /// The kept one.
+    pub config: Option<Edited>,
+    /// What is announced, when it is a change of metadata.
+    pub metadata: Option<Metadata>,
+}
+
+/// A document before and after a change. When there is another one by now, the change is refused
+/// with [`crate::RefusalKind::ChangedMeanwhile`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Edited {
+    /// As it was read.
+    pub before: Network,
+    /// As it is to be.
+    pub after: Network,
+}
+
+/// What was changed of a network's metadata.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Metadata {
+    /// `<description>`.
+    Description,
+    /// `<title>`.
+    Title,
+    /// The element of this namespace.
+    Element(String),
 }
 
 /// A port that another daemon asks for.

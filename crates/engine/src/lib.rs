@@ -12,6 +12,7 @@
 pub mod claim;
 mod decision;
 mod devices;
+mod edits;
 mod guests;
 mod input;
 mod needs;
@@ -27,8 +28,8 @@ mod vfs;
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use input::{
-    Answer, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, Moment, PortRequest, Reply,
-    Request, Ticket,
+    Answer, Edited, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, Metadata, Moment,
+    NetworkEdit, PortRequest, Reply, Request, Ticket,
 };
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;

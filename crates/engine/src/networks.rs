@@ -13,7 +13,7 @@ use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry, State};
 
 type Outcome = Result<Option<Answer>, Refusal>;
 
-fn no_network(uuid: Uuid) -> Refusal {
+pub(crate) fn no_network(uuid: Uuid) -> Refusal {
     Refusal::new(RefusalKind::NoNetwork, format!("no network with matching uuid '{uuid}'"))
 }
 
@@ -363,7 +363,7 @@ fn shown_pf(state: &State, pf: PciAddress) -> String {
 
 /// What a document comes to on this host now: its PFs and VFs by address, and how many VFs its
 /// PFs are to have.
-fn resolve(
+pub(crate) fn resolve(
     state: &State,
     definition: NetworkDefinition,
 ) -> Result<(LiveNetwork, Vec<(PciAddress, u16)>), Refusal> {

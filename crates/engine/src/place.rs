@@ -127,7 +127,7 @@ fn mac_clash(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
         _ => String::new(),
     };
     Some(format!(
-        "cannot have MAC {mac}: {}{port} has it on {} of the same PF",
+        "cannot have MAC {mac}: {} has it on {}{port} of the same PF",
         other.owner, other.vf
     ))
 }

@@ -259,6 +259,6 @@ fn refuse_what_would_be_overwritten(asked: &Asked<'_>) -> Result<(), Refusal> {
 /// No VF that is left can be lent, and these were tried.
 fn none_would_do(mut tried: Vec<Because>, last: Refusal) -> Refusal {
     tried.extend(last.vfs);
-    let message = format!("no VF could be made ready for the port; at last: {}", last.message);
+    let message = "no VF could be made ready for the port";
     Refusal { vfs: tried, hint: last.hint, ..Refusal::new(RefusalKind::OperationFailed, message) }
 }

@@ -29,6 +29,8 @@ pub enum RefusalKind {
     PortExists,
     /// A hook script said no.
     HookFailed,
+    /// What was read before it was asked for is not so any more: read it and ask again.
+    ChangedMeanwhile,
     /// The state could not be recorded.
     NotRecorded,
 }

@@ -13,7 +13,7 @@ use super::{flag, text};
 use crate::{Daemon, wire_error};
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn refused(refusal: Refusal) -> WireError {
+pub(super) fn refused(refusal: Refusal) -> WireError {
     wire_error::refusal(ErrorDomain::Network, &refusal)
 }
 
@@ -26,7 +26,7 @@ fn missing(what: &str) -> WireError {
 }
 
 /// Reads the state of a network that must be there.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     daemon: &Daemon,
     uuid: Uuid,
     question: impl FnOnce(&State) -> T + Send + 'static,

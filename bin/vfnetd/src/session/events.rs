@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
-use vfnet_engine::{Announcement, Ended};
+use vfnet_engine::{Announcement, Ended, Metadata};
 use vfnet_model::{GuestName, NetworkName};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags::{
-    domain_event, domain_lifecycle as life, domain_lifecycle_detail as detail, network_event,
-    network_lifecycle, node_device_event,
+    domain_event, domain_lifecycle as life, domain_lifecycle_detail as detail, metadata,
+    network_event, network_lifecycle, node_device_event,
 };
 use vfnet_rpc::frame::Frame;
 use vfnet_rpc::objects::{Domain, Network};
 use vfnet_rpc::remote::{
     DomainEventLifecycle, DomainEventReboot, DomainEventRegister, DomainLifecycle,
-    DomainLifecycleBody, DomainRebooted, NetworkEventLifecycle, NetworkEventRegister,
-    NetworkLifecycle, NodeDeviceEventRegister,
+    DomainLifecycleBody, DomainRebooted, NetworkEventLifecycle, NetworkEventMetadataChange,
+    NetworkEventRegister, NetworkLifecycle, NetworkMetadataChange, NodeDeviceEventRegister,
 };
 use vfnet_rpc::server::event;
 use vfnet_rpc::xdr::Text;
@@ -42,6 +42,8 @@ pub(super) enum Family {
 pub(super) enum Listener {
     /// Starts and stops of networks, or of one.
     Networks(Option<Uuid>),
+    /// Changes of networks' metadata, or of one's.
+    NetworkMetadata(Option<Uuid>),
     /// Starts and stops of guests, or of one.
     Guests(Option<Uuid>),
     /// Resets of guests, or of one.
@@ -126,7 +128,7 @@ impl Events {
         let of = args.network.map(|network| network.uuid);
         let listener = match args.event {
             network_event::LIFECYCLE => Listener::Networks(of),
-            network_event::METADATA_CHANGE => Listener::Silence,
+            network_event::METADATA_CHANGE => Listener::NetworkMetadata(of),
             other => return Err(unknown(other)),
         };
         Ok((self.next()?, listener))
@@ -199,6 +201,17 @@ fn message((callback, listener): (i32, Listener), what: &Announcement) -> Option
             let network = wanted(of, *uuid).then(|| network(name, *uuid))?;
             let body = NetworkLifecycle { callback, network, event: change, detail: 0 };
             Some(event::<NetworkEventLifecycle>(&body))
+        }
+        Listener::NetworkMetadata(of) => {
+            let A::NetworkMetadataChanged(uuid, name, what) = what else { return None };
+            let network = wanted(of, *uuid).then(|| network(name, *uuid))?;
+            let (kind, uri) = match what {
+                Metadata::Description => (metadata::DESCRIPTION, None),
+                Metadata::Title => (metadata::TITLE, None),
+                Metadata::Element(uri) => (metadata::ELEMENT, Some(Text::clipped(uri))),
+            };
+            let body = NetworkMetadataChange { callback, network, kind, uri };
+            Some(event::<NetworkEventMetadataChange>(&body))
         }
         Listener::Guests(of) => {
             let (uuid, name, id, change, detail) = guest_change(what)?;

@@ -10,6 +10,7 @@ mod document;
 mod lives;
 mod outside;
 mod pools;
+mod ports;
 mod promises;
 mod scene;
 mod world;

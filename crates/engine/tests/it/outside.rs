@@ -21,3 +21,15 @@ pub(crate) fn take(host: &SimHost, vf: PciAddress, mac: MacAddress) {
     host.unbind(vf, SECOND).expect("nobody uses it");
     host.probe(vf, SECOND).expect("it is there");
 }
+
+/// The guest has ended: MAC and tag back, as libvirt has it (the VF's own MAC becomes the admin
+/// MAC), then the host's driver.
+pub(crate) fn give_up(host: &SimHost, vf: PciAddress, own: MacAddress) {
+    let seen = host.vf(vf).expect("it can be read").expect("it is there");
+    for setting in [VfSetting::Mac(own), VfSetting::Vlan(Vlan::UNTAGGED)] {
+        host.set_vf(seen.pf, seen.index, setting).expect("the card takes it");
+    }
+    host.set_driver_override(vf, None).expect("it is there");
+    host.unbind(vf, SECOND).expect("nobody uses it");
+    host.probe(vf, SECOND).expect("it is there");
+}

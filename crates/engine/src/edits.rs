@@ -1,0 +1,138 @@
+//! Changes of a network's document while it stays what it is: a section (`net-update`), title,
+//! description and metadata.
+//!
+//! The edge makes the new document out of the one it has read, on its own time, and the engine
+//! takes it when that is still the one. A running network changes under its claims: they stay as
+//! they are, and what is lent is counted from them, so that there are no counters to be kept.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+use vfnet_model::PciAddress;
+use vfnet_model::network::{Form, Forward, Members, Network, print};
+
+use crate::decision::{Announcement, Effect, NetworkHook, Turn};
+use crate::input::{Answer, NetworkEdit};
+use crate::networks::{no_network, resolve};
+use crate::record::Entry;
+use crate::refusal::{Because, Refusal, RefusalKind};
+use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry, State};
+
+impl Turn<'_> {
+    pub(crate) fn network_edit(&mut self, edit: NetworkEdit) -> Result<Option<Answer>, Refusal> {
+        let NetworkEdit { network: uuid, live, config, metadata } = edit;
+        let name = &self.state.network(uuid).ok_or_else(|| no_network(uuid))?.network.name;
+        let name = name.clone();
+        if let Some(edited) = live {
+            let before = self
+                .state
+                .live_networks
+                .get(&uuid)
+                .ok_or_else(|| Refusal::invalid(format!("network '{name}' is not active")))?;
+            still(&before.definition, &edited.before)?;
+            let after = edited_live(self.state, before, edited.after)?;
+            if self.state.hooks {
+                self.effect(Effect::CallHook(NetworkHook::Updated, Box::new(after.clone())));
+            }
+            self.put(Entry::LiveNetwork(after));
+        }
+        if let Some(edited) = config {
+            let before = self.state.networks.get(&uuid).cloned().ok_or_else(|| {
+                Refusal::invalid(format!("network '{name}' is transient: it has no configuration"))
+            })?;
+            still(&before.definition, &edited.before)?;
+            let definition = definition(uuid, edited.after);
+            self.put(Entry::Network(NetworkEntry { definition, ..before }));
+        }
+        if let Some(kind) = metadata {
+            self.announce(Announcement::NetworkMetadataChanged(uuid, name, kind));
+        }
+        Ok(Some(Answer::Done))
+    }
+}
+
+/// What is kept as text is the new document printed: of the one that was given, the changed part
+/// is no more.
+fn definition(uuid: Uuid, network: Network) -> NetworkDefinition {
+    let xml = print(&network, Form::Inactive);
+    NetworkDefinition { uuid, network, xml }
+}
+
+fn still(found: &NetworkDefinition, read: &Network) -> Result<(), Refusal> {
+    if found.network == *read {
+        return Ok(());
+    }
+    let message = format!("network '{}' was changed by somebody else meanwhile", read.name);
+    Err(Refusal::new(RefusalKind::ChangedMeanwhile, message))
+}
+
+/// A running network with a new document: new members are looked up, others stay the VFs that
+/// they were when it was started.
+fn edited_live(
+    state: &State,
+    before: &LiveNetwork,
+    after: Network,
+) -> Result<LiveNetwork, Refusal> {
+    let uuid = before.uuid;
+    let members =
+        |network: &Network| network.pool().map_or(Members::None, |pool| pool.members.clone());
+    let (old, new) = (members(&before.definition.network), members(&after));
+    if old == new {
+        let definition = definition(uuid, after);
+        return Ok(LiveNetwork { definition, ..before.clone() });
+    }
+    let known: BTreeMap<String, PciAddress> =
+        names(&old).into_iter().zip(before.vfs.iter().copied()).collect();
+    let mut vfs = Vec::new();
+    for (name, member) in names(&new).into_iter().zip(one_by_one(&new)) {
+        match known.get(&name) {
+            Some(vf) => vfs.push(*vf),
+            None => vfs.extend(looked_up(state, &after, uuid, member)?),
+        }
+    }
+    let in_use = state.claims_on_network(uuid).find(|claim| {
+        before.vfs.contains(&claim.vf)
+            && !vfs.contains(&claim.vf)
+            && !before.pfs.contains(&claim.pf)
+    });
+    if let Some(claim) = in_use {
+        let message = format!("a member of the pool of network '{}' is in use", before.name());
+        let vfs = vec![Because { vf: claim.vf, reason: format!("is {}", claim.why_taken()) }];
+        return Err(Refusal { vfs, ..Refusal::invalid(message) });
+    }
+    Ok(LiveNetwork { uuid, definition: definition(uuid, after), pfs: before.pfs.clone(), vfs })
+}
+
+/// The VF of a member that is new, as at a start.
+fn looked_up(
+    state: &State,
+    network: &Network,
+    uuid: Uuid,
+    member: Members,
+) -> Result<Vec<PciAddress>, Refusal> {
+    let mut alone = network.clone();
+    if let Forward::Hostdev(pool) = &mut alone.forward {
+        pool.members = member;
+        pool.make_vfs.clear();
+    }
+    resolve(state, definition(uuid, alone)).map(|(live, _)| live.vfs)
+}
+
+/// How the document names each VF, in its order.
+fn names(members: &Members) -> Vec<String> {
+    match members {
+        Members::None | Members::Pf(_) => Vec::new(),
+        Members::Addresses(addresses) => addresses.iter().map(ToString::to_string).collect(),
+        Members::Interfaces(names) => names.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn one_by_one(members: &Members) -> Vec<Members> {
+    match members {
+        Members::None | Members::Pf(_) => Vec::new(),
+        Members::Addresses(all) => all.iter().map(|one| Members::Addresses(vec![*one])).collect(),
+        Members::Interfaces(all) => {
+            all.iter().map(|one| Members::Interfaces(vec![one.clone()])).collect()
+        }
+    }
+}
