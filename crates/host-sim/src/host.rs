@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use vfnet_host::{Host, HostError};
+use vfnet_host::{DeviceTree, Host, HostError};
 use vfnet_model::inventory::{Inventory, Pf, Vf};
+use vfnet_model::node_device::{NodeDevice, Outline};
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{BootId, DriverName, MacAddress, NetdevName, PciAddress};
 
@@ -646,5 +647,19 @@ impl Host for SimHost {
             self.advance(step);
             waited += step;
         }
+    }
+}
+
+impl DeviceTree for SimHost {
+    fn outlines(&self) -> Result<Vec<Outline>, HostError> {
+        Ok(self.with_kernel(|kernel| kernel.device_outlines()))
+    }
+
+    fn outline(&self, name: &str) -> Result<Option<Outline>, HostError> {
+        Ok(self.with_kernel(|kernel| kernel.device_outline(name)))
+    }
+
+    fn device(&self, name: &str) -> Result<Option<NodeDevice>, HostError> {
+        Ok(self.with_kernel(|kernel| kernel.node_device(name)))
     }
 }

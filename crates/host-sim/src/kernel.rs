@@ -1,10 +1,12 @@
 //! The simulated machine as plain data, and what can be read of it.
 //!
+//! [`devices`] is how libvirt's clients list it.
 //! Who changes what: [`settings`] a VF's row in its PF's table, [`binding`] drivers,
 //! [`sriov`] which VFs exist, [`pending`] operations that take time or never end, [`world`]
 //! everything that the program under test does not do itself.
 
 mod binding;
+mod devices;
 mod pending;
 mod settings;
 mod sriov;

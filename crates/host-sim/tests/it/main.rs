@@ -1,6 +1,7 @@
 //! The simulated kernel behaves as the real one does, as far as is known.
 
 mod binding;
+mod devices;
 mod faults;
 mod file;
 mod lend;
