@@ -7,6 +7,7 @@ mod chaos;
 mod crashes;
 mod devices;
 mod document;
+mod edits;
 mod lives;
 mod outside;
 mod pools;
