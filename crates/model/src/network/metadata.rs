@@ -1,7 +1,7 @@
 //! Title, description and the elements of other programs in `<metadata>`, one by one
 //! (libvirt: `virNetworkSetMetadata`, `virNetworkGetMetadata`).
 
-use super::Network;
+use super::{Form, Network, parse, print};
 use crate::xml::namespace::{from_namespace, into_namespace};
 use crate::xml::{Document, DocumentError};
 
@@ -48,7 +48,8 @@ pub enum MetadataError {
     /// A title of several lines, or a prefix that is no name (VIR_ERR_INVALID_ARG 8).
     #[error("{0}")]
     Argument(&'static str),
-    /// What was given is no XML element of that namespace.
+    /// What was given is no XML element of that namespace, or the network's document with it
+    /// could not be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
 }
@@ -73,17 +74,19 @@ pub fn get(network: &Network, item: Item<'_>) -> Option<String> {
 /// # Errors
 /// See [`MetadataError`]; nothing has been changed then.
 pub fn set(network: &mut Network, change: Change<'_>) -> Result<(), MetadataError> {
+    let mut changed = network.clone();
     let kept = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
     match change {
-        Change::Description(text) => network.description = kept(text),
+        Change::Description(text) => changed.description = kept(text),
         Change::Title(Some(text)) if text.contains('\n') => {
             return Err(MetadataError::Argument("a title has one line"));
         }
-        Change::Title(text) => network.title = kept(text),
+        Change::Title(text) => changed.title = kept(text),
         Change::SetElement { uri, prefix, xml } => {
             if !is_prefix(prefix) {
                 return Err(MetadataError::Argument(
-                    "the key of a metadata element is a name of letters, digits, '-', '_', '.'",
+                    "the key of a metadata element is a name of letters, digits, '-', '_', '.', \
+                     at most 64 long",
                 ));
             }
             if uri.is_empty() {
@@ -91,20 +94,25 @@ pub fn set(network: &mut Network, change: Change<'_>) -> Result<(), MetadataErro
             }
             let element = into_namespace(xml, prefix, uri)?;
             let rest = without(network.metadata.as_deref(), uri)?;
-            let rest = rest.as_deref().unwrap_or("<metadata/>");
-            network.metadata = Some(with(rest, &element));
+            changed.metadata = Some(with(rest.as_deref().unwrap_or("<metadata/>"), &element));
         }
         Change::RemoveElement { uri } => {
-            network.metadata = without(network.metadata.as_deref(), uri)?;
+            changed.metadata = without(network.metadata.as_deref(), uri)?;
         }
     }
+    // Too large, too deep or a character that XML does not have: what is kept can be read again.
+    *network = parse(&print(&changed, Form::Inactive))
+        .map_err(|fault| DocumentError { line: 0, ..fault })?;
     Ok(())
 }
 
 fn is_prefix(prefix: &str) -> bool {
     let begins = prefix.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    begins && prefix.chars().all(name) && !prefix.to_ascii_lowercase().starts_with("xml")
+    begins
+        && prefix.len() <= 64
+        && prefix.chars().all(name)
+        && !prefix.to_ascii_lowercase().starts_with("xml")
 }
 
 /// `<metadata>` without its elements of a namespace, and the white space before them; `None`

@@ -14,24 +14,24 @@ use super::{Document, DocumentError, Kind, escape_attribute};
 pub(crate) fn into_namespace(xml: &str, prefix: &str, uri: &str) -> Result<String, DocumentError> {
     let document = Document::parse(xml)?;
     let root = document.root_node();
+    let (colon, declaration) =
+        (format!("{prefix}:"), format!(" xmlns:{prefix}='{}'", escape_attribute(uri)));
     let mut edits = Vec::new();
     for node in root.descendants().filter(|node| node.is_element()) {
         if node.tag_name().namespace().is_none() {
-            let put = |name: Range<usize>| (name.start..name.start, format!("{prefix}:"));
+            let put = |name: Range<usize>| (name.start..name.start, colon.as_str());
             edits.extend(names(xml, &node).into_iter().map(put));
         }
     }
-    let declared = root.lookup_namespace_uri(Some(prefix));
-    if let Some(other) = declared
-        && other != uri
-    {
+    let elements = root.descendants().filter(|node| node.is_element());
+    let mut declared = elements.filter_map(|node| node.lookup_namespace_uri(Some(prefix)));
+    if let Some(other) = declared.find(|declared| *declared != uri) {
         let message = format!("'{prefix}' is declared already, as '{other}'");
         return Err(DocumentError::whole(Kind::Invalid, message));
     }
-    if declared.is_none() {
-        let declaration = format!(" xmlns:{prefix}='{}'", escape_attribute(uri));
+    if root.lookup_namespace_uri(Some(prefix)).is_none() {
         let name = names(xml, &root).into_iter().next();
-        edits.extend(name.map(|name| (name.end..name.end, declaration)));
+        edits.extend(name.map(|name| (name.end..name.end, declaration.as_str())));
     }
     let moved = edited(xml, root.range(), edits);
     let there = Document::parse(&moved)?;
@@ -58,7 +58,7 @@ pub(crate) fn from_namespace(xml: &str, uri: &str) -> Result<String, DocumentErr
         if node.tag_name().namespace() == Some(uri) {
             for name in &names {
                 if let Some(colon) = xml[name.clone()].find(':') {
-                    edits.push((name.start..name.start + colon + 1, String::new()));
+                    edits.push((name.start..name.start + colon + 1, ""));
                 }
             }
         }
@@ -66,7 +66,7 @@ pub(crate) fn from_namespace(xml: &str, uri: &str) -> Result<String, DocumentErr
         for (prefix, range) in declarations(&xml[name.end..node.range().end]) {
             let of_uri = node.lookup_namespace_uri(prefix) == Some(uri);
             if of_uri && !(needed && prefix.is_some()) {
-                edits.push((name.end + range.start..name.end + range.end, String::new()));
+                edits.push((name.end + range.start..name.end + range.end, ""));
             }
         }
     }
@@ -88,13 +88,13 @@ fn names(xml: &str, node: &Node<'_, '_>) -> Vec<Range<usize>> {
 }
 
 /// A part of a text with pieces of it replaced.
-fn edited(xml: &str, part: Range<usize>, mut edits: Vec<(Range<usize>, String)>) -> String {
+fn edited(xml: &str, part: Range<usize>, mut edits: Vec<(Range<usize>, &str)>) -> String {
     // Stable: what is put in at one place stays in order.
     edits.sort_by_key(|(range, _)| range.start);
     let (mut out, mut from) = (String::new(), part.start);
     for (range, new) in edits {
         out.push_str(&xml[from..range.start]);
-        out.push_str(&new);
+        out.push_str(new);
         from = range.end;
     }
     out.push_str(&xml[from..part.end]);

@@ -279,15 +279,24 @@ fn an_element_that_is_none_leaves_the_metadata_alone() {
         ("urn:a", "a", "<x/><y/>"),
         ("urn:a", "a", "<x xmlns='urn:other'/>"),
         ("urn:a", "a", "<x xmlns:a='urn:other'/>"),
+        ("urn:a", "a", "<x><y xmlns:a='urn:other'><z/></y></x>"),
         ("urn:a", "", "<x/>"),
         ("urn:a", "a b='c'", "<x/>"),
         ("urn:a", "xmlns", "<x/>"),
         ("urn:a", "1", "<x/>"),
         ("", "a", "<x/>"),
+        ("urn:a", &"a".repeat(65), "<x/>"),
+        ("urn:a", "a", &format!("{}{}", "<x>".repeat(64), "</x>".repeat(64))),
+        ("urn:a", "a", &format!("<x>{}</x>", "<y/>".repeat(700_000))),
     ] {
         let mut network = before.clone();
         let refused = set(&mut network, element(uri, prefix, xml));
-        assert!(refused.is_err(), "{uri} {prefix} {xml}\n{network:?}");
+        assert!(refused.is_err(), "{uri} {prefix} {}", xml.get(..80).unwrap_or(xml));
+        assert_eq!(network, before);
+    }
+    for change in [Change::Title(Some("bell\u{7}")), Change::Description(Some("nul\0"))] {
+        let mut network = before.clone();
+        assert!(set(&mut network, change).is_err());
         assert_eq!(network, before);
     }
 }
