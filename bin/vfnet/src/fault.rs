@@ -36,6 +36,12 @@ pub(crate) enum Fault {
     StillRunning { guest: String, seconds: u64 },
     #[error("this host is not ready to lend VFs")]
     NotReady,
+    #[error("{} is there already; nothing was written", path.display())]
+    Exists { path: PathBuf },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{refused} could not be moved; see the list")]
+    Incomplete { refused: usize },
     #[error("cannot write to stdout")]
     Output(#[source] io::Error),
     #[error("cannot use this terminal for a console")]
@@ -139,6 +145,7 @@ impl Fault {
                 return Some(format!("vfnet guest destroy {guest} ends it at once"));
             }
             Self::NotFound(_) => "vfnet vf ls lists the VFs of this host",
+            Self::Exists { .. } => "name another directory, or say --force",
             Self::Call { source, .. } => match source.code()? {
                 ErrorCode::NoNetwork => "vfnet net ls --all lists the networks",
                 ErrorCode::NoDomain => "vfnet guest ls --all lists the guests",

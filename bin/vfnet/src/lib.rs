@@ -8,9 +8,13 @@
 
 mod connection;
 mod console;
+mod export;
 mod fault;
 mod guest;
 mod host;
+mod import;
+mod layout;
+mod moving;
 mod net;
 mod options;
 mod progress;
@@ -86,6 +90,8 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
         Command::Port(command) => host::port(daemon, &screen, &command),
         Command::Net(command) => net::net(daemon, &screen, command),
         Command::Guest(command) => guest::guest(daemon, &screen, command),
+        Command::Export(options) => export::export(daemon, &screen, &options),
+        Command::Import(options) => import::import(daemon, &screen, &options),
         Command::Completions { .. } => Ok(()),
     }
 }

@@ -70,6 +70,19 @@ pub(crate) enum Command {
     /// Ports: VFs that are lent, and to whom
     #[command(subcommand)]
     Port(PortCommand),
+    /// Write everything that is kept to plain XML files, where a libvirt host has them
+    ///
+    /// Networks, guests, what starts with the host, and, of active networks, the ports of other
+    /// daemons' guests. Files may hold guests' passwords, and are for their owner alone.
+    #[command(after_help = EXPORT)]
+    Export(ExportOptions),
+    /// Take over the networks, guests and running ports of a libvirt host, or of an export
+    ///
+    /// What is there already stays as it is: a second run changes nothing. What cannot be taken
+    /// over is listed with its reason, and ends the command with exit code 1; the rest is taken
+    /// over all the same. Nothing of libvirt's is changed.
+    #[command(after_help = IMPORT)]
+    Import(ImportOptions),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -88,6 +101,8 @@ impl Command {
         let reads = match self {
             Self::Doctor | Self::Status | Self::Pf(_) | Self::Port(_) => true,
             Self::Completions { .. } => true,
+            // A document with its passwords is not for who may only read.
+            Self::Export(_) | Self::Import(_) => false,
             Self::Vf(command) => matches!(command, VfCommand::Ls),
             Self::Net(command) => matches!(
                 command,
@@ -103,6 +118,49 @@ impl Command {
         };
         if reads { Access::Read } else { Access::Write }
     }
+}
+
+const EXPORT: &str = "\
+Files:
+  DIR/qemu/networks/NAME.xml               networks
+  DIR/qemu/NAME.xml                        guests
+  DIR/qemu/[networks/]autostart/NAME.xml   what starts with the host
+  DIR/running/network/NAME.xml             active networks
+  DIR/running/network/NAME/ports/UUID.xml  their ports, where other daemons run the guest
+
+Examples:
+  vfnet export /var/backups/vfnet
+  vfnet import /var/backups/vfnet";
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// Where to; made where it does not exist
+    pub(crate) dir: PathBuf,
+    /// Replace files that are there; without it, none is written then
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+const IMPORT: &str = "\
+Examples:
+  vfnet import --from-libvirt --dry-run   what would be taken over, and what not
+  vfnet import --from-libvirt
+  vfnet import /var/backups/vfnet";
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportOptions {
+    /// A directory that `vfnet export` has written
+    #[arg(required_unless_present = "from_libvirt")]
+    pub(crate) dir: Option<PathBuf>,
+    /// This host's libvirt: /etc/libvirt and /run/libvirt
+    #[arg(long, conflicts_with = "dir")]
+    pub(crate) from_libvirt: bool,
+    /// Where the libvirt host's root directory is
+    #[arg(long, value_name = "DIR", requires = "from_libvirt")]
+    pub(crate) root: Option<PathBuf>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ mod faults;
 mod guests;
 mod hooks;
 mod hostile;
+mod moving;
 mod names;
 mod networks;
 mod ports;
