@@ -20,6 +20,7 @@ mod ports;
 mod races;
 mod refusals;
 mod state_dir;
+mod virsh;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,0 +1,96 @@
+//! virsh, command by command and option by option, as transcripts in the folder `virsh`; the
+//! table of `docs/virsh.md` is made from them.
+
+mod commands;
+mod transcript;
+
+use transcript::Transcript;
+
+use crate::daemon::Daemon;
+use crate::{VIRSH, installed};
+
+/// A machine with one PF that has its seven VFs.
+const WITH_VFS: &[&str] = &["--make=ens1f0=igb:7"];
+
+/// A machine with one PF whose VFs are made by networks.
+const WITHOUT_VFS: &[&str] = &["--make=ens1f0=igb"];
+
+/// Every transcript, and the machine that it is played over.
+const TRANSCRIPTS: &[(&str, &[&str])] = &[
+    ("lists", WITH_VFS),
+    ("lifecycle", WITH_VFS),
+    ("documents", WITH_VFS),
+    ("metadata", WITH_VFS),
+    ("update", WITH_VFS),
+    ("ports", WITH_VFS),
+    ("connections", WITH_VFS),
+    ("events", WITH_VFS),
+    ("node_devices", WITH_VFS),
+    ("node_device_events", WITHOUT_VFS),
+];
+
+/// Plays a transcript.
+fn play(name: &str) {
+    let (name, machine) = TRANSCRIPTS.iter().find(|(known, _)| *known == name).expect("listed");
+    if installed(VIRSH) {
+        Transcript::read(name).play(&Daemon::over(machine));
+    }
+}
+
+#[test]
+fn networks_are_listed_and_found() {
+    play("lists");
+}
+
+#[test]
+fn networks_are_defined_started_stopped_and_removed() {
+    play("lifecycle");
+}
+
+#[test]
+fn networks_documents_are_printed_and_edited() {
+    play("documents");
+}
+
+#[test]
+fn networks_are_described() {
+    play("metadata");
+}
+
+#[test]
+fn networks_are_updated_in_parts() {
+    play("update");
+}
+
+#[test]
+fn ports_are_made_shown_and_deleted() {
+    play("ports");
+}
+
+#[test]
+fn connections_are_made_by_every_name() {
+    play("connections");
+}
+
+#[test]
+fn what_happens_to_networks_is_told() {
+    play("events");
+}
+
+#[test]
+fn node_devices_are_shown_and_taken_from_their_drivers() {
+    play("node_devices");
+}
+
+#[test]
+fn what_happens_to_node_devices_is_told() {
+    play("node_device_events");
+}
+
+#[test]
+fn the_document_lists_what_the_transcripts_show_and_they_show_all_that_virsh_has() {
+    if installed(VIRSH) {
+        let names: Vec<_> = TRANSCRIPTS.iter().map(|(name, _)| *name).collect();
+        commands::check(&names);
+    }
+}
