@@ -65,7 +65,7 @@ print('lived')
 "#;
 
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-fn installed_for_python() -> bool {
+pub(crate) fn installed_for_python() -> bool {
     let found = Command::new(PYTHON).args(["-c", "import libvirt"]).output();
     let found = found.is_ok_and(|ran| ran.status.success());
     if !found {
