@@ -45,17 +45,21 @@ fn scripts_are_called_through_the_life_of_a_network_and_its_ports() {
     daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
     daemon.says(&["start", "web1"]);
     daemon.says(&["destroy", "web1"]);
+    let group = "<portgroup name='slow'/>";
+    daemon.says(&["net-update", "hw", "add", "portgroup", group, "--live"]);
     daemon.says(&["net-destroy", "hw"]);
     until("the last call", || told(&daemon, "log").contains("stopped"));
     assert_eq!(
         told(&daemon, "log"),
         "hw start begin -\nhw started begin -\nhw port-created begin -\nhw port-deleted begin -\n\
+         hw updated begin -\n\
          hw stopped end -\n"
     );
     let start = told(&daemon, "start");
     assert!(start.starts_with("<hookData>\n  <network"), "{start}");
     assert!(!start.contains("<address"), "its VFs are not looked up yet: {start}");
     assert!(told(&daemon, "started").contains("slot='0x10' function='0x0'/>"));
+    assert!(told(&daemon, "updated").contains("<portgroup name='slow'>"));
     let port = told(&daemon, "port-created");
     assert!(port.contains("connections='1'"), "{port}");
     assert!(port.contains("  <networkport>\n") && port.contains("<name>web1</name>"), "{port}");
