@@ -16,7 +16,7 @@ use vfnet_rpc::remote::{Call, OpenConsoleArgs};
 use vfnet_rpc::vfnet;
 use vfnet_rpc::xdr::{List, Text};
 
-use crate::Daemon;
+use crate::{Daemon, upstream};
 
 /// What a call comes back with.
 pub(crate) type Outcome = Result<Payload, WireError>;
@@ -33,7 +33,7 @@ fn list<T, const MAX: usize>(mut elements: Vec<T>) -> List<T, MAX> {
 }
 
 /// Reads a client's document on a thread that may take its time: a long one takes a second.
-async fn parsed<T: Send + 'static>(
+pub(crate) async fn parsed<T: Send + 'static>(
     xml: &str,
     parse: impl FnOnce(&str) -> T + Send + 'static,
 ) -> Result<T, WireError> {
@@ -60,8 +60,14 @@ fn room<T>(mut elements: Vec<T>, room: i32) -> Vec<T> {
     elements
 }
 
-/// Serves a call of libvirt's program. The connection's own calls have been served before.
+/// Serves a call of libvirt's program, or has the stock network daemon serve it. The
+/// connection's own calls have been served before.
 pub(crate) async fn remote(daemon: &Daemon, call: Call) -> Outcome {
+    upstream::route(daemon, call).await
+}
+
+/// Serves a call that is not about another daemon's network.
+pub(crate) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
     Ok(match call {
         Call::ConnectIsSecure((), a) => a.with(&1),
         Call::ConnectGetType((), a) => a.with(&text("QEMU")),

@@ -17,10 +17,12 @@ pub mod observe;
 pub mod options;
 mod run;
 mod session;
+mod upstream;
 mod vfs;
 mod wire_error;
 
 pub use run::{RunError, Setting, Watch, run};
+pub use upstream::{OwnSocket, Upstream};
 
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ pub struct Daemon {
     pub guests: Guests,
     /// What happens.
     pub announcements: broadcast::Sender<Announcement>,
+    /// The way to the stock network daemon, which has the networks that vfnet does not serve.
+    pub upstream: Upstream,
     /// What it was told at its start.
     pub config: Arc<Config>,
     /// The kernel's id of this boot.

@@ -79,6 +79,11 @@ pub struct Config {
     pub network_hooks: Option<PathBuf>,
     /// Seconds that a hook script may take.
     pub hook_timeout: u64,
+    /// Socket of the stock network daemon that networks are handed on to which vfnet does not
+    /// serve; without it they are refused.
+    pub network_daemon: Option<PathBuf>,
+    /// Seconds that a call which is handed on may take.
+    pub network_daemon_patience: u64,
 }
 
 impl Default for Config {
@@ -102,6 +107,8 @@ impl Default for Config {
             keepalive_count: 5,
             network_hooks: None,
             hook_timeout: 30,
+            network_daemon: None,
+            network_daemon_patience: 30,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::hooks::Hooks;
 use crate::listen::{ListenError, Listeners};
 use crate::observe::Observer;
 use crate::options::{Config, ConfigError, Options};
+use crate::upstream::{OwnSocket, Upstream, refuse_own};
 use crate::{Daemon, session};
 
 /// How long clients, and then kernel work that is under way, may hold up the end of the daemon.
@@ -73,6 +74,9 @@ pub enum RunError {
     /// The sockets cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The stock network daemon is this daemon.
+    #[error(transparent)]
+    NetworkDaemon(#[from] OwnSocket),
     /// The system did not give what every program needs.
     #[error("cannot {doing}")]
     System {
@@ -137,11 +141,13 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
     engine_task::start(engine, first, store, mailbox, hands)
         .map_err(|source| RunError::System { doing: "start the engine", source })?;
 
+    let upstream = Upstream::new(&config, handle.clone());
     let daemon = Daemon {
         engine: handle,
         observer,
         guests,
         announcements,
+        upstream,
         config: Arc::new(config),
         boot_id,
     };
@@ -198,6 +204,8 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
     let listeners = Listeners::open(&daemon.config, options.network_socket.as_deref())?;
+    refuse_own(&daemon.config, options.network_socket.as_deref())?;
+    daemon.upstream.start();
     tokio::spawn(say_when_autostart_is_late(
         daemon.engine.clone(),
         Duration::from_secs(daemon.config.autostart_patience),

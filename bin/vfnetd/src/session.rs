@@ -9,6 +9,7 @@ mod events;
 mod outbox;
 mod patience;
 mod places;
+mod relayed;
 mod streams;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -499,6 +500,7 @@ impl Session {
                 )),
             },
             Call::ConnectNetworkEventRegisterAny(args, answer) => {
+                self.events.relay(&self.daemon.upstream).await;
                 let registered = self.events.register_network(args);
                 let answer = |callback| answer.with(&callback);
                 return self.register(id, Family::Network, registered, answer).await;

@@ -22,6 +22,7 @@ mod ports;
 mod races;
 mod refusals;
 mod state_dir;
+mod upstream;
 mod virsh;
 mod virtqemud;
 

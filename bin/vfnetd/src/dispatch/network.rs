@@ -10,7 +10,7 @@ use vfnet_rpc::objects::Network;
 use vfnet_rpc::xdr::Text;
 
 use super::{flag, text};
-use crate::{Daemon, wire_error};
+use crate::{Daemon, upstream, wire_error};
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 pub(super) fn refused(refusal: Refusal) -> WireError {
@@ -54,7 +54,8 @@ pub(super) async fn by_name(daemon: &Daemon, name: &str) -> Result<Network, Wire
     daemon.engine.read(find).await.map_err(refused)?.ok_or_else(no_such)
 }
 
-/// All networks that the flags ask for: within a group of flags any, over the groups all.
+/// All networks that the flags ask for: within a group of flags any, over the groups all. The
+/// stock network daemon's are among them.
 pub(super) async fn list_all(daemon: &Daemon, flags: u32) -> Result<Vec<Network>, WireError> {
     let groups = [
         (f::CONNECT_LIST_NETWORKS_ACTIVE, f::CONNECT_LIST_NETWORKS_INACTIVE),
@@ -79,7 +80,8 @@ pub(super) async fn list_all(daemon: &Daemon, flags: u32) -> Result<Vec<Network>
         });
         kept.chain(transient).filter(matches).map(object).collect()
     };
-    daemon.engine.read(list).await.map_err(refused)
+    let ours = daemon.engine.read(list).await.map_err(refused)?;
+    Ok(upstream::merge(daemon, flags, ours).await)
 }
 
 /// Names of the active networks, or of the others.

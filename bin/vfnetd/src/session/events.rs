@@ -19,11 +19,14 @@ use vfnet_rpc::remote::{
     DomainEventLifecycle, DomainEventReboot, DomainEventRegister, DomainLifecycle,
     DomainLifecycleBody, DomainRebooted, NetworkEventLifecycle, NetworkEventMetadataChange,
     NetworkEventRegister, NetworkLifecycle, NetworkMetadataChange, NodeDeviceEventRegister,
+    RemoteEvent,
 };
 use vfnet_rpc::server::event;
 use vfnet_rpc::xdr::Text;
 
 use super::outbox::Outbox;
+use super::relayed::Relayed;
+use crate::upstream::Upstream;
 use crate::{Daemon, wire_error};
 
 /// The most registrations of one client: each makes a message of an event.
@@ -61,6 +64,10 @@ pub(super) struct Events {
     last: i32,
     task: AbortHandle,
     behind: Arc<Notify>,
+    outbox: Outbox,
+    /// What happens to networks that vfnet does not serve, once the client wants to hear of
+    /// networks.
+    relayed: Option<Relayed>,
 }
 
 impl Drop for Events {
@@ -75,6 +82,7 @@ impl Events {
         let heard = Arc::clone(&listeners);
         let behind = Arc::new(Notify::new());
         let missed = Arc::clone(&behind);
+        let out = outbox.clone();
         let mut announcements = daemon.announcements.subscribe();
         let task = tokio::spawn(async move {
             loop {
@@ -94,12 +102,26 @@ impl Events {
                     lock(&heard).iter().map(|(callback, (_, it))| (*callback, *it)).collect();
                 for frame in listeners.into_iter().filter_map(|it| message(it, &what)) {
                     if let Ok(bytes) = frame.encode() {
-                        outbox.send(bytes).await;
+                        out.send(bytes).await;
                     }
                 }
             }
         });
-        Self { listeners, last: 0, task: task.abort_handle(), behind }
+        Self { listeners, last: 0, task: task.abort_handle(), behind, outbox, relayed: None }
+    }
+
+    /// Has the stock network daemon's events come too, for as long as the client is there.
+    pub(super) async fn relay(&mut self, upstream: &Upstream) {
+        if self.relayed.is_none() {
+            let listeners = Arc::clone(&self.listeners);
+            let behind = Arc::clone(&self.behind);
+            let messages = move |event: &RemoteEvent| {
+                let listeners = lock(&listeners);
+                let each = listeners.iter();
+                each.filter_map(|(callback, (_, it))| relayed(*callback, it, event)).collect()
+            };
+            self.relayed = Relayed::start(upstream, self.outbox.clone(), behind, messages).await;
+        }
     }
 
     /// Returns when the client has read so little that it has missed an event: it can only look
@@ -224,6 +246,21 @@ fn message((callback, listener): (i32, Listener), what: &Announcement) -> Option
             let domain = wanted(of, *uuid).then(|| guest(name, *uuid, *id))?;
             Some(event::<DomainEventReboot>(&DomainRebooted { callback, domain }))
         }
+    }
+}
+
+/// What a registration is sent of an event of the stock network daemon, if anything.
+fn relayed(callback: i32, listener: &Listener, event: &RemoteEvent) -> Option<Frame> {
+    match (listener, event) {
+        (Listener::Networks(of), RemoteEvent::NetworkEventLifecycle(body)) => {
+            let body = NetworkLifecycle { callback, ..body.clone() };
+            wanted(*of, body.network.uuid).then(|| self::event::<NetworkEventLifecycle>(&body))
+        }
+        (Listener::NetworkMetadata(of), RemoteEvent::NetworkEventMetadataChange(body)) => {
+            let body = NetworkMetadataChange { callback, ..body.clone() };
+            wanted(*of, body.network.uuid).then(|| self::event::<NetworkEventMetadataChange>(&body))
+        }
+        _ => None,
     }
 }
 
