@@ -145,7 +145,7 @@ fn a_change_of_what_is_not_so_any_more_is_refused_and_changes_neither() {
 fn members_are_added_and_removed_when_free() {
     let mut world = listed(2);
     let member = |command, n: u8| (command, n);
-    let mut change = |world: &mut World, (command, n): (Command, u8)| {
+    let change = |world: &mut World, (command, n): (Command, u8)| {
         ask(world, BOTH, (command, Section::ForwardInterface, &address(n)))
     };
     granted(world.ask(create(guest_with("web", vec![nic("hw", mac(1))]))));
