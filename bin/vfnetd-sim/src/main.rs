@@ -23,7 +23,7 @@ use vfnet_host_sim::SimHost;
 use vfnet_model::PciAddress;
 use vfnet_qemu::Launcher;
 use vfnetd::options::Options;
-use vfnetd::{Setting, log};
+use vfnetd::{Setting, log, procedures};
 
 /// What the name of the stand-in has after the machine's.
 const STAND_IN: &str = ".qemu";
@@ -54,6 +54,9 @@ fn main() -> ExitCode {
         return vfnet_qemu::launch::launch_main(args);
     }
     let sim = SimOptions::parse();
+    if sim.options.list_procedures {
+        return procedures::print();
+    }
     log::start(sim.options.verbose);
     let outcome =
         switch_on(&sim).map_err(|fault| vfnet_model::explain(&*fault)).and_then(|setting| {

@@ -15,6 +15,7 @@ mod listen;
 pub mod log;
 pub mod observe;
 pub mod options;
+pub mod procedures;
 mod run;
 mod session;
 mod upstream;

@@ -31,6 +31,11 @@ impl Listeners {
     /// says that it is gone.
     pub(crate) fn open(config: &Config, network: Option<&Path>) -> Result<Self, ListenError> {
         let mut handed = from_systemd();
+        let path = config.run_dir.join("libvirt-sock-ro");
+        let read_only = match handed.take("libvirt-sock-ro") {
+            Some(listener) => listener,
+            None => bind(&path, 0o666, None)?,
+        };
         let path = config.run_dir.join("libvirt-sock");
         let group = config.socket_group.as_deref().and_then(group_id);
         if let (Some(name), None) = (&config.socket_group, group) {
@@ -45,11 +50,6 @@ impl Listeners {
         if let Some(path) = network {
             read_write.push(bind(path, mode, group)?);
         }
-        let path = config.run_dir.join("libvirt-sock-ro");
-        let read_only = match handed.take("libvirt-sock-ro") {
-            Some(listener) => listener,
-            None => bind(&path, 0o666, None)?,
-        };
         Ok(Self { read_write, read_only })
     }
 }

@@ -10,7 +10,7 @@ use vfnet_host::linux::LinuxHost;
 use vfnet_host::uevent::Announcements;
 use vfnet_qemu::Launcher;
 use vfnetd::options::Options;
-use vfnetd::{Setting, log};
+use vfnetd::{Setting, log, procedures};
 
 /// One wait for announcements; it is begun again at once.
 const LONG: Duration = Duration::from_secs(3600);
@@ -28,6 +28,9 @@ fn main() -> ExitCode {
         _ => {}
     }
     let options = Options::parse();
+    if options.list_procedures {
+        return procedures::print();
+    }
     log::start(options.verbose);
     // As the launcher: the running program itself, even if its file has been replaced.
     let host = LinuxHost::this_machine("/proc/self/exe".into(), vec!["kernel-write".into()]);

@@ -33,6 +33,9 @@ pub struct Options {
     /// Also serve as libvirt's network daemon on this socket
     #[arg(long, value_name = "PATH")]
     pub network_socket: Option<PathBuf>,
+    /// Print the protocol's procedures, who may call each and whether it is served, and exit
+    #[arg(long)]
+    pub list_procedures: bool,
     /// Log more: once for what is done, twice for every step
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -255,7 +255,7 @@ impl Session {
         // the last of them is done. They go on without it, too.
         let there = session.reception._there.clone();
         drop(session);
-        if timeout(limit, &mut writing).await.is_err() {
+        if !writing.is_finished() && timeout(limit, &mut writing).await.is_err() {
             writing.abort();
         }
         drop((place, there));
@@ -307,8 +307,9 @@ impl Session {
                     self.large = large.ok();
                 }
                 () = sleep_until(look.unwrap_or(now)), if look.is_some() => {
-                    let crowded = self.reception.places_of(self.access).are_taken();
-                    match self.patience.due(Instant::now(), crowded) {
+                    let now = Instant::now();
+                    let crowded = self.reception.places_of(self.access).are_scarce(now);
+                    match self.patience.due(now, crowded) {
                         Due::Nothing => {}
                         Due::Ping => {
                             if let Ok(ping) = Keepalive::Ping.frame().encode() {

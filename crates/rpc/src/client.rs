@@ -90,6 +90,14 @@ pub enum ReplyError {
 }
 
 impl Reply {
+    /// The error, if the answer is one, whichever procedure was called.
+    pub fn error(&self) -> Result<Option<WireError>, XdrError> {
+        match self.header.status {
+            Status::Error => WireError::from_bytes(&self.payload).map(Some),
+            Status::Ok | Status::Continue => Ok(None),
+        }
+    }
+
     /// The result of procedure `P`, or why there is none.
     pub fn of<P: Procedure>(&self) -> Result<P::Reply, ReplyError> {
         let name = P::FACTS.name;

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::daemon::{Daemon, HW, Ran, guest};
 use crate::installed;
 
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// A guest's life; says so at its end.
 const LIFE: &str = r#"

@@ -64,10 +64,16 @@ impl Client {
         }
     }
 
-    pub(crate) fn ask<P: Procedure>(&mut self, args: &P::Args) -> Result<P::Reply, ReplyError> {
+    /// Sends a call and does not wait; its serial.
+    pub(crate) fn tell<P: Procedure>(&mut self, args: &P::Args) -> u32 {
         self.serial += 1;
         let frame = call::<P>(self.serial, args);
         self.send(&frame.encode().expect("a frame"));
+        self.serial
+    }
+
+    pub(crate) fn ask<P: Procedure>(&mut self, args: &P::Args) -> Result<P::Reply, ReplyError> {
+        self.tell::<P>(args);
         match self.receive() {
             Some(Received::Reply(id, reply)) if id.serial == self.serial => reply.of::<P>(),
             other => panic!("{other:?} instead of the reply"),

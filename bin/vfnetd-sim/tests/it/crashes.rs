@@ -135,7 +135,7 @@ fn vfs_that_another_tool_removes_and_makes_are_seen_without_a_restart() {
 
 impl Daemon {
     /// SIGTERM, and its end.
-    fn terminate(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn terminate(&mut self) -> std::process::ExitStatus {
         let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
         kill_process(pid.expect("a pid"), Signal::TERM).expect("told");
         self.ended()

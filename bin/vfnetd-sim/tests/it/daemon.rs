@@ -79,6 +79,14 @@ impl Daemon {
         daemon
     }
 
+    /// As [`start`](Self::start), with these settings in its configuration file.
+    pub(crate) fn configured(settings: &str) -> Self {
+        let mut daemon = Self::stopped(&["--make=ens1f0=igb"]);
+        daemon.file("vfnetd.toml", settings);
+        daemon.go_on();
+        daemon
+    }
+
     /// As [`start`](Self::start), with virsh to talk to it; `None` where there is none.
     pub(crate) fn with_virsh() -> Option<Self> {
         installed(VIRSH).then(Self::start)

@@ -3,8 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// How long after somebody had to wait for a place there may be others who do.
+const RUSH: Duration = Duration::from_secs(2);
 
 /// Places of one kind.
 #[derive(Clone, Debug)]
@@ -12,7 +17,14 @@ pub(super) struct Places {
     free: Arc<Semaphore>,
     /// The most that one user has, root excepted.
     most: Option<usize>,
-    taken: Arc<Mutex<HashMap<u32, usize>>>,
+    book: Arc<Mutex<Book>>,
+}
+
+/// Who has places, and when there was none.
+#[derive(Debug, Default)]
+struct Book {
+    taken: HashMap<u32, usize>,
+    waited: Option<Instant>,
 }
 
 /// A place that is taken; dropped, it is free.
@@ -20,7 +32,7 @@ pub(super) struct Places {
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
     uid: u32,
-    taken: Arc<Mutex<HashMap<u32, usize>>>,
+    book: Arc<Mutex<Book>>,
 }
 
 /// There is no place, or the user has as many as one may have.
@@ -29,18 +41,23 @@ pub(super) struct TooMany;
 
 impl Places {
     pub(super) fn new(places: usize, of_one_user: Option<usize>) -> Self {
-        Self { free: Arc::new(Semaphore::new(places)), most: of_one_user, taken: Arc::default() }
+        Self { free: Arc::new(Semaphore::new(places)), most: of_one_user, book: Arc::default() }
     }
 
-    /// Whether all are taken, so that others wait.
-    pub(super) fn are_taken(&self) -> bool {
-        self.free.available_permits() == 0
+    /// Whether others wait for a place, or did a moment ago.
+    pub(super) fn are_scarce(&self, now: Instant) -> bool {
+        lock(&self.book).waited.is_some_and(|waited| now < waited + RUSH)
+            || self.free.available_permits() == 0
     }
 
     /// A place for a user, now or when one is free.
     pub(super) async fn take(&self, uid: u32) -> Result<Place, TooMany> {
         // Before the wait too: a user who has enough holds up nobody who has not.
-        self.has_share(&lock(&self.taken), uid)?;
+        self.has_share(&lock(&self.book), uid)?;
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return self.give(permit, uid);
+        }
+        lock(&self.book).waited = Some(Instant::now());
         let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| TooMany)?;
         self.give(permit, uid)
     }
@@ -52,15 +69,15 @@ impl Places {
     }
 
     fn give(&self, permit: OwnedSemaphorePermit, uid: u32) -> Result<Place, TooMany> {
-        let mut taken = lock(&self.taken);
-        self.has_share(&taken, uid)?;
-        *taken.entry(uid).or_default() += 1;
-        Ok(Place { _permit: permit, uid, taken: Arc::clone(&self.taken) })
+        let mut book = lock(&self.book);
+        self.has_share(&book, uid)?;
+        *book.taken.entry(uid).or_default() += 1;
+        Ok(Place { _permit: permit, uid, book: Arc::clone(&self.book) })
     }
 
-    fn has_share(&self, taken: &HashMap<u32, usize>, uid: u32) -> Result<(), TooMany> {
+    fn has_share(&self, book: &Book, uid: u32) -> Result<(), TooMany> {
         match self.most {
-            Some(most) if uid != 0 && taken.get(&uid).is_some_and(|count| *count >= most) => {
+            Some(most) if uid != 0 && book.taken.get(&uid).is_some_and(|count| *count >= most) => {
                 Err(TooMany)
             }
             _ => Ok(()),
@@ -70,18 +87,18 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = lock(&self.taken);
-        if let Some(count) = taken.get_mut(&self.uid) {
+        let mut book = lock(&self.book);
+        if let Some(count) = book.taken.get_mut(&self.uid) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.uid);
+                book.taken.remove(&self.uid);
             }
         }
     }
 }
 
-fn lock(taken: &Mutex<HashMap<u32, usize>>) -> MutexGuard<'_, HashMap<u32, usize>> {
-    taken.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -94,7 +111,7 @@ mod tests {
         let mut of_one = vec![places.take(1000).await.unwrap(), places.take(1000).await.unwrap()];
         assert_eq!(places.take(1000).await.unwrap_err(), TooMany);
         let _other = places.take(1001).await.unwrap();
-        assert!(places.are_taken());
+        assert!(places.are_scarce(Instant::now()));
         of_one.pop();
         let _again = places.take(1000).await.unwrap();
         assert_eq!(places.take(1000).await.unwrap_err(), TooMany);
@@ -104,9 +121,27 @@ mod tests {
     async fn root_may_take_all_places_and_a_place_that_is_left_is_free() {
         let places = Places::new(2, Some(1));
         let taken = [places.take(0).await.unwrap(), places.take(0).await.unwrap()];
-        assert!(places.are_taken());
+        assert_eq!(places.take_now(0).unwrap_err(), TooMany);
         drop(taken);
-        assert!(lock(&places.taken).is_empty());
+        assert!(lock(&places.book).taken.is_empty());
         places.take(0).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn places_are_scarce_while_somebody_waits_and_a_moment_after() {
+        let places = Places::new(1, None);
+        let taken = places.take(0).await.unwrap();
+        let waits = tokio::spawn({
+            let places = places.clone();
+            async move { places.take(0).await }
+        });
+        while lock(&places.book).waited.is_none() {
+            tokio::task::yield_now().await;
+        }
+        drop(taken);
+        drop(waits.await.unwrap().unwrap());
+        let now = Instant::now();
+        assert!(places.are_scarce(now));
+        assert!(!places.are_scarce(now + RUSH));
     }
 }
