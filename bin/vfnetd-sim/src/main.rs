@@ -87,7 +87,8 @@ fn switch_on(sim: &SimOptions) -> Result<Setting, Box<dyn std::error::Error>> {
         _ => {}
     }
     Ok(Setting {
-        host: Arc::new(host),
+        host: Arc::new(host.clone()),
+        devices: Arc::new(host),
         watch: Some(Box::new(changes(path))),
         vfio: None,
         launcher: Launcher::this_program(),

@@ -6,6 +6,7 @@ mod device;
 pub(crate) mod guest;
 pub(crate) mod network;
 mod network_edit;
+mod node_device;
 mod own;
 pub(crate) mod port;
 
@@ -147,6 +148,40 @@ pub(crate) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
         }
         Call::NetworkPortSetParameters(args, a) => {
             port::set_parameters(daemon, &args).await.map(|()| a.done())?
+        }
+
+        Call::ConnectListAllNodeDevices(args, a) => {
+            let devices = node_device::list_all(daemon, args.flags).await?;
+            a.with(&Listed::answer(&args, list(devices)))
+        }
+        Call::NodeNumOfDevices(args, a) => {
+            a.with(&count(&node_device::names(daemon, args.capability.as_deref()).await?))
+        }
+        Call::NodeListDevices(args, a) => {
+            let names = node_device::names(daemon, args.capability.as_deref()).await?;
+            a.with(&list(room(names, args.room)))
+        }
+        Call::NodeDeviceLookupByName(name, a) => a.with(&node_device::by_name(daemon, &name).await?),
+        Call::NodeDeviceGetXmlDesc(args, a) => {
+            a.with(&node_device::document(daemon, &args.name, args.flags).await?)
+        }
+        Call::NodeDeviceGetParent(name, a) => a.with(&node_device::parent(daemon, &name).await?),
+        Call::NodeDeviceNumOfCaps(name, a) => {
+            a.with(&count(&node_device::capabilities(daemon, &name).await?))
+        }
+        Call::NodeDeviceListCaps(args, a) => {
+            let capabilities = node_device::capabilities(daemon, &args.name).await?;
+            a.with(&list(room(capabilities, args.room)))
+        }
+        Call::NodeDeviceIsActive(name, a) => {
+            node_device::by_name(daemon, &name).await?;
+            a.with(&flag(true))
+        }
+        Call::NodeDeviceIsPersistent(name, a) => {
+            a.with(&flag(node_device::is_persistent(daemon, &name).await?))
+        }
+        Call::NodeDeviceGetAutostart(name, a) => {
+            a.with(&flag(node_device::is_persistent(daemon, &name).await?))
         }
 
         Call::NodeDeviceDettach(name, a) => {

@@ -5,6 +5,7 @@
 //! over guests ([`hands`], [`guests`]); outcomes go back to the engine. [`run`] is all of it,
 //! over any [`vfnet_host::Host`], so that tests run the same wiring over a simulated one.
 
+mod devices;
 mod dispatch;
 pub mod engine_task;
 pub mod guests;
@@ -31,6 +32,7 @@ use tokio::sync::broadcast;
 use vfnet_engine::Announcement;
 use vfnet_model::BootId;
 
+use devices::Devices;
 use engine_task::EngineHandle;
 use guests::Guests;
 use observe::Observer;
@@ -46,6 +48,8 @@ pub struct Daemon {
     pub observer: Observer,
     /// Running guests: live documents, consoles.
     pub guests: Guests,
+    /// The host's devices as libvirt's clients list them.
+    pub devices: Devices,
     /// What happens.
     pub announcements: broadcast::Sender<Announcement>,
     /// The way to the stock network daemon, which has the networks that vfnet does not serve.

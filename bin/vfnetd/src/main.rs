@@ -34,8 +34,10 @@ fn main() -> ExitCode {
     log::start(options.verbose);
     // As the launcher: the running program itself, even if its file has been replaced.
     let host = LinuxHost::this_machine("/proc/self/exe".into(), vec!["kernel-write".into()]);
+    let host = Arc::new(host);
     let setting = Setting {
-        host: Arc::new(host),
+        devices: Arc::<LinuxHost>::clone(&host),
+        host,
         watch: watch(),
         vfio: Some(Path::new("/dev/vfio").to_owned()),
         launcher: Launcher::this_program(),

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use vfnet_engine::{Engine, Entry, GuestRun, Input, Remembered, State};
-use vfnet_host::{Host, HostError};
+use vfnet_host::{DeviceTree, Host, HostError};
 use vfnet_qemu::Launcher;
 use vfnet_store::{Store, StoreError};
 
+use crate::devices::Devices;
 use crate::engine_task::{self, EngineHandle};
 use crate::guests::{Guests, LaunchOrder, Places};
 use crate::hands::Hands;
@@ -33,6 +34,8 @@ pub type Watch = Box<dyn FnMut() -> bool + Send>;
 pub struct Setting {
     /// The machine.
     pub host: Arc<dyn Host>,
+    /// Its devices.
+    pub devices: Arc<dyn DeviceTree>,
     /// Tells when it changes.
     pub watch: Option<Watch>,
     /// `/dev/vfio`, where there is a real one.
@@ -146,13 +149,14 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         engine: handle,
         observer,
         guests,
+        devices: Devices::new(setting.devices),
         announcements,
         upstream,
         config: Arc::new(config),
         boot_id,
     };
     if let Some(watch) = setting.watch {
-        follow_the_host(watch, daemon.observer.clone(), runtime.handle().clone())?;
+        follow_the_host(watch, daemon.clone(), runtime.handle().clone())?;
     }
     let ended = runtime.block_on(serve(daemon, options));
     runtime.shutdown_timeout(FAREWELL);
@@ -181,15 +185,18 @@ async fn find_guests(guests: &Guests, entries: &[Entry]) -> BTreeSet<uuid::Uuid>
     alive
 }
 
-/// Has the engine look whenever the kernel announces a change.
+/// Has the engine look whenever the kernel announces a change, and whoever listens told of
+/// devices.
 fn follow_the_host(
     mut watch: Watch,
-    observer: Observer,
+    daemon: Daemon,
     runtime: tokio::runtime::Handle,
 ) -> Result<(), RunError> {
     let follow = move || {
         while watch() {
-            runtime.block_on(observer.look());
+            runtime.block_on(async {
+                tokio::join!(daemon.observer.look(), daemon.devices.compare());
+            });
         }
     };
     std::thread::Builder::new()

@@ -507,7 +507,7 @@ impl Session {
                 return self.register(id, Family::Network, registered, answer).await;
             }
             Call::ConnectNodeDeviceEventRegisterAny(args, answer) => {
-                let registered = self.events.register_node_device(&args);
+                let registered = self.events.register_node_device(&self.daemon, args).await;
                 let answer = |callback| answer.with(&callback);
                 return self.register(id, Family::NodeDevice, registered, answer).await;
             }

@@ -7,18 +7,20 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 use vfnet_engine::{Announcement, Ended, Metadata};
+use vfnet_model::node_device::NodeDeviceName;
 use vfnet_model::{GuestName, NetworkName};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags::{
     domain_event, domain_lifecycle as life, domain_lifecycle_detail as detail, metadata,
-    network_event, network_lifecycle, node_device_event,
+    network_event, network_lifecycle, node_device_event, node_device_lifecycle,
 };
 use vfnet_rpc::frame::Frame;
-use vfnet_rpc::objects::{Domain, Network};
+use vfnet_rpc::objects::{Domain, Network, NodeDevice};
 use vfnet_rpc::remote::{
     DomainEventLifecycle, DomainEventReboot, DomainEventRegister, DomainLifecycle,
     DomainLifecycleBody, DomainRebooted, NetworkEventLifecycle, NetworkEventMetadataChange,
-    NetworkEventRegister, NetworkLifecycle, NetworkMetadataChange, NodeDeviceEventRegister,
+    NetworkEventRegister, NetworkLifecycle, NetworkMetadataChange, NodeDeviceEventLifecycle,
+    NodeDeviceEventRegister, NodeDeviceEventUpdate, NodeDeviceLifecycle, NodeDeviceUpdate,
     RemoteEvent,
 };
 use vfnet_rpc::server::event;
@@ -27,6 +29,7 @@ use vfnet_rpc::xdr::Text;
 use super::outbox::Outbox;
 use super::relayed::Relayed;
 use crate::upstream::Upstream;
+use crate::devices::{Changes, DeviceChange, Listening};
 use crate::{Daemon, wire_error};
 
 /// The most registrations of one client: each makes a message of an event.
@@ -41,7 +44,7 @@ pub(super) enum Family {
 }
 
 /// What one registration wants to hear.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Listener {
     /// Starts and stops of networks, or of one.
     Networks(Option<Uuid>),
@@ -51,8 +54,19 @@ pub(super) enum Listener {
     Guests(Option<Uuid>),
     /// Resets of guests, or of one.
     Reboots(Option<Uuid>),
+    /// Devices that come and go, or one.
+    Devices(OfDevices),
+    /// Devices that change, or one.
+    DeviceUpdates(OfDevices),
     /// Nothing that happens here.
     Silence,
+}
+
+/// Of all devices or of one; as long as there is one of these, changes are looked for.
+#[derive(Clone, Debug)]
+pub(super) struct OfDevices {
+    name: Option<Text>,
+    _listening: Listening,
 }
 
 type Listeners = BTreeMap<i32, (Family, Listener)>;
@@ -84,9 +98,14 @@ impl Events {
         let missed = Arc::clone(&behind);
         let out = outbox.clone();
         let mut announcements = daemon.announcements.subscribe();
+        let mut changes = daemon.devices.changes();
         let task = tokio::spawn(async move {
             loop {
-                let what = match announcements.recv().await {
+                let heard_now = tokio::select! {
+                    what = announcements.recv() => what.map(Heard::Announcement),
+                    changes = changes.recv() => changes.map(Heard::Devices),
+                };
+                let what = match heard_now {
                     Ok(what) => what,
                     // One that hears of nothing misses nothing.
                     Err(broadcast::error::RecvError::Lagged(_)) if lock(&heard).is_empty() => {
@@ -99,8 +118,8 @@ impl Events {
                     Err(broadcast::error::RecvError::Closed) => return,
                 };
                 let listeners: Vec<_> =
-                    lock(&heard).iter().map(|(callback, (_, it))| (*callback, *it)).collect();
-                for frame in listeners.into_iter().filter_map(|it| message(it, &what)) {
+                    lock(&heard).iter().map(|(at, (_, it))| (*at, it.clone())).collect();
+                for frame in what.messages(&listeners) {
                     if let Ok(bytes) = frame.encode() {
                         out.send(bytes).await;
                     }
@@ -156,16 +175,19 @@ impl Events {
         Ok((self.next()?, listener))
     }
 
-    pub(super) fn register_node_device(
+    pub(super) async fn register_node_device(
         &mut self,
-        args: &NodeDeviceEventRegister,
+        daemon: &Daemon,
+        args: NodeDeviceEventRegister,
     ) -> Result<(i32, Listener), WireError> {
-        match args.event {
-            node_device_event::LIFECYCLE | node_device_event::UPDATE => {
-                Ok((self.next()?, Listener::Silence))
-            }
-            other => Err(unknown(other)),
-        }
+        let name = args.device.map(|device| device.name);
+        let listener = match args.event {
+            node_device_event::LIFECYCLE => Listener::Devices,
+            node_device_event::UPDATE => Listener::DeviceUpdates,
+            other => return Err(unknown(other)),
+        };
+        let of = OfDevices { name, _listening: daemon.devices.listen().await };
+        Ok((self.next()?, listener(of)))
     }
 
     /// Clients register for every event that they know of at once, and rely on those that never
@@ -207,11 +229,60 @@ fn unknown(event: i32) -> WireError {
     wire_error::invalid(ErrorDomain::Event, &format!("there is no event of kind {event}"))
 }
 
+/// What happened.
+#[derive(Clone)]
+enum Heard {
+    Announcement(Announcement),
+    Devices(Changes),
+}
+
+impl Heard {
+    fn messages(&self, listeners: &[(i32, Listener)]) -> Vec<Frame> {
+        match self {
+            Self::Announcement(what) => {
+                let all = listeners.iter();
+                all.filter_map(|(callback, it)| message(*callback, it, what)).collect()
+            }
+            Self::Devices(changes) => changes
+                .iter()
+                .flat_map(|what| listeners.iter().map(move |listener| (what, listener)))
+                .filter_map(|(what, (callback, it))| device_message(*callback, it, what))
+                .collect(),
+        }
+    }
+}
+
+/// What a registration is sent of a device, if anything.
+fn device_message(callback: i32, listener: &Listener, what: &DeviceChange) -> Option<Frame> {
+    use node_device_lifecycle::{CREATED, DELETED};
+    let device = |of: &OfDevices, name: &NodeDeviceName| {
+        let wanted = of.name.as_ref().is_none_or(|of| **of == *name.as_str());
+        wanted.then(|| NodeDevice { name: Text::clipped(name.as_str()) })
+    };
+    Some(match (listener, what) {
+        (Listener::Devices(of), DeviceChange::Created(name)) => {
+            let device = device(of, name)?;
+            let body = NodeDeviceLifecycle { callback, device, event: CREATED, detail: 0 };
+            event::<NodeDeviceEventLifecycle>(&body)
+        }
+        (Listener::Devices(of), DeviceChange::Deleted(name)) => {
+            let device = device(of, name)?;
+            let body = NodeDeviceLifecycle { callback, device, event: DELETED, detail: 0 };
+            event::<NodeDeviceEventLifecycle>(&body)
+        }
+        (Listener::DeviceUpdates(of), DeviceChange::Updated(name)) => {
+            let body = NodeDeviceUpdate { callback, device: device(of, name)? };
+            event::<NodeDeviceEventUpdate>(&body)
+        }
+        _ => return None,
+    })
+}
+
 /// What a registration is sent of an announcement, if anything.
-fn message((callback, listener): (i32, Listener), what: &Announcement) -> Option<Frame> {
+fn message(callback: i32, listener: &Listener, what: &Announcement) -> Option<Frame> {
     use Announcement as A;
-    match listener {
-        Listener::Silence => None,
+    match *listener {
+        Listener::Silence | Listener::Devices(..) | Listener::DeviceUpdates(..) => None,
         Listener::Networks(of) => {
             let (uuid, name, change) = match what {
                 A::NetworkDefined(uuid, name) => (uuid, name, network_lifecycle::DEFINED),
