@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 use vfnet_engine::{Announcement, Ended, Metadata};
@@ -28,12 +28,15 @@ use vfnet_rpc::xdr::Text;
 
 use super::outbox::Outbox;
 use super::relayed::Relayed;
-use crate::upstream::Upstream;
 use crate::devices::{Changes, DeviceChange, Listening};
+use crate::upstream::Upstream;
 use crate::{Daemon, wire_error};
 
 /// The most registrations of one client: each makes a message of an event.
 const REGISTRATIONS: usize = 1024;
+
+/// Happenings that wait for a client to read the messages about those before.
+const BACKLOG: usize = 1024;
 
 /// What a registration is about, and with which call it is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +74,12 @@ pub(super) struct OfDevices {
 
 type Listeners = BTreeMap<i32, (Family, Listener)>;
 
-/// A client's registrations, and the task that sends what they are for. Ends with the session.
+/// A client's registrations, and the tasks that send what they are for. End with the session.
 #[derive(Debug)]
 pub(super) struct Events {
     listeners: Arc<Mutex<Listeners>>,
     last: i32,
-    task: AbortHandle,
+    tasks: [AbortHandle; 2],
     behind: Arc<Notify>,
     outbox: Outbox,
     /// What happens to networks that vfnet does not serve, once the client wants to hear of
@@ -86,47 +89,24 @@ pub(super) struct Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
 impl Events {
     pub(super) fn start(daemon: &Daemon, outbox: Outbox) -> Self {
         let listeners: Arc<Mutex<Listeners>> = Arc::default();
-        let heard = Arc::clone(&listeners);
         let behind = Arc::new(Notify::new());
-        let missed = Arc::clone(&behind);
-        let out = outbox.clone();
-        let mut announcements = daemon.announcements.subscribe();
-        let mut changes = daemon.devices.changes();
-        let task = tokio::spawn(async move {
-            loop {
-                let heard_now = tokio::select! {
-                    what = announcements.recv() => what.map(Heard::Announcement),
-                    changes = changes.recv() => changes.map(Heard::Devices),
-                };
-                let what = match heard_now {
-                    Ok(what) => what,
-                    // One that hears of nothing misses nothing.
-                    Err(broadcast::error::RecvError::Lagged(_)) if lock(&heard).is_empty() => {
-                        continue;
-                    }
-                    Err(broadcast::error::RecvError::Lagged(_)) => {
-                        missed.notify_one();
-                        return;
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return,
-                };
-                let listeners: Vec<_> =
-                    lock(&heard).iter().map(|(at, (_, it))| (*at, it.clone())).collect();
-                for frame in what.messages(&listeners) {
-                    if let Ok(bytes) = frame.encode() {
-                        out.send(bytes).await;
-                    }
-                }
-            }
-        });
-        Self { listeners, last: 0, task: task.abort_handle(), behind, outbox, relayed: None }
+        let (backlog, unsent) = mpsc::channel(BACKLOG);
+        let happenings = Happenings {
+            announcements: daemon.announcements.subscribe(),
+            changes: daemon.devices.changes(),
+        };
+        let hearing = hear(happenings, Arc::clone(&listeners), backlog, Arc::clone(&behind));
+        let sending = send(unsent, Arc::clone(&listeners), outbox.clone());
+        let tasks = [tokio::spawn(hearing), tokio::spawn(sending)];
+        let tasks = tasks.map(|task| task.abort_handle());
+        Self { listeners, last: 0, tasks, behind, outbox, relayed: None }
     }
 
     /// Has the stock network daemon's events come too, for as long as the client is there.
@@ -234,6 +214,59 @@ fn unknown(event: i32) -> WireError {
 enum Heard {
     Announcement(Announcement),
     Devices(Changes),
+}
+
+/// Where a client hears of what happens.
+struct Happenings {
+    announcements: broadcast::Receiver<Announcement>,
+    changes: broadcast::Receiver<Changes>,
+}
+
+/// Puts what concerns a client into its backlog, with the newest registration at the time,
+/// until the backlog is full.
+async fn hear(
+    mut from: Happenings,
+    listeners: Arc<Mutex<Listeners>>,
+    backlog: mpsc::Sender<(Heard, i32)>,
+    behind: Arc<Notify>,
+) {
+    loop {
+        let heard = tokio::select! {
+            what = from.announcements.recv() => what.map(Heard::Announcement),
+            changes = from.changes.recv() => changes.map(Heard::Devices),
+        };
+        let newest = lock(&listeners).last_key_value().map(|(newest, _)| *newest);
+        let is_kept = match (heard, newest) {
+            (Err(broadcast::error::RecvError::Closed), _) => return,
+            // Who listens to nothing misses nothing.
+            (_, None) => true,
+            (Err(broadcast::error::RecvError::Lagged(_)), _) => false,
+            (Ok(what), Some(newest)) => backlog.try_send((what, newest)).is_ok(),
+        };
+        if !is_kept {
+            behind.notify_one();
+            return;
+        }
+    }
+}
+
+/// Sends messages about what is in the backlog, as fast as the client reads.
+async fn send(
+    mut backlog: mpsc::Receiver<(Heard, i32)>,
+    listeners: Arc<Mutex<Listeners>>,
+    outbox: Outbox,
+) {
+    while let Some((what, newest)) = backlog.recv().await {
+        let listeners: Vec<_> = lock(&listeners)
+            .range(..=newest)
+            .map(|(callback, (_, listener))| (*callback, listener.clone()))
+            .collect();
+        for frame in what.messages(&listeners) {
+            if let Ok(bytes) = frame.encode() {
+                outbox.send(bytes).await;
+            }
+        }
+    }
 }
 
 impl Heard {
