@@ -41,7 +41,7 @@ pub(crate) use route::{merge, route};
 /// How long lists and checks wait for the stock daemon: they are about our networks too.
 const GLANCE: Duration = Duration::from_secs(3);
 
-/// How long lists and checks do without the stock daemon after it has failed.
+/// How long lists, checks and new listeners do without the stock daemon after it has failed.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Events of the stock daemon that a slow listener may be behind.
@@ -219,10 +219,15 @@ impl Inner {
     /// As [`call`](Self::call), for what concerns our networks too: short, and not at all right
     /// after a failure.
     async fn glance<P: Procedure>(&self, args: &P::Args) -> Result<P::Reply, UpstreamError> {
-        if lock(&self.trouble).as_ref().is_some_and(|trouble| trouble.last.elapsed() < PAUSE) {
+        if self.is_paused() {
             return Err(UpstreamError::Paused { socket: self.socket.clone() });
         }
         self.call::<P>(GLANCE.min(self.patience), args).await
+    }
+
+    /// Whether it has failed moments ago, so that what can go without it does.
+    fn is_paused(&self) -> bool {
+        lock(&self.trouble).as_ref().is_some_and(|trouble| trouble.last.elapsed() < PAUSE)
     }
 
     fn reply_error(&self, fault: ReplyError) -> UpstreamError {

@@ -1,15 +1,27 @@
 //! Networks that vfnet does not serve, handed on to a stock network daemon: to a real one, and
 //! to one that fails in every way.
 
+mod fake;
 mod stock;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
+use vfnet_rpc::error::ErrorCode;
+use vfnet_rpc::objects::ListArgs;
+use vfnet_rpc::remote::{
+    ConnectListAllNetworks, ConnectNetworkEventRegisterAny, NetworkDefineXml, NetworkEventRegister,
+    NetworkFlags, NetworkGetXmlDesc, NetworkLookupByName, NetworkUndefine,
+};
+use vfnet_rpc::xdr::Text;
+
+use crate::client::Client;
 use crate::daemon::{Daemon, HW};
 use crate::{VIRSH, installed, until};
+use fake::{Fake, Mood, default};
 use stock::Stock;
 
 /// A network of the stock daemon's that starts without firewall rules or dnsmasq.
@@ -230,4 +242,143 @@ fn the_stock_daemon_may_come_and_go() {
     daemon.says(&["net-info", "open"]);
     assert_eq!(names(&daemon, &["--all"]), ["hw", "open"]);
     assert!(daemon.log().contains("answers again"), "{}", daemon.log());
+}
+
+/// The daemon with network hw before a fake stock daemon, whose calls may take this many
+/// seconds.
+fn before(mood: Mood, patience: u32) -> (Daemon, Fake) {
+    let mut daemon = Daemon::stopped(&["--make=ens1f0=igb"]);
+    let fake = Fake::start(&daemon.path("stock-sock"), mood);
+    configure(&daemon, fake.socket(), &format!("network_daemon_patience = {patience}\n"));
+    daemon.go_on();
+    let mut client = Client::of(&daemon);
+    client.ask::<NetworkDefineXml>(&Text::clipped(HW)).expect("defined");
+    (daemon, fake)
+}
+
+fn listed(client: &mut Client) -> Vec<String> {
+    let args = ListArgs { need_results: 1, flags: 0 };
+    let listed = client.ask::<ConnectListAllNetworks>(&args).expect("a list");
+    listed.objects.iter().map(|network| network.name.to_string()).collect()
+}
+
+fn document_of_default() -> NetworkFlags {
+    NetworkFlags { network: default(), flags: 0 }
+}
+
+#[test]
+fn a_stock_daemon_that_hangs_holds_up_calls_about_its_networks_alone() {
+    let (daemon, fake) = before(Mood::Hanging, 5);
+    let socket = daemon.socket();
+    let hanging = std::thread::spawn(move || {
+        Client::open(&socket).number::<NetworkGetXmlDesc>(&document_of_default())
+    });
+    let mut client = Client::of(&daemon);
+    let hw = Text::clipped("hw");
+    // However many: a stock daemon that hangs may take part of them.
+    let began = Instant::now();
+    for _ in 0..50 {
+        let network = client.ask::<NetworkLookupByName>(&hw).expect("there");
+        client.ask::<NetworkGetXmlDesc>(&NetworkFlags { network, flags: 0 }).expect("a document");
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(!hanging.is_finished());
+    assert_eq!(listed(&mut client), ["hw"]);
+    let timeout = ErrorCode::OperationTimeout.number();
+    assert_eq!(hanging.join().expect("no panic"), Ok(timeout));
+
+    // Right after that nobody waits for lists, definitions or the registration of listeners.
+    let began = Instant::now();
+    assert_eq!(listed(&mut client), ["hw"]);
+    client.ask::<NetworkDefineXml>(&Text::clipped(HW)).expect("defined again");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+
+    fake.becomes(Mood::Well);
+    client.ask::<NetworkGetXmlDesc>(&document_of_default()).expect("an answer");
+    assert_eq!(listed(&mut client), ["hw", "default"]);
+}
+
+#[test]
+fn a_stock_daemon_in_any_state_leaves_our_networks_alone_and_is_used_again_when_it_is_well() {
+    let (daemon, fake) = before(Mood::Well, 1);
+    let mut client = Client::of(&daemon);
+    assert_eq!(listed(&mut client), ["hw", "default"]);
+    let missing = ErrorCode::NoNetwork.number();
+    for mood in [Mood::Mute, Mood::Hanging, Mood::Dying, Mood::Babbling, Mood::Confused, Mood::Well]
+    {
+        fake.becomes(mood);
+        assert_eq!(client.number::<NetworkLookupByName>(&Text::clipped("nowhere")), Ok(missing));
+        let answer = client.ask::<NetworkGetXmlDesc>(&document_of_default());
+        assert_eq!(answer.is_ok(), mood == Mood::Well, "{mood:?}: {answer:?}");
+        let expected = if mood == Mood::Well { &["hw", "default"][..] } else { &["hw"] };
+        assert_eq!(listed(&mut client), expected, "{mood:?}");
+    }
+}
+
+#[test]
+fn what_is_no_stock_daemon_is_not_used() {
+    for (mood, why) in [(Mood::Locked, "wants authentication"), (Mood::OtherKind, "'QEMU'")] {
+        let (daemon, fake) = before(mood, 5);
+        let mut client = Client::of(&daemon);
+        assert_eq!(listed(&mut client), ["hw"]);
+        let refusal = client.ask::<NetworkGetXmlDesc>(&document_of_default());
+        let refusal = refusal.expect_err("not used").to_string();
+        assert!(refusal.contains(why), "{refusal}");
+        fake.becomes(Mood::Well);
+        client.ask::<NetworkGetXmlDesc>(&document_of_default()).expect("an answer");
+    }
+}
+
+#[test]
+fn who_listens_is_answered_though_the_stock_daemon_is_not() {
+    let (daemon, _fake) = before(Mood::Mute, 30);
+    let mut client = Client::of(&daemon);
+    let all = NetworkEventRegister { event: 0, network: None };
+    client.ask::<ConnectNetworkEventRegisterAny>(&all).expect("registered");
+}
+
+#[test]
+fn who_may_only_read_reads_the_stock_daemons_networks_and_changes_none() {
+    let (daemon, _fake) = before(Mood::Well, 30);
+    let mut client = Client::open(&daemon.read_only_socket());
+    client.ask::<NetworkGetXmlDesc>(&document_of_default()).expect("a document");
+    let denied = ErrorCode::OperationDenied.number();
+    assert_eq!(client.number::<NetworkUndefine>(&default()), Ok(denied));
+    assert_eq!(client.number::<NetworkDefineXml>(&Text::clipped(OPEN)), Ok(denied));
+}
+
+#[test]
+fn a_daemon_that_is_its_own_stock_daemon_does_not_start() {
+    for option in [None, Some("--network-socket")] {
+        let daemon = Daemon::stopped(&["--make=ens1f0=igb"]);
+        let own = option.map_or_else(|| daemon.socket(), |_| daemon.path("net-sock"));
+        let alias = daemon.path("alias");
+        std::os::unix::fs::symlink(&own, &alias).expect("a link");
+        configure(&daemon, &alias, "");
+        let mut command = daemon.command();
+        command.args(option.iter().map(std::ffi::OsStr::new));
+        command.args(option.map(|_| own.as_os_str()));
+        let ended = command.output().expect("it runs");
+        assert!(!ended.status.success());
+        let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(log.contains("this vfnetd itself listens"), "{log}");
+    }
+}
+
+#[test]
+fn two_daemons_that_name_each_other_ask_each_other_nothing() {
+    let mut one = Daemon::stopped(&["--make=ens1f0=igb"]);
+    let mut other = Daemon::stopped(&["--make=ens1f0=igb"]);
+    configure(&one, &other.socket(), "");
+    configure(&other, &one.socket(), "");
+    one.go_on();
+    other.go_on();
+    for daemon in [&one, &other] {
+        let mut client = Client::of(daemon);
+        client.ask::<NetworkDefineXml>(&Text::clipped(HW)).expect("defined");
+        assert_eq!(listed(&mut client), ["hw"]);
+        let missing = ErrorCode::NoNetwork.number();
+        assert_eq!(client.number::<NetworkLookupByName>(&Text::clipped("nowhere")), Ok(missing));
+        assert!(daemon.log().contains("not a stock network daemon"), "{}", daemon.log());
+    }
 }

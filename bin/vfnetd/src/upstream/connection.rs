@@ -19,11 +19,17 @@ use vfnet_rpc::client::{Received, Reply, ReplyError, call};
 use vfnet_rpc::frame::{Frame, FrameDecoder, FrameError};
 use vfnet_rpc::keepalive::Keepalive;
 use vfnet_rpc::procedures::Procedure;
-use vfnet_rpc::remote::{AuthList, AuthType, ConnectOpen, ConnectOpenArgs, RemoteEvent};
+use vfnet_rpc::remote::{
+    AuthList, AuthType, ConnectGetType, ConnectOpen, ConnectOpenArgs, RemoteEvent,
+};
 use vfnet_rpc::xdr::Text;
 
 /// What a network daemon serves under this name, a daemon for everything serves too.
 const URI: &str = "network:///system";
+
+/// What a stock daemon says it is when it was opened by [`URI`] (libvirt: the network driver's
+/// name).
+const DRIVER: &str = "network";
 
 /// Calls that wait until the daemon reads them.
 const UNSENT: usize = 16;
@@ -39,6 +45,8 @@ pub(super) enum ConnectionError {
     Authentication,
     #[error("it does not open {URI}")]
     Open(#[source] ReplyError),
+    #[error("it is of type '{0}', not a stock network daemon")]
+    NotStock(String),
     #[error("a call is too long")]
     Call(#[source] FrameError),
     #[error("it has hung up")]
@@ -106,7 +114,13 @@ impl Connection {
             return Err(ConnectionError::Authentication);
         }
         let args = ConnectOpenArgs { name: Some(Text::clipped(URI)), flags: 0 };
-        self.call::<ConnectOpen>(&args).await?.map_err(ConnectionError::Open)
+        self.call::<ConnectOpen>(&args).await?.map_err(ConnectionError::Open)?;
+        // Another vfnetd might come back to this one with what it is asked.
+        let kind = self.call::<ConnectGetType>(&()).await?.map_err(ConnectionError::Open)?;
+        if &*kind != DRIVER {
+            return Err(ConnectionError::NotStock(kind.into_string()));
+        }
+        Ok(())
     }
 
     /// Calls a procedure.

@@ -52,9 +52,11 @@ impl Upstream {
         let inner = self.inner.as_ref()?;
         inner.listeners.send_modify(|count| *count += 1);
         let listening = Listening { listeners: inner.listeners.clone() };
-        let mut relay = inner.relay.subscribe();
-        // Later or never, and then those who listen hear of our networks alone.
-        let _late = timeout(GLANCE, relay.wait_for(|relay| *relay != Relay::Idle)).await;
+        if !inner.is_paused() {
+            let mut relay = inner.relay.subscribe();
+            // Later or never, and then those who listen hear of our networks alone.
+            let _late = timeout(GLANCE, relay.wait_for(|relay| *relay != Relay::Idle)).await;
+        }
         Some(listening)
     }
 
