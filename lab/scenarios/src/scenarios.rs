@@ -2,6 +2,7 @@
 
 mod bench;
 mod lending;
+mod ports;
 mod survival;
 mod units;
 
@@ -51,6 +52,14 @@ pub const GROUPS: &[Group] = &[
             Scenario {
                 name: "a-start-without-what-it-needs-changes-nothing",
                 parts: &[lending::what_is_missing],
+            },
+            Scenario {
+                name: "a-port-and-a-guest-never-share-a-vf",
+                parts: &[ports::ports_and_guests],
+            },
+            Scenario {
+                name: "a-vf-is-detached-and-reattached-by-hand",
+                parts: &[ports::detached_by_hand],
             },
             Scenario {
                 name: "a-killed-daemon-loses-no-guest",
