@@ -19,6 +19,8 @@ const PCI_EXPRESS: u8 = 0x10;
 const EXPRESS_FLAGS: usize = 0x02;
 const EXPRESS_LINK_CAPABLE: usize = 0x0c;
 const EXPRESS_LINK_STATUS: usize = 0x12;
+/// Length of conventional PCI's configuration space.
+const CONVENTIONAL: usize = 256;
 /// Sorts of PCI Express devices that sit in the root complex and have no link.
 const INTEGRATED_ENDPOINT: u16 = 0x9;
 const EVENT_COLLECTOR: u16 = 0xa;
@@ -36,9 +38,13 @@ impl ConfigSpace<'_> {
         }
     }
 
-    /// The PCI Express capability, if there is one.
+    /// The PCI Express capability, if there is one. A device without it is taken for PCI Express
+    /// all the same when it has more than conventional PCI's configuration space, as host bridges
+    /// do (libvirt does so too).
     pub(crate) fn express(self) -> Option<PciExpress> {
-        let at = self.capability(PCI_EXPRESS)?;
+        let Some(at) = self.capability(PCI_EXPRESS) else {
+            return (self.0.len() > CONVENTIONAL).then(PciExpress::default);
+        };
         let kind = (self.half(at + EXPRESS_FLAGS)? >> 4) & 0xf;
         if matches!(kind, INTEGRATED_ENDPOINT | EVENT_COLLECTOR) {
             return Some(PciExpress::default());
@@ -118,6 +124,12 @@ mod tests {
         for kind in [9, 10] {
             assert_eq!(ConfigSpace(&endpoint(kind)).express(), Some(PciExpress::default()));
         }
+    }
+
+    #[test]
+    fn what_has_the_space_of_pci_express_has_no_link_without_its_capability() {
+        assert_eq!(ConfigSpace(&[0; 256]).express(), None);
+        assert_eq!(ConfigSpace(&[0; 4096]).express(), Some(PciExpress::default()));
     }
 
     #[test]
