@@ -46,9 +46,11 @@ pub(crate) fn import(
     let report = Report { dry_run: options.dry_run, items: Vec::new() };
     let mut import = Import { daemon, report };
     let waiting = Waiting::until("importing".to_owned());
-    import.all(&source).map_err(Fault::call("go on importing"))?;
+    let outcome = import.all(&source);
     drop(waiting);
+    // Also of what was done before the daemon went away.
     screen.report(&import.report, Report::view)?;
+    outcome.map_err(Fault::call("go on importing"))?;
     match import.report.count(Outcome::Refused) {
         0 => Ok(()),
         refused => Err(Fault::Incomplete { refused }),
@@ -90,7 +92,11 @@ impl Import {
         }
         for unread in &source.unread {
             let subject = Subject { kind: unread.kind, name: &unread.name, file: &unread.path };
-            self.note(subject, Action::Define, Outcome::Refused, Some(unread.why.clone()));
+            let action = match unread.kind {
+                Kind::Port => Action::Reclaim,
+                Kind::Network | Kind::Guest => Action::Define,
+            };
+            self.note(subject, action, Outcome::Refused, Some(unread.why.clone()));
         }
         Ok(())
     }
@@ -128,6 +134,16 @@ impl Import {
         Ok(true)
     }
 
+    /// Says of what was done last that it is not the first of its name.
+    fn say_if_replaced(&mut self, replaced: bool) {
+        if replaced
+            && let Some(item) = self.report.items.last_mut()
+            && item.note.is_none()
+        {
+            item.note = Some("in place of what vfnet has".to_owned());
+        }
+    }
+
     fn network(&mut self, found: &FoundNetwork) -> Result<(), CallFault> {
         // Where it is not kept, what is known of it while it is active has to do.
         let Some(first) = found.kept.as_ref().or(found.active.as_ref()) else { return Ok(()) };
@@ -137,7 +153,8 @@ impl Import {
             Err(fault) => {
                 let why = Some(fault.to_string());
                 self.note(subject, Action::Define, Outcome::Refused, why);
-                return self.ports_are_refused(found);
+                self.ports_are_refused(found, "was not taken over");
+                return Ok(());
             }
             Ok(Some(why)) => {
                 self.note(subject, Action::Define, Outcome::Left, Some(why));
@@ -154,15 +171,20 @@ impl Import {
             let defined = self.step(subject, Action::Define, same, |daemon| {
                 daemon.ask::<NetworkDefineXml>(&Text::clipped(&kept.text))
             })?;
+            self.say_if_replaced(known.is_some() && !same);
             if !defined {
-                return self.ports_are_refused(found);
+                self.ports_are_refused(found, "was not taken over");
+                return Ok(());
             }
             known = self.known_network(&name)?;
             if found.autostart {
                 self.autostart_network(subject, known.as_ref())?;
             }
         }
-        let Some(active) = &found.active else { return Ok(()) };
+        let Some(active) = &found.active else {
+            self.ports_are_refused(found, "is not active any more");
+            return Ok(());
+        };
         let subject = Subject { file: &active.path, ..subject };
         let runs = match &known {
             Some(known) => self.daemon.ask::<NetworkIsActive>(known)? != 0,
@@ -174,7 +196,8 @@ impl Import {
             _ => daemon.ask::<NetworkCreateXml>(&Text::clipped(&active.text)).map(drop),
         })?;
         if !started {
-            return self.ports_are_refused(found);
+            self.ports_are_refused(found, "was not taken over");
+            return Ok(());
         }
         let known = self.known_network(&name)?;
         for port in &found.ports {
@@ -224,14 +247,13 @@ impl Import {
         .map(drop)
     }
 
-    fn ports_are_refused(&mut self, found: &FoundNetwork) -> Result<(), CallFault> {
+    fn ports_are_refused(&mut self, found: &FoundNetwork, why: &str) {
         for port in &found.ports {
             let name = port.uuid.to_string();
             let subject = Subject { kind: Kind::Port, name: &name, file: &port.file.path };
-            let why = format!("network '{}' was not taken over", found.name);
+            let why = format!("network '{}' {why}", found.name);
             self.note(subject, Action::Reclaim, Outcome::Refused, Some(why));
         }
-        Ok(())
     }
 
     /// Has the daemon take up a port that its guest has already.
@@ -296,6 +318,7 @@ impl Import {
         let defined = self.step(subject, Action::Define, same, |daemon| {
             daemon.ask::<DomainDefineXml>(&Text::clipped(&found.file.text))
         })?;
+        self.say_if_replaced(known.is_some() && !same);
         if found.runs
             && let Some(item) = self.report.items.last_mut()
             && item.note.is_none()

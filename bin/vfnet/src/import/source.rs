@@ -175,7 +175,14 @@ impl Source {
     }
 
     fn add_port(&mut self, network: &str, port: &NetworkPort, from: &Path) {
-        let Some(network) = self.networks.iter_mut().find(|it| it.name == network) else { return };
+        let Some(network) = self.networks.iter_mut().find(|it| it.name == network) else {
+            return self.unread.push(Unread {
+                kind: Kind::Port,
+                name: port.uuid.to_string(),
+                path: from.to_owned(),
+                why: format!("there is no network '{network}'"),
+            });
+        };
         if network.ports.iter().all(|known| known.uuid != port.uuid) {
             let file = File { path: from.to_owned(), text: print(port) };
             network.ports.push(FoundPort { uuid: port.uuid, file });
