@@ -24,6 +24,7 @@ mod protocol;
 mod races;
 mod refusals;
 mod state_dir;
+mod stock;
 mod upstream;
 mod virsh;
 mod virtqemud;

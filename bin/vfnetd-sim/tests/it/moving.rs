@@ -1,5 +1,7 @@
 //! Moving over: from a libvirt host's files, and out to files and back in.
 
+mod machine;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,6 +10,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::daemon::{Daemon, HW, Ran, guest, guest_with};
+use crate::stock::Stock;
 
 /// What libvirt puts before every document that it keeps.
 const HEADER: &str = "<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO \
@@ -207,6 +210,29 @@ fn what_is_refused_is_said_with_place_and_reason() {
     assert_eq!(nothing.status.code(), Some(1));
 }
 
+#[test]
+fn ports_that_have_lost_their_network_are_said_and_a_newer_document_replaces_an_older() {
+    let Some(daemon) = Daemon::with_virsh() else { return };
+    let root = daemon.path("host");
+    let root_name = root.display().to_string();
+    let import = ["import", "--from-libvirt", "--root", &root_name, "--json"];
+    put(&root, "run/libvirt/qemu/far.xml", &running_guest());
+    put(&root, "etc/libvirt/qemu/networks/other.xml", NAT);
+    let expected = |why: &str, ran: &Ran| {
+        for port in [BY_FILE, BY_GUEST] {
+            assert!(moved(ran).contains(&format!("refused reclaim port {port}")), "{}", ran.stdout);
+        }
+        assert!(ran.stdout.contains(why), "{}", ran.stdout);
+    };
+    expected("there is no network 'hw'", &vfnet(&daemon, &import));
+    put(&root, "etc/libvirt/qemu/networks/hw.xml", POOL);
+    expected("network 'hw' is not active any more", &vfnet(&daemon, &import));
+    let titled = POOL.replace("<forward", "<title>newer</title>\n  <forward");
+    put(&root, "etc/libvirt/qemu/networks/hw.xml", &titled);
+    expected("in place of what vfnet has", &vfnet(&daemon, &import));
+    assert!(daemon.says(&["net-dumpxml", "hw"]).contains("<title>newer</title>"));
+}
+
 /// Every file below a directory with its text, or where it leads.
 fn tree(dir: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
@@ -293,4 +319,57 @@ fn port_asked_for() -> String {
         "<networkport><uuid>{BY_FILE}</uuid><owner><name>far</name><uuid>{FAR}</uuid></owner>\
          <mac address='52:54:00:00:00:08'/></networkport>"
     )
+}
+
+#[test]
+fn what_stock_libvirt_had_it_has_again_by_way_of_vfnet() {
+    let Some(daemon) = Daemon::with_virsh() else { return };
+    daemon.host().make_vfs("0000:01:00.0".parse().expect("an address"), 3).expect("made");
+    let (here, back) = (daemon.path("here"), daemon.path("back"));
+    machine::make(&here.join("sys"));
+    let Some(libvirt) = Stock::start(&here) else { return };
+    libvirt.says(&["net-define", &daemon.file("pool.xml", POOL)]);
+    libvirt.says(&["net-define", &daemon.file("nat.xml", NAT)]);
+    libvirt.says(&["net-autostart", "hw"]);
+    libvirt.says(&["net-start", "hw"]);
+    libvirt.says(&["net-port-create", "hw", &daemon.file("port.xml", &port_asked_for())]);
+    let says = |libvirt: &Stock| {
+        [
+            &["net-dumpxml", "hw", "--inactive"][..],
+            &["net-info", "hw"],
+            &["net-port-list", "hw"],
+            &["net-port-dumpxml", "hw", BY_FILE],
+        ]
+        // What libvirt leaves to be understood, vfnet says.
+        .map(|command| libvirt.says(command).replace("    <driver name='vfio'/>\n", ""))
+    };
+    let had = says(&libvirt);
+    drop(libvirt);
+
+    let from = here.display().to_string();
+    let ran = vfnet(&daemon, &["import", "--from-libvirt", "--root", &from, "--json"]);
+    assert_eq!(
+        moved(&ran),
+        [
+            "left define network default",
+            "done define network hw",
+            "done autostart network hw",
+            "done start network hw",
+            &format!("done reclaim port {BY_FILE}"),
+        ]
+    );
+    assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
+
+    let out = daemon.path("out");
+    assert!(vfnet(&daemon, &["export", &out.display().to_string()]).status.success());
+    machine::make(&back.join("sys"));
+    for (from, to) in [("qemu", "etc/libvirt/qemu"), ("running/network", "run/libvirt/network")] {
+        let to = back.join(to);
+        std::fs::create_dir_all(to.parent().expect("a directory")).expect("a directory");
+        let copied = Command::new("cp").arg("-a").args([&out.join(from), &to]).status();
+        assert!(copied.expect("cp runs").success());
+    }
+    let Some(libvirt) = Stock::start(&back) else { return };
+    assert_eq!(says(&libvirt), had);
+    assert!(libvirt.says(&["net-dumpxml", "hw"]).contains("connections='1'"));
 }

@@ -2,7 +2,6 @@
 //! to one that fails in every way.
 
 mod fake;
-mod stock;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -20,9 +19,9 @@ use vfnet_rpc::xdr::Text;
 
 use crate::client::Client;
 use crate::daemon::{Daemon, HW};
+use crate::stock::Stock;
 use crate::{VIRSH, installed, until};
 use fake::{Fake, Mood, default};
-use stock::Stock;
 
 /// A network of the stock daemon's that starts without firewall rules or dnsmasq.
 const OPEN: &str = "<network><name>open</name><uuid>22222222-2222-4222-8222-222222222222</uuid>\

@@ -8,13 +8,15 @@ use crate::daemon::Ran;
 use crate::{VIRSH, until};
 
 /// Mounts folders of `$1` where libvirtd keeps its state, so that it outlives the daemon and
-/// touches nothing of this machine, then becomes the daemon; `$2` is where it was unpacked.
+/// touches nothing of this machine, and `$1/sys`, if it is there, where it looks for devices;
+/// then becomes the daemon. `$2` is where it was unpacked.
 const START: &str = r#"
 set -e
 for dir in /etc/libvirt /run /var/lib /var/cache /var/log; do
     mkdir -p "$1$dir"
     mount --bind "$1$dir" "$dir"
 done
+if [ -d "$1/sys" ]; then mount --rbind "$1/sys" /sys; fi
 lib="$2/usr/lib/x86_64-linux-gnu"
 export LIBVIRT_DRIVER_DIR="$lib/libvirt/connection-driver" LD_LIBRARY_PATH="$lib"
 export PATH="$PATH:$2/usr/sbin"
@@ -22,7 +24,7 @@ exec "$2/usr/sbin/libvirtd" --config "$1/libvirtd.conf" --pid-file "$1/pid"
 "#;
 
 /// The daemon, in a folder of the test's. Ends with it.
-pub(super) struct Stock {
+pub(crate) struct Stock {
     dir: PathBuf,
     unpacked: PathBuf,
     child: Option<Child>,
@@ -46,7 +48,7 @@ fn skipped(why: &str) -> Option<Stock> {
 
 impl Stock {
     /// Started with `dir` for its files; `None` where that cannot be.
-    pub(super) fn start(dir: &Path) -> Option<Self> {
+    pub(crate) fn start(dir: &Path) -> Option<Self> {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
         let unpacked = target.join("stock-libvirt");
         if !unpacked.join("complete").exists() {
@@ -67,7 +69,7 @@ impl Stock {
         Some(stock)
     }
 
-    pub(super) fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.join("log"));
         let log = log.expect("a log");
         let mut child = unshare()
@@ -86,13 +88,13 @@ impl Stock {
     }
 
     /// SIGKILL.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().and_then(|()| child.wait()).expect("ended");
         }
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.join("libvirt-sock")
     }
 
@@ -101,7 +103,7 @@ impl Stock {
     }
 
     /// What virsh prints when it speaks to the daemon itself.
-    pub(super) fn says(&self, args: &[&str]) -> String {
+    pub(crate) fn says(&self, args: &[&str]) -> String {
         let uri = format!("network+unix:///system?socket={}", self.socket().display());
         let ran = Command::new(VIRSH)
             .args(["-q", "-c", &uri])
