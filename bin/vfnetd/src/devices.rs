@@ -11,6 +11,8 @@ use tokio::sync::{Mutex, broadcast};
 use vfnet_host::{DeviceTree, HostError};
 use vfnet_model::node_device::{Kind, NodeDeviceName, Outline};
 
+use crate::aside::aside;
+
 /// Lots of changes that a slow listener may be behind.
 const LOTS: usize = 256;
 
@@ -67,7 +69,7 @@ impl Devices {
         read: impl FnOnce(&dyn DeviceTree) -> Result<T, HostError> + Send + 'static,
     ) -> Result<T, String> {
         let tree = Arc::clone(&self.0.tree);
-        match tokio::task::spawn_blocking(move || read(&*tree)).await {
+        match aside(move || read(&*tree)).await {
             Ok(outcome) => outcome.map_err(|fault| vfnet_model::explain(&fault)),
             Err(fault) => Err(format!("internal fault: {fault}")),
         }

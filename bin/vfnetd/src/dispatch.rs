@@ -10,13 +10,14 @@ mod node_device;
 mod own;
 pub(crate) mod port;
 
-use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
+use vfnet_rpc::error::WireError;
 use vfnet_rpc::objects::Listed;
 use vfnet_rpc::procedures::Payload;
 use vfnet_rpc::remote::{Call, OpenConsoleArgs};
 use vfnet_rpc::vfnet;
 use vfnet_rpc::xdr::{List, Text};
 
+use crate::aside::aside;
 use crate::{Daemon, upstream};
 
 /// What a call comes back with.
@@ -39,10 +40,7 @@ pub(crate) async fn parsed<T: Send + 'static>(
     parse: impl FnOnce(&str) -> T + Send + 'static,
 ) -> Result<T, WireError> {
     let xml = xml.to_owned();
-    let reading = tokio::task::spawn_blocking(move || parse(&xml));
-    reading.await.map_err(|fault| {
-        WireError::new(ErrorDomain::Rpc, ErrorCode::InternalError, &fault.to_string())
-    })
+    aside(move || parse(&xml)).await
 }
 
 /// A yes or no for the wire.
@@ -161,7 +159,9 @@ pub(crate) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
             let names = node_device::names(daemon, args.capability.as_deref()).await?;
             a.with(&list(room(names, args.room)))
         }
-        Call::NodeDeviceLookupByName(name, a) => a.with(&node_device::by_name(daemon, &name).await?),
+        Call::NodeDeviceLookupByName(name, a) => {
+            a.with(&node_device::by_name(daemon, &name).await?)
+        }
         Call::NodeDeviceGetXmlDesc(args, a) => {
             a.with(&node_device::document(daemon, &args.name, args.flags).await?)
         }

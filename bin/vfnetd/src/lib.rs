@@ -5,6 +5,7 @@
 //! over guests ([`hands`], [`guests`]); outcomes go back to the engine. [`run`] is all of it,
 //! over any [`vfnet_host::Host`], so that tests run the same wiring over a simulated one.
 
+mod aside;
 mod devices;
 mod dispatch;
 pub mod engine_task;

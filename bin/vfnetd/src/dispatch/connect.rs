@@ -7,6 +7,7 @@ use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::remote::{ModelName, NodeInfo};
 
 use crate::Daemon;
+use crate::aside::aside;
 
 /// The version of libvirt whose behaviour clients may expect: 11.3.0, as libvirt counts it.
 pub(super) const LIBVIRT_VERSION: u64 = 11_003_000;
@@ -17,14 +18,12 @@ const MACHINES: [&str; 2] = ["pc", "q35"];
 /// QEMU's version, as libvirt counts it.
 pub(super) async fn emulator_version(daemon: &Daemon) -> Result<u64, WireError> {
     let path = daemon.config.emulator.clone();
-    let probed = tokio::task::spawn_blocking(move || vfnet_qemu::emulator::probe(&path)).await;
-    let failed =
-        |detail: String| WireError::new(ErrorDomain::Qemu, ErrorCode::OperationFailed, &detail);
-    match probed {
-        Ok(Ok(version)) => Ok(version.as_number()),
-        Ok(Err(fault)) => Err(failed(vfnet_model::explain(&fault))),
-        Err(fault) => Err(failed(fault.to_string())),
-    }
+    let version = aside(move || vfnet_qemu::emulator::probe(&path)).await?;
+    let version = version.map_err(|fault| {
+        let detail = vfnet_model::explain(&fault);
+        WireError::new(ErrorDomain::Qemu, ErrorCode::OperationFailed, &detail)
+    })?;
+    Ok(version.as_number())
 }
 
 pub(super) fn hostname() -> String {

@@ -17,6 +17,7 @@ use vfnet_rpc::xdr::Text;
 
 use super::network::{read, refused};
 use super::text;
+use crate::aside::aside;
 use crate::{Daemon, wire_error};
 
 /// How often a change is made anew because somebody else was faster.
@@ -78,16 +79,13 @@ async fn change(
     loop {
         let before = chosen(daemon, network, flags).await?;
         let make = make.clone();
-        let edit = tokio::task::spawn_blocking(move || {
+        let edit = aside(move || {
             let edited = |before: Option<Document>| {
                 before.map(|before| Ok(Edited { after: make(&before)?, before })).transpose()
             };
             Ok((edited(before.live)?, edited(before.config)?))
         });
-        let fault = |fault: tokio::task::JoinError| {
-            WireError::new(ErrorDomain::Rpc, ErrorCode::InternalError, &fault.to_string())
-        };
-        let (live, config) = edit.await.map_err(fault)??;
+        let (live, config) = edit.await??;
         let edit = NetworkEdit { network: network.uuid, live, config, metadata: announced.clone() };
         match daemon.engine.ask(Request::NetworkEdit(Box::new(edit))).await {
             Ok(_) => return Ok(()),

@@ -13,6 +13,7 @@ use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::vfnet::ExplainArgs;
 use vfnet_rpc::xdr::Text;
 
+use crate::aside::aside;
 use crate::{Daemon, wire_error};
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
@@ -173,12 +174,7 @@ pub(super) async fn doctor(daemon: &Daemon) -> Result<Vec<Finding>, WireError> {
     let inventory =
         daemon.engine.read(|state: &State| state.inventory.clone()).await.map_err(refused)?;
     let emulator = daemon.config.emulator.clone();
-    let examined = tokio::task::spawn_blocking(move || {
-        vfnet_host::doctor::examine(Path::new("/"), &inventory, &emulator)
-    });
-    examined.await.map_err(|fault| {
-        WireError::new(ErrorDomain::Rpc, ErrorCode::InternalError, &fault.to_string())
-    })
+    aside(move || vfnet_host::doctor::examine(Path::new("/"), &inventory, &emulator)).await
 }
 
 fn port_report(claim: &Claim) -> PortReport {
