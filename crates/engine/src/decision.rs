@@ -182,7 +182,10 @@ impl<'s> Turn<'s> {
             Request::NetworkDestroy { network, force } => self.network_destroy(network, force),
             Request::NetworkUndefine(network) => self.network_undefine(network),
             Request::NetworkAutostart(network, on) => self.network_autostart(network, on),
-            Request::NetworkEdit(edit) => self.network_edit(*edit),
+            Request::NetworkEdit(edit) => self.network_edit(ticket, *edit),
+            Request::NetworkEditFinish { network, metadata } => {
+                self.network_edit_finish(network, metadata)
+            }
             Request::GuestDefine(def) => self.guest_define(*def),
             Request::GuestCreate { definition, paused } => {
                 self.guest_create(ticket, *definition, paused)

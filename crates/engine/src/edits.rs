@@ -4,50 +4,106 @@
 //! The edge makes the new document out of the one it has read, on its own time, and the engine
 //! takes it when that is still the one. A running network changes under its claims: they stay as
 //! they are, and what is lent is counted from them, so that there are no counters to be kept.
+//!
+//! A change of both the running and the kept network is recorded as such first, as the two are at
+//! home in different files: a kill amid it is made good by recovery, and leaves neither or both.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
-use vfnet_model::PciAddress;
 use vfnet_model::network::{Form, Forward, Members, Network, print};
+use vfnet_model::{NetworkName, PciAddress};
 
 use crate::decision::{Announcement, Effect, NetworkHook, Turn};
-use crate::input::{Answer, NetworkEdit};
+use crate::input::{Answer, Metadata, NetworkEdit, Request, Ticket};
 use crate::networks::{no_network, resolve};
-use crate::record::Entry;
+use crate::record::{Entry, Key};
 use crate::refusal::{Because, Refusal, RefusalKind};
-use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry, State};
+use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry, State, UnfinishedEdit};
+
+type Outcome = Result<Option<Answer>, Refusal>;
 
 impl Turn<'_> {
-    pub(crate) fn network_edit(&mut self, edit: NetworkEdit) -> Result<Option<Answer>, Refusal> {
+    pub(crate) fn network_edit(&mut self, ticket: Ticket, edit: NetworkEdit) -> Outcome {
         let NetworkEdit { network: uuid, live, config, metadata } = edit;
         let name = &self.state.network(uuid).ok_or_else(|| no_network(uuid))?.network.name;
         let name = name.clone();
-        if let Some(edited) = live {
-            let before = self
-                .state
-                .live_networks
-                .get(&uuid)
-                .ok_or_else(|| Refusal::invalid(format!("network '{name}' is not active")))?;
-            still(&before.definition, &edited.before)?;
-            let after = edited_live(self.state, before, edited.after)?;
-            if self.state.hooks {
-                self.effect(Effect::CallHook(NetworkHook::Updated, Box::new(after.clone())));
+        if self.state.edits.contains_key(&uuid) {
+            return Err(changed_meanwhile(&name));
+        }
+        let live = match live {
+            None => None,
+            Some(edited) => {
+                let before =
+                    self.state.live_networks.get(&uuid).ok_or_else(|| {
+                        Refusal::invalid(format!("network '{name}' is not active"))
+                    })?;
+                still(&before.definition, &edited.before)?;
+                Some(edited_live(self.state, before, edited.after)?)
             }
-            self.put(Entry::LiveNetwork(after));
+        };
+        let config = match config {
+            None => None,
+            Some(edited) => {
+                let before = self.state.networks.get(&uuid).ok_or_else(|| {
+                    let message = format!("network '{name}' is transient: it has no configuration");
+                    Refusal::invalid(message)
+                })?;
+                still(&before.definition, &edited.before)?;
+                Some(definition(uuid, edited.after))
+            }
+        };
+        match (live, config) {
+            (Some(live), Some(config)) => {
+                self.put(Entry::Edit(Box::new(UnfinishedEdit { live, config })));
+                let finish = Request::NetworkEditFinish { network: uuid, metadata };
+                self.effect(Effect::AskAgain(ticket, Box::new(finish)));
+                return Ok(None);
+            }
+            (Some(live), None) => self.change_running(live),
+            (None, Some(config)) => self.change_kept(config),
+            (None, None) => {}
         }
-        if let Some(edited) = config {
-            let before = self.state.networks.get(&uuid).cloned().ok_or_else(|| {
-                Refusal::invalid(format!("network '{name}' is transient: it has no configuration"))
-            })?;
-            still(&before.definition, &edited.before)?;
-            let definition = definition(uuid, edited.after);
-            self.put(Entry::Network(NetworkEntry { definition, ..before }));
-        }
-        if let Some(kind) = metadata {
-            self.announce(Announcement::NetworkMetadataChanged(uuid, name, kind));
+        self.announce_metadata(uuid, metadata);
+        Ok(Some(Answer::Done))
+    }
+
+    /// Changes both, as is on record.
+    pub(crate) fn network_edit_finish(
+        &mut self,
+        network: Uuid,
+        metadata: Option<Metadata>,
+    ) -> Outcome {
+        if let Some(UnfinishedEdit { live, config }) = self.state.edits.get(&network).cloned() {
+            self.forget(Key::Edit(network));
+            self.change_running(live);
+            self.change_kept(config);
+            self.announce_metadata(network, metadata);
         }
         Ok(Some(Answer::Done))
+    }
+
+    fn change_running(&mut self, live: LiveNetwork) {
+        if !self.state.live_networks.contains_key(&live.uuid) {
+            return;
+        }
+        if self.state.hooks {
+            self.effect(Effect::CallHook(NetworkHook::Updated, Box::new(live.clone())));
+        }
+        self.put(Entry::LiveNetwork(live));
+    }
+
+    fn change_kept(&mut self, definition: NetworkDefinition) {
+        if let Some(before) = self.state.networks.get(&definition.uuid).cloned() {
+            self.put(Entry::Network(NetworkEntry { definition, ..before }));
+        }
+    }
+
+    fn announce_metadata(&mut self, uuid: Uuid, kind: Option<Metadata>) {
+        let name = self.state.network(uuid).map(|def| def.network.name.clone());
+        if let (Some(name), Some(kind)) = (name, kind) {
+            self.announce(Announcement::NetworkMetadataChanged(uuid, name, kind));
+        }
     }
 }
 
@@ -62,8 +118,12 @@ fn still(found: &NetworkDefinition, read: &Network) -> Result<(), Refusal> {
     if found.network == *read {
         return Ok(());
     }
-    let message = format!("network '{}' was changed by somebody else meanwhile", read.name);
-    Err(Refusal::new(RefusalKind::ChangedMeanwhile, message))
+    Err(changed_meanwhile(&read.name))
+}
+
+fn changed_meanwhile(name: &NetworkName) -> Refusal {
+    let message = format!("network '{name}' was changed by somebody else meanwhile");
+    Refusal::new(RefusalKind::ChangedMeanwhile, message)
 }
 
 /// A running network with a new document: new members are looked up, others stay the VFs that

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::network::Network;
-use vfnet_model::{DriverName, GuestName, MacAddress, NetworkName, PciAddress, VlanId};
+use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
 use crate::claim::ClaimId;
 use crate::decision::{NetworkHook, Urgency};
@@ -169,6 +169,14 @@ pub enum Request {
     NetworkAutostart(Uuid, bool),
     /// Change the document of a network that stays what it is.
     NetworkEdit(Box<NetworkEdit>),
+    /// Make a change of both the running and the kept network that is on record
+    /// ([`crate::State::edits`]).
+    NetworkEditFinish {
+        /// The network.
+        network: Uuid,
+        /// What is announced, when it is a change of metadata.
+        metadata: Option<Metadata>,
+    },
     /// Keep a guest's document.
     GuestDefine(Box<GuestDefinition>),
     /// Start a guest that is not kept.
@@ -266,18 +274,28 @@ pub struct PortRequest {
     pub mac: MacAddress,
     /// A tag of the port's own.
     pub vlan: Option<VlanId>,
-    /// The VF that the client says it has already, when it takes up a port that was forgotten.
-    pub plug: Option<PciAddress>,
+    /// What the client says it has already, when it takes up a port that was forgotten.
+    pub plug: Option<Plugged>,
     /// VFs that have failed for this request, and how.
     pub tried: Vec<Because>,
+}
+
+/// What a port's guest is connected to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Plugged {
+    /// A VF.
+    Vf(PciAddress),
+    /// A bridge.
+    Bridge(NetdevName),
 }
 
 impl Request {
     const fn urgency(&self) -> Urgency {
         match self {
-            Self::GuestDestroy(_) | Self::PortDelete { .. } | Self::VfRestore(_) => {
-                Urgency::MustGoOn
-            }
+            Self::GuestDestroy(_)
+            | Self::PortDelete { .. }
+            | Self::VfRestore(_)
+            | Self::NetworkEditFinish { .. } => Urgency::MustGoOn,
             _ => Urgency::MayBeRefused,
         }
     }

@@ -29,14 +29,14 @@ pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use input::{
     Answer, Edited, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, Metadata, Moment,
-    NetworkEdit, PortRequest, Reply, Request, Ticket,
+    NetworkEdit, Plugged, PortRequest, Reply, Request, Ticket,
 };
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;
 pub use refusal::{Because, Refusal, RefusalKind};
 pub use state::{
-    GuestDefinition, GuestEntry, GuestRun, HostdevNeed, LiveNetwork, NetworkDefinition,
-    NetworkEntry, NicNeed, NicSource, Phase, State,
+    BridgePort, GuestDefinition, GuestEntry, GuestRun, HostdevNeed, LiveNetwork, NetworkDefinition,
+    NetworkEntry, NicNeed, NicSource, Phase, State, UnfinishedEdit,
 };
 
 use decision::Turn;

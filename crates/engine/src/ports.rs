@@ -10,19 +10,21 @@
 //!
 //! A port's UUID is its client's: whoever has had no answer finds the port by it, or asks again.
 //! Of a port that was still being prepared when vfnetd died nobody has heard, and it goes back.
+//!
+//! A port on a network that is a bridge needs no VF: it is kept, and no more.
 
 use uuid::Uuid;
 use vfnet_model::network::{Forward, Pool};
 use vfnet_model::vf::{Original, WantedSettings};
-use vfnet_model::{MacAddress, PciAddress, Vlan, VlanProtocol};
+use vfnet_model::{MacAddress, NetdevName, PciAddress, Vlan, VlanId, VlanProtocol};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
 use crate::decision::{Effect, Turn};
-use crate::input::{Answer, Failure, PortRequest, Request, Ticket};
+use crate::input::{Answer, Failure, Plugged, PortRequest, Request, Ticket};
 use crate::networks::port_settings;
 use crate::record::{Entry, Key, PortJob};
 use crate::refusal::{Because, Refusal, RefusalKind};
-use crate::state::LiveNetwork;
+use crate::state::{BridgePort, LiveNetwork};
 use crate::vfs::{Asked, port_identity};
 
 /// A MAC that no VF can have.
@@ -32,11 +34,22 @@ type Outcome = Result<Option<Answer>, Refusal>;
 
 impl Turn<'_> {
     pub(crate) fn port_create(&mut self, ticket: Ticket, request: PortRequest) -> Outcome {
-        if let Some(vf) = request.plug {
-            return self.port_reclaim(&request, vf).map(Some);
+        let live = self.network_for_ports(request.network);
+        if let Ok(live) = live
+            && let Forward::Bridge(bridge) = &live.definition.network.forward
+        {
+            let bridge = bridge.clone();
+            return self.bridge_port(request, bridge).map(Some);
         }
-        let known = self.state.claims.values().find(|claim| is_port(claim, request.port));
-        if known.is_some() {
+        match request.plug {
+            None => {}
+            Some(Plugged::Vf(vf)) => return self.port_reclaim(&request, vf).map(Some),
+            Some(Plugged::Bridge(_)) => {
+                let message = "Port reclaim requested but plug type is not hostdev-pci";
+                return Err(Refusal::new(RefusalKind::InvalidArgument, message));
+            }
+        }
+        if self.port_is_known(request.port) {
             return Err(port_exists(request.port));
         }
         let live = self.network_for_ports(request.network)?;
@@ -54,6 +67,35 @@ impl Turn<'_> {
         Ok(None)
     }
 
+    fn port_is_known(&self, port: Uuid) -> bool {
+        self.state.bridge_ports.contains_key(&port)
+            || self.state.claims.values().any(|claim| is_port(claim, port))
+    }
+
+    /// A port on a bridge: the other daemon makes a tap on it, and there is nothing to lend.
+    fn bridge_port(&mut self, request: PortRequest, bridge: NetdevName) -> Result<Answer, Refusal> {
+        let PortRequest { network, port, owner, owner_name, portgroup, mac, vlan, plug, .. } =
+            request;
+        if plug.as_ref().is_some_and(|plug| *plug != Plugged::Bridge(bridge.clone())) {
+            let message = format!("Port reclaim requested but plug is not the bridge {bridge}");
+            return Err(Refusal::new(RefusalKind::InvalidArgument, message));
+        }
+        if vlan.is_some_and(|tag| tag != VlanId::NONE) {
+            let message = format!("a tag is set on VFs only, not on the bridge {bridge}");
+            return Err(Refusal::new(RefusalKind::Unsupported, message));
+        }
+        let live = self.network_for_ports(network)?;
+        port_settings(&live.definition.network, mac, None, portgroup.as_deref())?;
+        let reclaimed = plug.is_some();
+        let new = BridgePort { port, network, owner, owner_name, portgroup, mac, bridge };
+        let same = self.state.bridge_ports.get(&port).is_some_and(|known| *known == new);
+        if self.port_is_known(port) && !(reclaimed && same) {
+            return Err(port_exists(port));
+        }
+        self.put(Entry::BridgePort(new));
+        Ok(Answer::Done)
+    }
+
     fn network_for_ports(&self, network: Uuid) -> Result<&LiveNetwork, Refusal> {
         self.state.live_networks.get(&network).ok_or_else(|| match self.state.network(network) {
             Some(def) => Refusal::invalid(format!("network '{}' is not active", def.network.name)),
@@ -67,6 +109,9 @@ impl Turn<'_> {
     /// Takes up a port that its guest has all along, and that was forgotten here.
     fn port_reclaim(&mut self, request: &PortRequest, vf: PciAddress) -> Result<Answer, Refusal> {
         let owner = owner(request);
+        if self.state.bridge_ports.contains_key(&request.port) {
+            return Err(port_exists(request.port));
+        }
         if let Some(claim) = self.state.claims.values().find(|claim| is_port(claim, request.port)) {
             let network = claim.network.as_ref().map(|of| of.uuid);
             let same = claim.vf == vf && claim.owner == owner && network == Some(request.network);
@@ -168,6 +213,10 @@ impl Turn<'_> {
     }
 
     pub(crate) fn port_delete(&mut self, ticket: Ticket, network: Uuid, port: Uuid) -> Outcome {
+        if self.state.bridge_ports.get(&port).is_some_and(|known| known.network == network) {
+            self.forget(Key::BridgePort(port));
+            return Ok(Some(Answer::Done));
+        }
         let claim = self.state.port(network, port).ok_or_else(|| no_port(port))?;
         if claim.executor != Executor::Outside {
             let message =

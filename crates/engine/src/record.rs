@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::claim::{Claim, ClaimId};
 use crate::input::{PortRequest, Ticket};
 use crate::refusal::Refusal;
-use crate::state::{GuestEntry, GuestRun, LiveNetwork, NetworkEntry};
+use crate::state::{BridgePort, GuestEntry, GuestRun, LiveNetwork, NetworkEntry, UnfinishedEdit};
 
 /// How long an entry lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -33,6 +33,10 @@ pub enum Key {
     Run(Uuid),
     /// A VF that is not free.
     Claim(ClaimId),
+    /// A port on a bridge.
+    BridgePort(Uuid),
+    /// A change of a running and a kept network that is to be made.
+    Edit(Uuid),
     /// A network or guest that autostart has still to start.
     Pending(Uuid),
     /// Autostart has been decided in this boot.
@@ -55,6 +59,8 @@ impl Key {
             Self::LiveNetwork(_)
             | Self::Run(_)
             | Self::Claim(_)
+            | Self::BridgePort(_)
+            | Self::Edit(_)
             | Self::Pending(_)
             | Self::Autostarted => Home::Live,
             Self::NetworkJob(_) | Self::GuestJob(_) | Self::VfJob(_) | Self::PortJob(_) => {
@@ -77,6 +83,10 @@ pub enum Entry {
     Run(GuestRun),
     /// See [`Key::Claim`].
     Claim(Claim),
+    /// See [`Key::BridgePort`].
+    BridgePort(BridgePort),
+    /// See [`Key::Edit`].
+    Edit(Box<UnfinishedEdit>),
     /// See [`Key::Pending`].
     Pending(Uuid, Pending),
     /// See [`Key::Autostarted`].
@@ -100,6 +110,8 @@ impl Entry {
             Self::LiveNetwork(live) => Key::LiveNetwork(live.uuid),
             Self::Run(run) => Key::Run(run.guest),
             Self::Claim(claim) => Key::Claim(claim.id),
+            Self::BridgePort(port) => Key::BridgePort(port.port),
+            Self::Edit(edit) => Key::Edit(edit.live.uuid),
             Self::Pending(uuid, _) => Key::Pending(*uuid),
             Self::Autostarted => Key::Autostarted,
             Self::NetworkJob(uuid, _) => Key::NetworkJob(*uuid),

@@ -34,6 +34,7 @@ impl Engine {
             engine.state.apply(Record::Put(Box::new(entry)));
         }
         let mut turn = Turn::new(&mut engine.state, Urgency::MustGoOn);
+        turn.unfinished_edits();
         turn.claims_without_a_guest();
         turn.guests(&remembered.alive);
         turn.decide_autostart();
@@ -44,6 +45,14 @@ impl Engine {
 }
 
 impl Turn<'_> {
+    fn unfinished_edits(&mut self) {
+        let networks: Vec<_> = self.state.edits.keys().copied().collect();
+        for network in networks {
+            // It is granted in any case, and whoever asked is gone.
+            let _granted = self.network_edit_finish(network, None);
+        }
+    }
+
     fn claims_without_a_guest(&mut self) {
         let claims: Vec<_> = self.state.claims.values().cloned().collect();
         for claim in claims {

@@ -27,6 +27,10 @@ pub struct State {
     pub runs: BTreeMap<Uuid, GuestRun>,
     /// VFs that are not free.
     pub claims: BTreeMap<ClaimId, Claim>,
+    /// Ports of other daemons' guests on bridges: they need no VF.
+    pub bridge_ports: BTreeMap<Uuid, BridgePort>,
+    /// Changes of running and kept networks that are to be made.
+    pub edits: BTreeMap<Uuid, UnfinishedEdit>,
     /// What autostart has still to start.
     pub pending: BTreeMap<Uuid, Pending>,
     /// Whether autostart has been decided in this boot.
@@ -88,6 +92,35 @@ impl LiveNetwork {
     pub const fn name(&self) -> &NetworkName {
         &self.definition.network.name
     }
+}
+
+/// A port of another daemon's guest on a bridge.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BridgePort {
+    /// Its identity, which its client chose.
+    pub port: Uuid,
+    /// Its network.
+    pub network: Uuid,
+    /// The guest's identity.
+    pub owner: Uuid,
+    /// The guest's name.
+    pub owner_name: GuestName,
+    /// The portgroup that was named.
+    pub portgroup: Option<String>,
+    /// The guest's MAC.
+    pub mac: MacAddress,
+    /// The bridge.
+    pub bridge: NetdevName,
+}
+
+/// A network as it is to be, running and kept: on record before either is changed, as the two are
+/// at home in different files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnfinishedEdit {
+    /// The running one.
+    pub live: LiveNetwork,
+    /// The document of the kept one.
+    pub config: NetworkDefinition,
 }
 
 /// A guest's document, and what it needs of vfnet.
@@ -216,6 +249,8 @@ impl State {
                 self.last_claim = self.last_claim.max(x.id.0);
                 self.claims.insert(x.id, x).map(Entry::Claim)
             }
+            Entry::BridgePort(x) => self.bridge_ports.insert(x.port, x).map(Entry::BridgePort),
+            Entry::Edit(x) => self.edits.insert(x.live.uuid, *x).map(|x| Entry::Edit(Box::new(x))),
             Entry::Pending(uuid, x) => {
                 self.pending.insert(uuid, x).map(|x| Entry::Pending(uuid, x))
             }
@@ -242,6 +277,8 @@ impl State {
             Key::LiveNetwork(uuid) => self.live_networks.remove(&uuid).map(Entry::LiveNetwork),
             Key::Run(uuid) => self.runs.remove(&uuid).map(Entry::Run),
             Key::Claim(id) => self.claims.remove(&id).map(Entry::Claim),
+            Key::BridgePort(port) => self.bridge_ports.remove(&port).map(Entry::BridgePort),
+            Key::Edit(uuid) => self.edits.remove(&uuid).map(|x| Entry::Edit(Box::new(x))),
             Key::Pending(uuid) => self.pending.remove(&uuid).map(|x| Entry::Pending(uuid, x)),
             Key::Autostarted => std::mem::take(&mut self.autostarted).then_some(Entry::Autostarted),
             Key::NetworkJob(uuid) => {
@@ -298,6 +335,16 @@ impl State {
     /// The claims behind a network's ports, as clients know them.
     pub fn ports_of(&self, network: Uuid) -> impl Iterator<Item = &Claim> {
         self.claims_on_network(network).filter(|claim| claim.is_port())
+    }
+
+    /// The ports on a network that is a bridge.
+    pub fn bridge_ports_of(&self, network: Uuid) -> impl Iterator<Item = &BridgePort> {
+        self.bridge_ports.values().filter(move |port| port.network == network)
+    }
+
+    /// How many ports a network has.
+    pub fn connections(&self, network: Uuid) -> usize {
+        self.ports_of(network).count() + self.bridge_ports_of(network).count()
     }
 
     /// The claim behind a port.

@@ -52,6 +52,8 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
         Entry::LiveNetwork(_)
         | Entry::Run(_)
         | Entry::Claim(_)
+        | Entry::BridgePort(_)
+        | Entry::Edit(_)
         | Entry::Pending(..)
         | Entry::Autostarted
         | Entry::NetworkJob(..)
@@ -83,7 +85,7 @@ pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
     let key = |row: &Row<'_>| uuid(row, "uuid").map(Key::Network);
     NETWORK.read(connection, &mut rows, key, |row, _| {
         let uuid = uuid(row, "uuid")?;
-        let definition = network_definition(row, uuid)?;
+        let definition = network_definition(row, uuid, "xml")?;
         let autostart = row.get("autostart")?;
         one_of_a_name(&mut names, definition.network.name.as_str())?;
         Ok(Entry::Network(NetworkEntry { uuid, definition, autostart }))
@@ -102,26 +104,30 @@ pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
 }
 
 /// The network document of a row, here or in `live.db`.
-pub(crate) fn network_definition(row: &Row<'_>, uuid: Uuid) -> Result<NetworkDefinition, Reason> {
-    let xml = document(row)?;
+pub(crate) fn network_definition(
+    row: &Row<'_>,
+    uuid: Uuid,
+    column: &str,
+) -> Result<NetworkDefinition, Reason> {
+    let xml = document(row, column)?;
     let mut network = network::parse(&xml)?;
     same_identity(*network.uuid.get_or_insert(uuid), uuid)?;
     Ok(NetworkDefinition { uuid, network, xml })
 }
 
 fn guest_definition(row: &Row<'_>, uuid: Uuid) -> Result<GuestDefinition, Reason> {
-    let xml = document(row)?;
+    let xml = document(row, "xml")?;
     let mut guest = guest::parse(&xml)?;
     same_identity(*guest.uuid.get_or_insert(uuid), uuid)?;
     GuestDefinition::from_document(&guest, xml).map_err(|refusal| refusal.to_string().into())
 }
 
-fn document(row: &Row<'_>) -> Result<String, Reason> {
+fn document(row: &Row<'_>, column: &str) -> Result<String, Reason> {
     let format: i64 = row.get("format")?;
     if format != FORMAT {
         return Err(format!("written in format {format}, this vfnetd reads {FORMAT}").into());
     }
-    Ok(row.get("xml")?)
+    Ok(row.get(column)?)
 }
 
 fn same_identity(written: Uuid, key: Uuid) -> Result<(), Reason> {

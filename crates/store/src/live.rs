@@ -1,10 +1,12 @@
 //! `live.db`: what outlives the daemon, but not the boot. What is read back of a run or a claim
 //! is its JSON; the columns beside it are for people with `sqlite3`.
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vfnet_engine::{Claim, ClaimId, Entry, GuestRun, Key, LiveNetwork, Pending};
+use vfnet_engine::{
+    BridgePort, Claim, ClaimId, Entry, GuestRun, Key, LiveNetwork, Pending, UnfinishedEdit,
+};
 use vfnet_model::BootId;
 
 use crate::database::Kind;
@@ -17,7 +19,7 @@ use crate::row::{Reason, Rows, Table, Writing, uuid};
 pub(crate) const KIND: Kind = Kind {
     name: crate::LIVE_FILE,
     application_id: 0x7666_6e4c,
-    migrations: &[include_str!("schema/live-1.sql")],
+    migrations: &[include_str!("schema/live-1.sql"), include_str!("schema/live-2.sql")],
     synchronous: "NORMAL",
     remedy: remedy::LIVE,
 };
@@ -39,6 +41,16 @@ const CLAIM: Table = Table {
     what: "claim",
     columns: &["id", "vf", "pf", "vf_index", "state", "owner", "guest", "network", "json"],
 };
+const BRIDGE_PORT: Table = Table {
+    name: "bridge_port",
+    what: "port on a bridge",
+    columns: &["port", "network", "owner", "json"],
+};
+const EDIT: Table = Table {
+    name: "edit",
+    what: "change of network",
+    columns: &["uuid", "format", "xml", "pfs", "vfs", "kept_xml"],
+};
 const PENDING: Table =
     Table { name: "pending", what: "pending autostart of", columns: &["uuid", "kind"] };
 const META: Table = Table { name: "meta", what: "note", columns: &["key", "value"] };
@@ -57,7 +69,7 @@ pub(crate) fn void_other_boots(
     if of.as_deref() == Some(boot.as_str()) {
         return Ok(());
     }
-    for table in [&NETWORK, &RUN, &CLAIM, &PENDING] {
+    for table in [&NETWORK, &RUN, &CLAIM, &BRIDGE_PORT, &EDIT, &PENDING] {
         transaction.execute(&format!("DELETE FROM {}", table.name), [])?;
     }
     transaction.execute("DELETE FROM set_aside", [])?;
@@ -78,6 +90,17 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
             RUN.put(transaction, &[&key, &name, &run.id, &phase, &run.pid, &json])
         }
         Entry::Claim(claim) => put_claim(transaction, claim),
+        Entry::BridgePort(port) => {
+            let (key, network) = (port.port.to_string(), port.network.to_string());
+            let row: [&dyn ToSql; 4] = [&key, &network, &port.owner_name.as_str(), &json(port)?];
+            BRIDGE_PORT.put(transaction, &row)
+        }
+        Entry::Edit(edit) => {
+            let UnfinishedEdit { live, config } = &**edit;
+            let (key, pfs, vfs) = (live.uuid.to_string(), json(&live.pfs)?, json(&live.vfs)?);
+            let xml = &live.definition.xml;
+            EDIT.put(transaction, &[&key, &FORMAT, xml, &pfs, &vfs, &config.xml])
+        }
         Entry::Pending(uuid, kind) => PENDING.put(transaction, &[&uuid.to_string(), &word(kind)?]),
         Entry::Autostarted => META.put(transaction, &[&AUTOSTARTED, &"yes"]),
         Entry::Network(_)
@@ -111,6 +134,8 @@ fn drop(transaction: &Transaction<'_>, key: Key) -> rusqlite::Result<()> {
         Key::LiveNetwork(uuid) => NETWORK.drop(transaction, &uuid.to_string()),
         Key::Run(guest) => RUN.drop(transaction, &guest.to_string()),
         Key::Claim(id) => CLAIM.drop(transaction, &number(id)?),
+        Key::BridgePort(port) => BRIDGE_PORT.drop(transaction, &port.to_string()),
+        Key::Edit(uuid) => EDIT.drop(transaction, &uuid.to_string()),
         Key::Pending(uuid) => PENDING.drop(transaction, &uuid.to_string()),
         Key::Autostarted => META.drop(transaction, &AUTOSTARTED),
         _ => Ok(()),
@@ -122,6 +147,8 @@ fn keep(transaction: &Transaction<'_>, key: Key) -> rusqlite::Result<()> {
         Key::LiveNetwork(uuid) => NETWORK.keep(transaction, &uuid.to_string()),
         Key::Run(guest) => RUN.keep(transaction, &guest.to_string()),
         Key::Claim(id) => CLAIM.keep(transaction, &number(id)?),
+        Key::BridgePort(port) => BRIDGE_PORT.keep(transaction, &port.to_string()),
+        Key::Edit(uuid) => EDIT.keep(transaction, &uuid.to_string()),
         Key::Pending(uuid) => PENDING.keep(transaction, &uuid.to_string()),
         _ => Ok(()),
     }
@@ -132,7 +159,7 @@ pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
     let key = |row: &Row<'_>| uuid(row, "uuid").map(Key::LiveNetwork);
     NETWORK.read(connection, &mut rows, key, |row, _| {
         let uuid = uuid(row, "uuid")?;
-        let definition = network_definition(row, uuid)?;
+        let definition = network_definition(row, uuid, "xml")?;
         let (pfs, vfs) = (from_json(row, "pfs")?, from_json(row, "vfs")?);
         Ok(Entry::LiveNetwork(LiveNetwork { uuid, definition, pfs, vfs }))
     })?;
@@ -150,6 +177,22 @@ pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
     CLAIM.read(connection, &mut rows, key, |row, key| {
         let claim: Claim = from_json(row, "json")?;
         same_key(Entry::Claim(claim), key)
+    })?;
+
+    let key = |row: &Row<'_>| uuid(row, "port").map(Key::BridgePort);
+    BRIDGE_PORT.read(connection, &mut rows, key, |row, key| {
+        let port: BridgePort = from_json(row, "json")?;
+        same_key(Entry::BridgePort(port), key)
+    })?;
+
+    let key = |row: &Row<'_>| uuid(row, "uuid").map(Key::Edit);
+    EDIT.read(connection, &mut rows, key, |row, _| {
+        let uuid = uuid(row, "uuid")?;
+        let definition = network_definition(row, uuid, "xml")?;
+        let config = network_definition(row, uuid, "kept_xml")?;
+        let (pfs, vfs) = (from_json(row, "pfs")?, from_json(row, "vfs")?);
+        let live = LiveNetwork { uuid, definition, pfs, vfs };
+        Ok(Entry::Edit(Box::new(UnfinishedEdit { live, config })))
     })?;
 
     let key = |row: &Row<'_>| uuid(row, "uuid").map(Key::Pending);

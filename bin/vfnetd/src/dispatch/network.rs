@@ -160,7 +160,7 @@ pub(crate) fn live_document(state: &State, live: &LiveNetwork) -> String {
         Forward::Hostdev(_) => state.pool(live),
         Forward::Bridge(_) | Forward::Direct(_) => Vec::new(),
     };
-    let connections = state.claims_on_network(live.uuid).count();
+    let connections = state.connections(live.uuid);
     print(&live.definition.network, Form::Live(&Live { connections, vfs }))
 }
 

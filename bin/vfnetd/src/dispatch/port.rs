@@ -1,7 +1,7 @@
-//! Ports: the VFs that networks lend.
+//! Ports: the VFs that networks lend, and other daemons' guests on bridges.
 
 use uuid::Uuid;
-use vfnet_engine::{Claim, Owner, PortRequest, Refusal, Request, State};
+use vfnet_engine::{BridgePort, Claim, Owner, Plugged, PortRequest, Refusal, Request, State};
 use vfnet_model::network::PoolDriver;
 use vfnet_model::port::{NetworkPort as PortDocument, Plug, PortOwner, parse, print};
 use vfnet_model::{VlanId, VlanTags};
@@ -33,15 +33,20 @@ pub(super) async fn list_all(
     let uuid = network.uuid;
     let ports = move |state: &State| {
         let of = |claim: &Claim| claim.network.as_ref().map(|of| of.port);
-        state.ports_of(uuid).filter_map(of).collect::<Vec<_>>()
+        let on_bridge = state.bridge_ports_of(uuid).map(|port| port.port);
+        state.ports_of(uuid).filter_map(of).chain(on_bridge).collect::<Vec<_>>()
     };
     let ports = daemon.engine.read(ports).await.map_err(refused)?;
     let object = |uuid| NetworkPort { network: network.clone(), uuid };
     Ok(ports.into_iter().map(object).collect())
 }
 
-async fn claim(daemon: &Daemon, network: Uuid, port: Uuid) -> Result<Claim, WireError> {
-    let find = move |state: &State| state.port(network, port).cloned();
+/// The document of a port that must be there.
+async fn port(daemon: &Daemon, network: Uuid, port: Uuid) -> Result<PortDocument, WireError> {
+    let find = move |state: &State| {
+        let on_bridge = state.bridge_ports.get(&port).filter(|port| port.network == network);
+        state.port(network, port).and_then(of_claim).or_else(|| on_bridge.map(of_bridge))
+    };
     daemon.engine.read(find).await.map_err(refused)?.ok_or_else(|| missing(port))
 }
 
@@ -51,7 +56,7 @@ pub(super) async fn lookup(
     port: Uuid,
 ) -> Result<NetworkPort, WireError> {
     let network = super::network::by_uuid(daemon, network.uuid).await?;
-    claim(daemon, network.uuid, port).await?;
+    self::port(daemon, network.uuid, port).await?;
     Ok(NetworkPort { network, uuid: port })
 }
 
@@ -85,9 +90,23 @@ pub(crate) fn of_claim(claim: &Claim) -> Option<PortDocument> {
     })
 }
 
-pub(super) async fn document(daemon: &Daemon, port: &NetworkPort) -> Result<Text, WireError> {
-    let claim = claim(daemon, port.network.uuid, port.uuid).await?;
-    of_claim(&claim).map(|port| text(print(&port))).ok_or_else(|| missing(port.uuid))
+fn of_bridge(port: &BridgePort) -> PortDocument {
+    PortDocument {
+        uuid: port.port,
+        owner: PortOwner { name: port.owner_name.clone(), uuid: port.owner },
+        group: port.portgroup.clone(),
+        mac: port.mac,
+        virtual_port: None,
+        bandwidth: None,
+        vlan: None,
+        isolated: None,
+        trust_guest_rx_filters: None,
+        plug: Plug::Bridge(port.bridge.clone()),
+    }
+}
+
+pub(super) async fn document(daemon: &Daemon, of: &NetworkPort) -> Result<Text, WireError> {
+    Ok(text(print(&port(daemon, of.network.uuid, of.uuid).await?)))
 }
 
 pub(super) async fn create(
@@ -105,7 +124,8 @@ pub(super) async fn create(
     let reclaim = args.flags & f::PORT_CREATE_RECLAIM != 0;
     let plug = match (reclaim, &document.plug) {
         (false, Plug::None) => None,
-        (true, Plug::HostdevPci { address, .. }) => Some(*address),
+        (true, Plug::HostdevPci { address, .. }) => Some(Plugged::Vf(*address)),
+        (true, Plug::Bridge(bridge)) => Some(Plugged::Bridge(bridge.clone())),
         (false, _) => {
             return Err(invalid("Port reclaim not requested but plug type is not none"));
         }
@@ -145,7 +165,7 @@ pub(super) async fn parameters(
     flags: u32,
 ) -> Result<PortParameters, WireError> {
     no_flags(flags)?;
-    claim(daemon, port.network.uuid, port.uuid).await?;
+    self::port(daemon, port.network.uuid, port.uuid).await?;
     Ok(PortParameters { params: List::empty(), count: 0 })
 }
 
@@ -155,7 +175,7 @@ pub(super) async fn set_parameters(
     args: &PortSetParametersArgs,
 ) -> Result<(), WireError> {
     no_flags(args.flags)?;
-    claim(daemon, args.port.network.uuid, args.port.uuid).await?;
+    port(daemon, args.port.network.uuid, args.port.uuid).await?;
     for param in args.params.iter() {
         let name: &str = &param.field;
         if !BANDWIDTH.contains(&name) {

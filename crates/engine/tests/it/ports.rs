@@ -2,7 +2,7 @@
 //! until the port is deleted.
 
 use rustix::io::Errno;
-use vfnet_engine::{Answer, ClaimState, PortRequest, RefusalKind, Reply, Request};
+use vfnet_engine::{Answer, ClaimState, Plugged, PortRequest, RefusalKind, Reply, Request};
 use vfnet_host_sim::{FaultKind, FaultPoint, OpKind};
 use vfnet_model::PciAddress;
 use vfnet_model::vf::Original;
@@ -23,7 +23,7 @@ fn delete(number: u8) -> Request {
 }
 
 fn reclaim(number: u8, last: u8, vf: PciAddress) -> Request {
-    create_port(PortRequest { plug: Some(vf), ..port("hw", number, mac(last)) })
+    create_port(PortRequest { plug: Some(Plugged::Vf(vf)), ..port("hw", number, mac(last)) })
 }
 
 fn vf_of(reply: Reply) -> PciAddress {
@@ -183,7 +183,7 @@ fn a_port_is_taken_up_again_as_its_guest_has_it() {
     }
     let other = create_port(PortRequest {
         owner: net("someone else"),
-        plug: Some(vf(1)),
+        plug: Some(Plugged::Vf(vf(1))),
         ..port("hw", 1, mac(1))
     });
     assert_eq!(refusal(world.ask(other)).kind, RefusalKind::PortExists);
@@ -242,4 +242,39 @@ fn what_a_look_has_missed_is_its_holders_again() {
     granted(world.ask(crate::scene::destroy("web")));
     granted(world.ask(delete(1)));
     assert!(world.state().claims.is_empty());
+}
+
+#[test]
+fn a_port_on_a_bridge_is_kept_and_takes_nothing() {
+    let mut world = World::new(igb(1), 1);
+    let uuid = net("br");
+    let xml = format!(
+        "<network><name>br</name><uuid>{uuid}</uuid><forward mode='bridge'/>\
+         <bridge name='br0'/><portgroup name='gold'/></network>"
+    );
+    let network = vfnet_model::network::parse(&xml).expect("a network document");
+    let definition = vfnet_engine::NetworkDefinition { uuid, network, xml };
+    granted(world.ask(define_network(definition)));
+    granted(world.ask(Request::NetworkStart(uuid)));
+    let asked = |number| port("br", number, mac(number));
+    granted(world.ask(create_port(asked(1))));
+    let refused = refusal(world.ask(create_port(asked(1))));
+    assert_eq!(refused.kind, RefusalKind::PortExists);
+    let unknown = PortRequest { portgroup: Some("lead".into()), ..asked(2) };
+    assert_eq!(refusal(world.ask(create_port(unknown))).kind, RefusalKind::Unsupported);
+    let tagged = PortRequest { vlan: Some(7.try_into().expect("a tag")), ..asked(2) };
+    assert_eq!(refusal(world.ask(create_port(tagged))).kind, RefusalKind::Unsupported);
+    world.restart();
+    world.settle();
+    assert_eq!(world.state().connections(uuid), 1);
+    let bridge = |name: &str| Some(Plugged::Bridge(name.parse().expect("a name")));
+    let again = PortRequest { plug: bridge("br0"), ..asked(1) };
+    granted(world.ask(create_port(again)));
+    let other = PortRequest { plug: bridge("br1"), ..asked(3) };
+    assert_eq!(refusal(world.ask(create_port(other))).kind, RefusalKind::InvalidArgument);
+    assert_eq!(world.state().connections(uuid), 1);
+    let delete = || Request::PortDelete { network: uuid, port: asked(1).port };
+    granted(world.ask(delete()));
+    assert_eq!(refusal(world.ask(delete())).kind, RefusalKind::NoPort);
+    assert!(world.state().bridge_ports.is_empty() && world.host.trace().is_empty());
 }

@@ -14,12 +14,14 @@ use crate::world::{Opened, World, short};
 /// Everything that a person can see of a state, for comparing.
 pub(crate) fn picture(state: &State) -> String {
     format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
         state.networks,
         state.live_networks,
         state.guests,
         state.runs,
         state.claims,
+        state.bridge_ports,
+        state.edits,
         state.pending,
         state.autostarted,
         state.inventory,

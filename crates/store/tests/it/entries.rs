@@ -2,8 +2,8 @@
 
 use vfnet_engine::claim::NetworkOf;
 use vfnet_engine::{
-    Claim, ClaimId, ClaimState, Entry, Executor, GuestDefinition, GuestEntry, GuestRun,
-    LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending, Phase,
+    BridgePort, Claim, ClaimId, ClaimState, Entry, Executor, GuestDefinition, GuestEntry, GuestRun,
+    LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending, Phase, UnfinishedEdit,
 };
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::vf::{
@@ -173,7 +173,19 @@ pub(crate) fn all() -> Vec<Entry> {
         pfs: vec!["0000:01:00.0".parse().unwrap()],
         vfs: vec![vf(3), vf(4)],
     };
+    let on_bridge = BridgePort {
+        port: uuid(6),
+        network: uuid(1),
+        owner: uuid(3),
+        owner_name: "guest3".parse().unwrap(),
+        portgroup: Some("gold".to_owned()),
+        mac: mac(6),
+        bridge: "br0".parse().unwrap(),
+    };
+    let edit = UnfinishedEdit { live: live.clone(), config: network_definition(2) };
     let mut entries = vec![
+        Entry::BridgePort(on_bridge),
+        Entry::Edit(Box::new(edit)),
         network(1),
         network(2),
         guest(3),

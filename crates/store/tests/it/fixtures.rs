@@ -14,20 +14,22 @@ use crate::entries::uuid;
 use crate::place::{Place, ask, sql};
 
 const STATE: [&str; 1] = [include_str!("../fixtures/state-1.sql")];
-const LIVE: [&str; 1] = [include_str!("../fixtures/live-1.sql")];
+const LIVE: [&str; 2] =
+    [include_str!("../fixtures/live-1.sql"), include_str!("../fixtures/live-2.sql")];
 
-fn written_by(version: usize) -> Place {
+/// Files of these versions, from 1.
+fn written_by(state: usize, live: usize) -> Place {
     let place = Place::new();
     fs::create_dir(place.state_dir()).unwrap();
     fs::create_dir(place.run_dir()).unwrap();
-    sql(&place.state_file(), STATE[version - 1]);
-    sql(&place.live_file(), LIVE[version - 1]);
+    sql(&place.state_file(), STATE[state - 1]);
+    sql(&place.live_file(), LIVE[live - 1]);
     place
 }
 
 #[test]
 fn version_1_is_read() {
-    let place = written_by(1);
+    let place = written_by(1, 1);
     let (_store, loaded) = place.open();
     assert_eq!(loaded.set_aside, Vec::<String>::new());
     let mut state = State::default();
@@ -70,14 +72,32 @@ fn version_1_is_read() {
 }
 
 #[test]
+fn version_2_of_the_live_file_is_read() {
+    let place = written_by(1, 2);
+    let (_store, loaded) = place.open();
+    assert_eq!(loaded.set_aside, Vec::<String>::new());
+    let mut state = State::default();
+    for entry in loaded.entries {
+        state.apply(vfnet_engine::Record::Put(Box::new(entry)));
+    }
+    let on_bridge = &state.bridge_ports[&uuid(6)];
+    assert_eq!((on_bridge.bridge.as_str(), on_bridge.owner_name.as_str()), ("br0", "guest3"));
+    assert_eq!(state.edits[&uuid(2)].live.vfs.len(), 2);
+    assert_eq!(state.edits[&uuid(2)].config.network.name.as_str(), "net2");
+}
+
+#[test]
 fn a_migrated_file_has_the_schema_of_a_new_one() {
     let new = Place::new();
     new.open();
-    for version in 1..=STATE.len() {
-        let old = written_by(version);
-        old.open();
-        assert_eq!(schema(&old.state_file()), schema(&new.state_file()), "from {version}");
-        assert_eq!(schema(&old.live_file()), schema(&new.live_file()), "from {version}");
+    for state in 1..=STATE.len() {
+        for live in 1..=LIVE.len() {
+            let old = written_by(state, live);
+            old.open();
+            let from = format!("from {state} and {live}");
+            assert_eq!(schema(&old.state_file()), schema(&new.state_file()), "{from}");
+            assert_eq!(schema(&old.live_file()), schema(&new.live_file()), "{from}");
+        }
     }
 }
 
