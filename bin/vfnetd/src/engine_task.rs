@@ -135,8 +135,9 @@ struct Desk<H> {
     hands: H,
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     last_ticket: u64,
-    /// Records of decisions that had to go on though they could not be committed; they go
-    /// first in the next commit.
+    /// Records of decisions that had to go on though they could not be committed, and what takes
+    /// back those that had not to, as one of the two files may have them; they go first in the next
+    /// commit.
     unsaved: Vec<Record>,
 }
 
@@ -166,7 +167,8 @@ impl<H: CarryOut> Desk<H> {
             tracing::error!("cannot record a decision: {why}");
             if decision.urgency == Urgency::MayBeRefused {
                 let asker = decision.asker;
-                self.engine.revert(decision);
+                let undone = self.engine.revert(decision);
+                self.keep(undone);
                 if let Some(ticket) = asker {
                     self.answer(ticket, Err(Decision::unrecorded(&why)));
                 }

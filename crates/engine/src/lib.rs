@@ -86,10 +86,17 @@ impl Engine {
         turn.finish()
     }
 
-    /// Takes a decision back, as if its input had never come.
-    pub fn revert(&mut self, decision: Decision) {
+    /// Takes a decision back, as if its input had never come. Gives what undoes its records, to
+    /// be committed one day: part of them may have been written after all.
+    #[must_use]
+    pub fn revert(&mut self, decision: Decision) -> Vec<Record> {
+        let mut undone = Vec::new();
         for record in decision.undo.into_iter().rev() {
-            self.state.apply(record);
+            self.state.apply(record.clone());
+            if record.key().home() != Home::Memory {
+                undone.push(record);
+            }
         }
+        undone
     }
 }

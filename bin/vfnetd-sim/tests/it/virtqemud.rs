@@ -2,6 +2,7 @@
 //! back: a connection for every operation, opened, spoken for somebody, and closed (libvirt:
 //! `virGetConnectGeneric`). Between any two calls the host is looked at.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -75,7 +76,8 @@ impl Virtqemud {
         command.arg("--network-socket").arg(&self.socket);
         let main = daemon.socket();
         daemon.begin(command, |_| main.clone());
-        crate::until("the network daemon's socket is there", || self.socket.exists());
+        let listens = || UnixStream::connect(&self.socket).is_ok();
+        crate::until("the network daemon's socket is served", listens);
     }
 
     /// One operation on a connection of its own.
@@ -433,6 +435,32 @@ fn a_ports_parameters_are_none_and_bandwidth_is_refused() {
         assert_eq!(set("colour", 1), Ok(ErrorCode::InvalidArg.number()));
         assert!(set("inbound.average", 0).is_err(), "no limit is what it has");
     });
+}
+
+#[test]
+fn a_guests_nic_on_a_bridge_is_a_port_too() {
+    let (mut daemon, virtqemud) = site();
+    let bridge = "<network><name>br</name><forward mode='bridge'/><bridge name='br0'/></network>";
+    let mut admin = Client::of(&daemon);
+    let br = admin.ask::<NetworkDefineXml>(&Text::clipped(bridge)).expect("defined");
+    admin.ask::<NetworkCreate>(&br).expect("started");
+    let args = |plug: &str, flags| PortCreateArgs {
+        network: br.clone(),
+        xml: Text::clipped(&port_xml(1, 1, plug)),
+        flags,
+    };
+    let made = virtqemud.once(|client| client.ask::<NetworkPortCreateXml>(&args("", 0)));
+    let port = PortFlags { port: made.expect("made"), flags: 0 };
+    daemon.kill();
+    virtqemud.serve(&mut daemon);
+    let document = virtqemud.once(|client| client.ask::<NetworkPortGetXmlDesc>(&port));
+    let plug = "<plug type='bridge' bridge='br0'/>";
+    assert!(document.expect("there").contains(plug));
+    let again = args(plug, PORT_CREATE_RECLAIM);
+    virtqemud.once(|client| client.ask::<NetworkPortCreateXml>(&again)).expect("known");
+    virtqemud.once(|client| client.ask::<NetworkPortDelete>(&port)).expect("deleted");
+    let gone = virtqemud.once(|client| client.number::<NetworkPortGetXmlDesc>(&port));
+    assert_eq!(gone, Ok(ErrorCode::NoNetworkPort.number()));
 }
 
 fn python(script: &str, arguments: &[&str], socket: &Path) -> Option<Ran> {

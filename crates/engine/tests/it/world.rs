@@ -103,6 +103,8 @@ pub(crate) struct World {
     pub(crate) macs_may_be_unheard: bool,
     /// Whether guests' processes fail to start.
     pub(crate) no_emulator: bool,
+    /// Whether hook scripts are called, which say yes.
+    hooks: bool,
     /// Whether guests die while no daemon is there.
     pub(crate) guests_die_with_the_daemon: bool,
     /// What has been done so far, for whoever reads a failure.
@@ -116,7 +118,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A daemon started for the first time on this host; `seed` orders what runs side by side.
+    /// A daemon started for the first time on this host; `seed` orders what runs side by side,
+    /// and hook scripts are called when it is even.
     pub(crate) fn new(host: SimHost, seed: u64) -> Self {
         let mut world = Self {
             host,
@@ -131,6 +134,7 @@ impl World {
             disk_full: false,
             macs_may_be_unheard: false,
             no_emulator: false,
+            hooks: seed.is_multiple_of(2),
             guests_die_with_the_daemon: false,
             story: Vec::new(),
             points: 0,
@@ -309,6 +313,9 @@ impl World {
         };
         let (engine, first) = Engine::recover(remembered);
         self.daemon.engine = engine;
+        if self.hooks {
+            self.daemon.engine.call_hooks();
+        }
         self.commit_and_act(first)
     }
 
@@ -343,7 +350,8 @@ impl World {
             self.story.push("(that could not be recorded)".into());
             if decision.urgency == Urgency::MayBeRefused {
                 let asker = decision.asker;
-                self.daemon.engine.revert(decision);
+                // Here nothing is ever written in part.
+                let _undone = self.daemon.engine.revert(decision);
                 if let Some(ticket) = asker {
                     self.answer(ticket, Err(Decision::unrecorded("the disk is full")));
                 }
@@ -398,7 +406,6 @@ impl World {
             }
             Effect::Adopt(guest) => Some(Job::Adopt(guest)),
             Effect::Kill(guest) => Some(Job::Kill(guest)),
-            // No scripts: nobody says no.
             Effect::CallHook(hook, live) => {
                 Some(Job::Tell(Input::HookRan { network: live.uuid, hook, outcome: Ok(()) }))
             }
