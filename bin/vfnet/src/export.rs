@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use vfnet_model::network::Members;
+use vfnet_model::network::{Members, head};
 use vfnet_rpc::flags;
 use vfnet_rpc::objects::{Domain, ListArgs, Network};
 use vfnet_rpc::remote::{
@@ -120,6 +120,12 @@ impl Export {
                 continue;
             }
             let dir = self.layout.networks();
+            let text = self.network_document(&network, 0)?;
+            if head(&text).is_ok_and(|head| !head.mode.is_served()) {
+                let note = "it is the stock network daemon's, which keeps it";
+                self.note(Outcome::Left, Kind::Network, &network.name, dir, Some(note));
+                continue;
+            }
             if self.daemon.ask::<NetworkIsPersistent>(&network)? != 0 {
                 let text = self.network_document(&network, flags::NETWORK_XML_INACTIVE)?;
                 let autostart = self.daemon.ask::<NetworkGetAutostart>(&network)? != 0;

@@ -5,7 +5,7 @@ mod fake;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use vfnet_rpc::remote::{
 use vfnet_rpc::xdr::Text;
 
 use crate::client::Client;
-use crate::daemon::{Daemon, HW};
+use crate::daemon::{Daemon, HW, Ran};
 use crate::stock::Stock;
 use crate::{VIRSH, installed, until};
 use fake::{Fake, Mood, default};
@@ -334,6 +334,25 @@ fn who_listens_is_answered_though_the_stock_daemon_is_not() {
     let mut client = Client::of(&daemon);
     let all = NetworkEventRegister { event: 0, network: None };
     client.ask::<ConnectNetworkEventRegisterAny>(&all).expect("registered");
+}
+
+#[test]
+fn an_export_leaves_the_stock_daemons_networks_to_it() {
+    let (daemon, _fake) = before(Mood::Well, 30);
+    let exported = daemon.path("exported");
+    let ran: Ran = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"))
+        .arg("--socket")
+        .arg(daemon.socket())
+        .arg("export")
+        .arg(&exported)
+        .output()
+        .expect("it runs")
+        .into();
+    assert!(ran.status.success(), "{}", ran.stderr);
+    assert!(ran.stdout.contains("the stock network daemon's"), "{}", ran.stdout);
+    let networks = std::fs::read_dir(exported.join("qemu/networks")).expect("a folder");
+    let files: Vec<_> = networks.flatten().map(|file| file.file_name()).collect();
+    assert_eq!(files, ["hw.xml"]);
 }
 
 #[test]
