@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::lab::{Ended, Lab, workspace};
 use crate::stages::{Tally, built, cargo};
+use crate::stock_libvirt;
 
 /// What the scenarios print before they take the power away.
 const POWER_CUT: &str = "POWER-CUT";
@@ -123,6 +124,9 @@ impl Group {
 ///
 /// When a name is unknown, or a host cannot be booted.
 pub(crate) fn run_named(names: &[String]) -> Result<Tally> {
+    if let Err(error) = stock_libvirt::ready() {
+        println!("stock libvirt is not there, and is not compared with: {error:#}");
+    }
     let groups = groups()?;
     let mut tally = Tally::default();
     for name in names {

@@ -288,6 +288,8 @@ impl Lab {
         // With two virtual CPUs, long runs under multi-threaded emulation end in RCU stalls.
         arg("-smp", "1".to_owned());
         arg("-m", self.memory_mib.to_string());
+        // For a machine without one stock libvirt makes up another at each start.
+        arg("-uuid", "2f1c3d6a-5d0c-4f0e-9b57-6a3f0d1c8e21".to_owned());
         // QEMU 10.0.2 loses the upper half of a VF's 64-bit BAR: keep all of them below 4 GiB,
         // here and with pref32-reserve on the root ports.
         arg("-global", "q35-pcihost.pci-hole64-size=0".to_owned());

@@ -119,6 +119,13 @@ pub fn virsh(args: &[&str]) -> Result<String> {
     program::run("virsh", &[&["-q", "-c", URI], args].concat())
 }
 
+/// libvirt's command line against the daemon, not started yet.
+pub fn virsh_command(args: &[&str]) -> Command {
+    let mut command = Command::new("virsh");
+    command.args(["-q", "-c", URI]).args(args);
+    command
+}
+
 /// Runs libvirt's command line against the daemon, which must refuse; returns what it says.
 pub fn virsh_refused(args: &[&str]) -> Result<String> {
     program::run_refused("virsh", &[&["-q", "-c", URI], args].concat())

@@ -15,4 +15,5 @@ pub mod host;
 pub mod program;
 pub mod scenario;
 pub mod scenarios;
+pub mod stock;
 pub mod wait;

@@ -1,6 +1,7 @@
 //! The promises that are tried in the emulated host, by group.
 
 mod bench;
+mod devices;
 mod lending;
 mod ports;
 mod survival;
@@ -60,6 +61,14 @@ pub const GROUPS: &[Group] = &[
             Scenario {
                 name: "a-vf-is-detached-and-reattached-by-hand",
                 parts: &[ports::detached_by_hand],
+            },
+            Scenario {
+                name: "node-devices-are-those-of-stock-libvirt",
+                parts: &[devices::those_of_stock_libvirt],
+            },
+            Scenario {
+                name: "a-node-device-event-arrives-when-vfs-are-made",
+                parts: &[devices::vfs_are_made],
             },
             Scenario {
                 name: "a-killed-daemon-loses-no-guest",
