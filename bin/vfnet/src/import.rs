@@ -42,7 +42,11 @@ pub(crate) fn import(
         Some(dir) => Layout::of_directory(dir),
         None => Layout::of_libvirt(options.root.as_deref().unwrap_or(Path::new("/"))),
     };
-    let source = Source::read(&layout)?;
+    let mut source = Source::read(&layout)?;
+    if options.networks {
+        source.guests.clear();
+        source.unread.retain(|unread| unread.kind != Kind::Guest);
+    }
     let report = Report { dry_run: options.dry_run, items: Vec::new() };
     let mut import = Import { daemon, report };
     let waiting = Waiting::until("importing".to_owned());

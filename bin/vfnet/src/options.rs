@@ -158,6 +158,9 @@ pub(crate) struct ImportOptions {
     /// Where the libvirt host's root directory is
     #[arg(long, value_name = "DIR", requires = "from_libvirt")]
     pub(crate) root: Option<PathBuf>,
+    /// Only networks and their ports, for a host whose guests stay with libvirt
+    #[arg(long)]
+    pub(crate) networks: bool,
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use vfnet_rpc::error::ErrorCode;
 use vfnet_rpc::objects::ListArgs;
 use vfnet_rpc::remote::{
-    ConnectListAllNetworks, ConnectNetworkEventRegisterAny, NetworkDefineXml, NetworkEventRegister,
-    NetworkFlags, NetworkGetXmlDesc, NetworkLookupByName, NetworkUndefine,
+    ConnectListAllDomains, ConnectListAllNetworks, ConnectNetworkEventRegisterAny,
+    NetworkDefineXml, NetworkEventRegister, NetworkFlags, NetworkGetXmlDesc, NetworkLookupByName,
+    NetworkUndefine,
 };
 use vfnet_rpc::xdr::Text;
 
 use crate::client::Client;
-use crate::daemon::{Daemon, HW, Ran};
+use crate::daemon::{Daemon, HW, Ran, guest};
 use crate::stock::Stock;
 use crate::{VIRSH, installed, until};
 use fake::{Fake, Mood, default};
@@ -336,23 +337,39 @@ fn who_listens_is_answered_though_the_stock_daemon_is_not() {
     client.ask::<ConnectNetworkEventRegisterAny>(&all).expect("registered");
 }
 
+/// What the command line prints.
+fn vfnet(daemon: &Daemon, args: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
+    command.args(args).env("VFNET_SOCKET", daemon.socket()).stdin(Stdio::null());
+    let ran = Ran::from(command.output().expect("vfnet runs"));
+    assert!(ran.status.success(), "vfnet {args:?}: {}{}", ran.stdout, ran.stderr);
+    ran.stdout
+}
+
 #[test]
 fn an_export_leaves_the_stock_daemons_networks_to_it() {
     let (daemon, _fake) = before(Mood::Well, 30);
     let exported = daemon.path("exported");
-    let ran: Ran = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"))
-        .arg("--socket")
-        .arg(daemon.socket())
-        .arg("export")
-        .arg(&exported)
-        .output()
-        .expect("it runs")
-        .into();
-    assert!(ran.status.success(), "{}", ran.stderr);
-    assert!(ran.stdout.contains("the stock network daemon's"), "{}", ran.stdout);
+    let printed = vfnet(&daemon, &["export", &exported.display().to_string()]);
+    assert!(printed.contains("the stock network daemon's"), "{printed}");
     let networks = std::fs::read_dir(exported.join("qemu/networks")).expect("a folder");
     let files: Vec<_> = networks.flatten().map(|file| file.file_name()).collect();
     assert_eq!(files, ["hw.xml"]);
+}
+
+#[test]
+fn a_host_that_keeps_its_guests_has_its_networks_taken_over_alone() {
+    let daemon = Daemon::start();
+    let host = daemon.path("host");
+    std::fs::create_dir_all(host.join("etc/libvirt/qemu/networks")).expect("a folder");
+    daemon.file("host/etc/libvirt/qemu/networks/hw.xml", HW);
+    daemon.file("host/etc/libvirt/qemu/web1.xml", &guest("web1", "52:54:00:00:00:01"));
+    let host = host.display().to_string();
+    vfnet(&daemon, &["import", "--from-libvirt", "--root", &host, "--networks"]);
+    let mut client = Client::of(&daemon);
+    assert_eq!(listed(&mut client), ["hw"]);
+    let all = ListArgs { need_results: 1, flags: 0 };
+    assert_eq!(client.ask::<ConnectListAllDomains>(&all).expect("a list").count, 0);
 }
 
 #[test]
