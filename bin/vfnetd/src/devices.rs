@@ -2,7 +2,7 @@
 //!
 //! Every call reads the host as it is. Only while somebody listens is a list remembered: whenever
 //! the kernel announces a change it is compared with the list of that moment, and what differs is
-//! told. What comes and goes again between two looks is not.
+//! told. What comes and goes again between two looks is not; what goes and comes again is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -126,14 +126,16 @@ fn differences(before: &[Outline], now: &[Outline]) -> Vec<DeviceChange> {
         outlines.iter().map(|outline| (&outline.name, outline)).collect()
     };
     let (old, new) = (by_name(before), by_name(now));
-    let deleted: Vec<_> = before.iter().rev().filter(|it| !new.contains_key(&it.name)).collect();
-    let created: Vec<_> = now.iter().filter(|it| !old.contains_key(&it.name)).collect();
+    let stays = |it: &Outline, others: &BTreeMap<_, &Outline>| {
+        others.get(&it.name).is_some_and(|other| other.incarnation == it.incarnation)
+    };
+    let deleted: Vec<_> = before.iter().rev().filter(|it| !stays(it, &new)).collect();
+    let created: Vec<_> = now.iter().filter(|it| !stays(it, &old)).collect();
     let pfs: BTreeSet<NodeDeviceName> =
         deleted.iter().chain(&created).filter_map(|vf| pf_of(vf)).collect();
-    let updated = now.iter().filter(|it| {
-        let same = old.get(&it.name);
-        same.is_some_and(|same| same != it || pfs.contains(&it.name))
-    });
+    let updated = now
+        .iter()
+        .filter(|it| stays(it, &old) && (old.get(&it.name) != Some(it) || pfs.contains(&it.name)));
     let deleted = deleted.iter().map(|it| DeviceChange::Deleted(it.name.clone()));
     let created = created.iter().map(|it| DeviceChange::Created(it.name.clone()));
     let updated = updated.map(|it| DeviceChange::Updated(it.name.clone()));
@@ -149,6 +151,8 @@ fn pf_of(outline: &Outline) -> Option<NodeDeviceName> {
 
 #[cfg(test)]
 mod tests {
+    use vfnet_model::inventory::Incarnation;
+
     use super::*;
 
     fn pci(address: &str, driver: &str, pf: Option<&str>) -> Outline {
@@ -159,6 +163,7 @@ mod tests {
                 driver: driver.parse().ok(),
                 phys_function: pf.map(|pf| pf.parse().unwrap()),
             },
+            incarnation: Incarnation(1),
         }
     }
 
@@ -167,6 +172,7 @@ mod tests {
             name: NodeDeviceName::net(&name.parse().unwrap(), None),
             parent: Some(NodeDeviceName::computer()),
             kind: Kind::Net,
+            incarnation: Incarnation(1),
         }
     }
 
@@ -197,6 +203,16 @@ mod tests {
     #[test]
     fn a_netdev_with_another_name_is_another_device() {
         assert_eq!(told(&[net("eth0")], &[net("ens1")]), ["-net_eth0", "+net_ens1"]);
+    }
+
+    #[test]
+    fn a_device_that_was_made_anew_between_two_looks_is_another_device() {
+        let before = [pci(PF, "igb", None), pci(VF, "igbvf", Some(PF))];
+        let mut now = before.clone();
+        now[1].incarnation = Incarnation(2);
+        let vf = "pci_0000_01_10_0";
+        let expected = [format!("-{vf}"), format!("+{vf}"), "~pci_0000_01_00_0".to_owned()];
+        assert_eq!(told(&before, &now), expected);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::inventory::Incarnation;
 use crate::{DriverName, NetdevName, PciAddress};
 
 mod print;
@@ -90,6 +91,8 @@ pub struct Outline {
     pub parent: Option<NodeDeviceName>,
     /// What it is.
     pub kind: Kind,
+    /// Which of the devices that have had this name it is.
+    pub incarnation: Incarnation,
 }
 
 /// What a device is, in a list.

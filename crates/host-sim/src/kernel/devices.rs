@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vfnet_model::inventory::Incarnation;
 use vfnet_model::node_device::{
     Capability, IommuGroup, Kind, Medium, Net, NetFeature, NetLinkState, NodeDevice,
     NodeDeviceName, Outline, Pci, PciBridge, PciExpress, PciId, PciLink, PciLinkSpeed, System,
@@ -30,15 +31,31 @@ const PRODUCTS: [((u16, u16), &str); 3] = [
 
 impl Kernel {
     pub(crate) fn device_outlines(&self) -> Vec<Outline> {
-        self.node_devices().into_iter().map(outline).collect()
+        self.node_devices().into_iter().map(|device| self.outline_of(device)).collect()
     }
 
     pub(crate) fn device_outline(&self, name: &str) -> Option<Outline> {
-        self.node_device(name).map(outline)
+        self.node_device(name).map(|device| self.outline_of(device))
     }
 
     pub(crate) fn node_device(&self, name: &str) -> Option<NodeDevice> {
         self.node_devices().into_iter().find(|device| device.name.as_str() == name)
+    }
+
+    /// Only VFs, and with them their netdevs, are made anew here.
+    fn outline_of(&self, device: NodeDevice) -> Outline {
+        let above = device.parent.as_ref().and_then(|it| NodeDeviceName::pci_address(it.as_str()));
+        let own = NodeDeviceName::pci_address(device.name.as_str());
+        let vf = own.or(above).and_then(|address| self.vfs.get(&address));
+        let kind = match device.capability {
+            Capability::System(_) => Kind::System,
+            Capability::Pci(pci) => {
+                Kind::Pci { driver: device.driver, phys_function: pci.phys_function }
+            }
+            Capability::Net(_) => Kind::Net,
+        };
+        let incarnation = vf.map_or(Incarnation(0), |vf| vf.incarnation);
+        Outline { name: device.name, parent: device.parent, kind, incarnation }
     }
 
     fn node_devices(&self) -> Vec<NodeDevice> {
@@ -105,17 +122,6 @@ impl Kernel {
         device.numa_node = pf.numa_node;
         (vf.driver.clone(), device)
     }
-}
-
-fn outline(device: NodeDevice) -> Outline {
-    let kind = match device.capability {
-        Capability::System(_) => Kind::System,
-        Capability::Pci(pci) => {
-            Kind::Pci { driver: device.driver, phys_function: pci.phys_function }
-        }
-        Capability::Net(_) => Kind::Net,
-    };
-    Outline { name: device.name, parent: device.parent, kind }
 }
 
 fn computer() -> NodeDevice {

@@ -6,8 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path};
 
+use vfnet_model::inventory::Incarnation;
 use vfnet_model::node_device::{
     Capability, IommuGroup, Kind, Medium, Net, NetFeature, NetLinkState, NodeDevice,
     NodeDeviceName, Outline, Pci, PciId, System, VirtFunctions,
@@ -46,7 +48,7 @@ impl DeviceTree for LinuxHost {
     fn outlines(&self) -> Result<Vec<Outline>, HostError> {
         let pci = self.dir(PCI).devices().into_iter().filter_map(|at| self.pci_outline(at));
         let net = self.dir(NET).names();
-        let net = net.iter().filter_map(|name| self.listed(name)).map(|it| self.net_outline(&it));
+        let net = net.iter().filter_map(|name| net_outline(&self.listed(name)?));
         Ok(std::iter::once(computer()).chain(pci).chain(net).collect())
     }
 
@@ -56,7 +58,7 @@ impl DeviceTree for LinuxHost {
 
     fn device(&self, name: &str) -> Result<Option<NodeDevice>, HostError> {
         Ok(self.find(name).and_then(|found| {
-            let Outline { name, parent, kind } = self.outline_of(&found)?;
+            let Outline { name, parent, kind, .. } = self.outline_of(&found)?;
             let (path, driver, capability) = match found {
                 Found::System => (None, None, Capability::System(self.system())),
                 Found::Pci(address) => {
@@ -81,7 +83,21 @@ enum Found {
 }
 
 fn computer() -> Outline {
-    Outline { name: NodeDeviceName::computer(), parent: None, kind: Kind::System }
+    Outline {
+        name: NodeDeviceName::computer(),
+        parent: None,
+        kind: Kind::System,
+        incarnation: Incarnation(0),
+    }
+}
+
+fn net_outline(netdev: &Listed) -> Option<Outline> {
+    Some(Outline {
+        name: netdev.name(),
+        parent: Some(parent(&devices_path(&netdev.dir)?, None)),
+        kind: Kind::Net,
+        incarnation: incarnation(&netdev.dir)?,
+    })
 }
 
 impl LinuxHost {
@@ -107,7 +123,7 @@ impl LinuxHost {
         match found {
             Found::System => Some(computer()),
             Found::Pci(address) => self.pci_outline(*address),
-            Found::Net(netdev) => Some(self.net_outline(netdev)),
+            Found::Net(netdev) => net_outline(netdev),
         }
     }
 
@@ -118,16 +134,8 @@ impl LinuxHost {
             name: NodeDeviceName::pci(address),
             parent: Some(parent(&path, Some(address))),
             kind: Kind::Pci { driver: dir.link("driver"), phys_function: dir.link("physfn") },
+            incarnation: incarnation(&dir)?,
         })
-    }
-
-    fn net_outline(&self, netdev: &Listed) -> Outline {
-        let path = devices_path(&netdev.dir);
-        Outline {
-            name: netdev.name(),
-            parent: Some(path.map_or_else(NodeDeviceName::computer, |path| parent(&path, None))),
-            kind: Kind::Net,
-        }
     }
 
     /// A netdev, unless it is of a sort that is not listed, or gone.
@@ -224,6 +232,12 @@ fn devices_path(entry: &Dir) -> Option<String> {
     let target = fs::read_link(&entry.0).ok()?;
     let below = target.components().skip_while(|part| *part == Component::ParentDir);
     Path::new("/sys").join(below.collect::<std::path::PathBuf>()).to_str().map(str::to_owned)
+}
+
+/// Each device's directory has an inode of its own, whose number is not used again
+/// (docs/decisions/0003).
+fn incarnation(entry: &Dir) -> Option<Incarnation> {
+    fs::metadata(&entry.0).ok().map(|metadata| Incarnation(metadata.ino()))
 }
 
 /// The nearest PCI device above one, else the machine.
