@@ -288,7 +288,10 @@ macro_rules! program {
             $(
                 #[test]
                 fn every_event_survives_the_wire() {
-                    $( keeps_its_promise::<$body>($event_wire); )*
+                    $(
+                        keeps_its_promise::<$body>($event_wire);
+                        survives_garbage::<$body>($event_wire);
+                    )*
                     $( assert!(!$calls::PROCEDURES.iter().any(|p| p.number == $event_number)); )*
                     assert!($events::decode(0, &[]).expect("no such event").is_none());
                 }
