@@ -221,6 +221,21 @@ program! {
     }
 }
 
+/// The name of a procedure that is not served, where libvirt's client has a command for it
+/// beside commands that are.
+pub(crate) const fn unserved(number: i32) -> Option<&'static str> {
+    Some(match number {
+        123 => "NODE_DEVICE_CREATE_XML",
+        124 => "NODE_DEVICE_DESTROY",
+        428 => "NODE_DEVICE_DEFINE_XML",
+        429 => "NODE_DEVICE_UNDEFINE",
+        430 => "NODE_DEVICE_CREATE",
+        434 => "NODE_DEVICE_SET_AUTOSTART",
+        447 => "NODE_DEVICE_UPDATE",
+        _ => return None,
+    })
+}
+
 impl Call {
     /// Who may make this very call. Flags can ask for more than the procedure does: passwords
     /// in a guest's document are for read-write connections.

@@ -59,7 +59,11 @@ fn call(id: CallId, payload: &[u8]) -> Incoming {
     };
     decoded.unwrap_or_else(|error| match error {
         CallError::Unknown { number } if in_protocol(id.program, number) => {
-            Incoming::Refused(id, WireError::no_support(&format!("procedure {number}")))
+            let what = match remote::unserved(number) {
+                Some(name) => name.to_owned(),
+                None => format!("procedure {number}"),
+            };
+            Incoming::Refused(id, WireError::no_support(&what))
         }
         CallError::Unknown { .. } => refused(id, &error.to_string()),
         CallError::Args { name, source } => {

@@ -2,11 +2,12 @@
 
 use uuid::Uuid;
 use vfnet_engine::{Answer, LiveNetwork, NetworkDefinition, Refusal, Request, State};
-use vfnet_model::NetworkName;
+use vfnet_model::{MacAddress, NetworkName};
 use vfnet_model::network::{Form, Forward, Live, parse, print};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags as f;
 use vfnet_rpc::objects::Network;
+use vfnet_rpc::remote::DhcpLeasesArgs;
 use vfnet_rpc::xdr::Text;
 
 use super::{flag, text};
@@ -209,4 +210,15 @@ pub(super) async fn bridge(daemon: &Daemon, network: &Network) -> Result<Text, W
         let detail = format!("network '{}' does not have a bridge name.", network.name);
         WireError::new(ErrorDomain::Network, ErrorCode::InternalError, &detail)
     })
+}
+
+/// Checks a question for leases, which no network served here has.
+pub(super) async fn no_leases(daemon: &Daemon, args: &DhcpLeasesArgs) -> Result<(), WireError> {
+    by_uuid(daemon, args.network.uuid).await?;
+    match &args.mac {
+        Some(mac) if mac.parse::<MacAddress>().is_err() => {
+            Err(WireError::new(ErrorDomain::Network, ErrorCode::InvalidMac, mac))
+        }
+        _ => Ok(()),
+    }
 }
