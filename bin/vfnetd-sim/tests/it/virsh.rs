@@ -2,6 +2,7 @@
 //! table of `docs/virsh.md` is made from them.
 
 mod commands;
+mod other_commands;
 mod transcript;
 
 use transcript::Transcript;
@@ -12,8 +13,8 @@ use crate::{VIRSH, installed};
 /// A machine with one PF that has its seven VFs.
 const WITH_VFS: &[&str] = &["--make=ens1f0=igb:7"];
 
-/// A machine with one PF whose VFs are made by networks.
-const WITHOUT_VFS: &[&str] = &["--make=ens1f0=igb"];
+/// As [`WITH_VFS`], with a second PF, whose VFs are made by networks.
+const TWO_PFS: &[&str] = &["--make=ens1f0=igb:7", "--make=ens2f0=igb"];
 
 /// Every transcript, and the machine that it is played over.
 const TRANSCRIPTS: &[(&str, &[&str])] = &[
@@ -26,7 +27,7 @@ const TRANSCRIPTS: &[(&str, &[&str])] = &[
     ("connections", WITH_VFS),
     ("events", WITH_VFS),
     ("node_devices", WITH_VFS),
-    ("node_device_events", WITHOUT_VFS),
+    ("node_device_events", TWO_PFS),
 ];
 
 /// Plays a transcript.
@@ -92,5 +93,12 @@ fn the_document_lists_what_the_transcripts_show_and_they_show_all_that_virsh_has
     if installed(VIRSH) {
         let names: Vec<_> = TRANSCRIPTS.iter().map(|(name, _)| *name).collect();
         commands::check(&names);
+    }
+}
+
+#[test]
+fn every_other_command_ends_and_says_what_is_wrong() {
+    if let Some(daemon) = Daemon::with_virsh() {
+        other_commands::check(&daemon);
     }
 }

@@ -21,11 +21,12 @@ const GROUPS: [(&str, &str); 2] = [("network", "Networks"), ("nodedev", "Node de
 const CONNECTION: [&str; 6] = ["connect", "uri", "version", "hostname", "nodeinfo", "capabilities"];
 
 /// An option as `virsh help COMMAND` lists it.
-struct Opt {
-    name: String,
+pub(super) struct Opt {
+    pub(super) name: String,
     /// Also known by its place.
     positional: bool,
     has_value: bool,
+    pub(super) is_number: bool,
     repeats: bool,
 }
 
@@ -83,14 +84,19 @@ fn help(topic: &str) -> String {
     ran.stdout
 }
 
-fn commands_of(group: &str) -> Vec<String> {
+/// The commands of a group.
+pub(super) fn commands_of(group: &str) -> Vec<String> {
     let text = help(group);
     let lines = text.lines().skip(1).filter_map(|line| line.split_whitespace().next());
     lines.map(str::to_owned).collect()
 }
 
 fn options_of(command: &str) -> Vec<Opt> {
-    let text = help(command);
+    options_in(&help(command))
+}
+
+/// The options that a command's help lists.
+pub(super) fn options_in(text: &str) -> Vec<Opt> {
     let lines = text.split_once("  OPTIONS\n").map_or("", |(_, options)| options).lines();
     lines
         .filter_map(|line| {
@@ -102,6 +108,7 @@ fn options_of(command: &str) -> Vec<Opt> {
                 name: name.to_owned(),
                 positional: first.starts_with('['),
                 has_value: value.is_some(),
+                is_number: value == Some("<number>"),
                 repeats: value.is_some_and(|value| value.ends_with("...")),
             })
         })
@@ -189,9 +196,9 @@ fn shown(
     let mut all: BTreeMap<(String, String), Shown> = BTreeMap::new();
     for name in transcripts {
         for act in Transcript::read(name).acts() {
-            let errors = act.printed.iter().filter_map(|line| line.strip_prefix("error: "));
+            let mut errors = act.printed.iter().filter_map(|line| line.strip_prefix("error: "));
             let silent = act.status != 0 && act.printed.is_empty();
-            let refusal = errors.last().or(silent.then_some("nothing said"));
+            let refusal = errors.next_back().or(silent.then_some("nothing said"));
             let mut typed = typed(act);
             let last = typed.pop();
             let served = typed.iter().map(|typed| (typed, None));

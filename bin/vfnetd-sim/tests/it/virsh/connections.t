@@ -27,10 +27,10 @@ The connection and the host behind it
   1
   $ virsh capabilities --xpath '/capabilities/guest/os_type'
   <os_type>hvm</os_type>
-  $ virsh capabilities --xpath '/capabilities/guest/arch/domain' --wrap | head -n 2
+  $ virsh capabilities --xpath '/capabilities/guest/arch/domain' --wrap | sed -n 1,2p
   <nodes>
     <domain type="qemu"/>
-  $ virsh capabilities | head -n 2
+  $ virsh capabilities | sed -n 1,2p
   <capabilities>
     <host>
 
@@ -45,14 +45,19 @@ Connections by other names
   $ virsh -c "$NODEDEV_URI" uri | grep -o '^[^?]*'
   nodedev+unix:///system
   $ virsh -c "$NODEDEV_URI" nodedev-list --cap net
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  net_ens1f0_fa_93_a2_ee_fb_32
+  net_ens1f0v0_72_c1_86_90_ee_42
+  net_ens1f0v1_72_bb_54_d8_d1_01
+  net_ens1f0v2_c2_4d_0b_ff_90_15
+  net_ens1f0v3_e2_99_ec_6c_d7_36
+  net_ens1f0v4_86_e7_bb_0f_12_27
+  net_ens1f0v5_4a_17_18_de_35_7e
+  net_ens1f0v6_ca_43_5c_8e_74_61
   $ virsh -c "$NETWORK_URI" hostname | diff -B - <(uname -n)
-  $ virsh -c "$NETWORK_URI" nodeinfo | cut -d: -f1 | head -n 2
+  $ virsh -c "$NETWORK_URI" nodeinfo | cut -d: -f1 | sed -n 1,2p
   CPU model
   CPU(s)
-  $ virsh -c "$NETWORK_URI" capabilities | head -n 2
+  $ virsh -c "$NETWORK_URI" capabilities | sed -n 1,2p
   <capabilities>
     <host>
   $ virsh -c "$NETWORK_URI" version | cut -d: -f1

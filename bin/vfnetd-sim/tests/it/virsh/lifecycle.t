@@ -64,7 +64,7 @@ Defining
   [1]
   $ sed '/<forward/,/<.forward/d' hw.xml > nat.xml; virsh net-define nat.xml
   error: Failed to define network from nat.xml
-  error: unsupported configuration: a network without <forward>: forward modes 'hostdev' and 'bridge' are served (at /network, line 1)
+  error: unsupported configuration: network 'hw': vfnet serves forward modes 'hostdev' and 'bridge' (onto an existing bridge); others are handed on where network_daemon in vfnetd.toml names a stock network daemon's socket, and none is named
   [1]
   $ sed "s/<.forward>/&<ip address='10.0.0.1'\/>/" hw.xml > ip.xml; virsh net-define ip.xml
   error: Failed to define network from ip.xml

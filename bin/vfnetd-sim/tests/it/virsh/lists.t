@@ -203,8 +203,9 @@ A pool of VFs knows of none.
    Expiry Time   MAC address   Protocol   IP address   Hostname   Client ID or DUID
   -----------------------------------------------------------------------------------
   $ virsh net-dhcp-leases --network hw --mac nonsense
-   Expiry Time   MAC address   Protocol   IP address   Hostname   Client ID or DUID
-  -----------------------------------------------------------------------------------
+  error: Failed to get leases info for hw
+  error: invalid MAC address: nonsense
+  [1]
   $ virsh net-dhcp-leases nowhere
   error: failed to get network 'nowhere'
   error: Network not found: no network with matching name 'nowhere'

@@ -5,38 +5,85 @@ What there is
 -------------
 
   $ virsh nodedev-list
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  computer
+  net_ens1f0_fa_93_a2_ee_fb_32
+  net_ens1f0v0_72_c1_86_90_ee_42
+  net_ens1f0v1_72_bb_54_d8_d1_01
+  net_ens1f0v2_c2_4d_0b_ff_90_15
+  net_ens1f0v3_e2_99_ec_6c_d7_36
+  net_ens1f0v4_86_e7_bb_0f_12_27
+  net_ens1f0v5_4a_17_18_de_35_7e
+  net_ens1f0v6_ca_43_5c_8e_74_61
+  pci_0000_00_01_0
+  pci_0000_01_00_0
+  pci_0000_01_10_0
+  pci_0000_01_10_2
+  pci_0000_01_10_4
+  pci_0000_01_10_6
+  pci_0000_01_11_0
+  pci_0000_01_11_2
+  pci_0000_01_11_4
   $ virsh nodedev-list --tree
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  computer
+    |
+    +- pci_0000_00_01_0
+        |
+        +- pci_0000_01_00_0
+        |   |
+        |   +- net_ens1f0_fa_93_a2_ee_fb_32
+        |
+        +- pci_0000_01_10_0
+        |   |
+        |   +- net_ens1f0v0_72_c1_86_90_ee_42
+        |
+        +- pci_0000_01_10_2
+        |   |
+        |   +- net_ens1f0v1_72_bb_54_d8_d1_01
+        |
+        +- pci_0000_01_10_4
+        |   |
+        |   +- net_ens1f0v2_c2_4d_0b_ff_90_15
+        |
+        +- pci_0000_01_10_6
+        |   |
+        |   +- net_ens1f0v3_e2_99_ec_6c_d7_36
+        |
+        +- pci_0000_01_11_0
+        |   |
+        |   +- net_ens1f0v4_86_e7_bb_0f_12_27
+        |
+        +- pci_0000_01_11_2
+        |   |
+        |   +- net_ens1f0v5_4a_17_18_de_35_7e
+        |
+        +- pci_0000_01_11_4
+            |
+            +- net_ens1f0v6_ca_43_5c_8e_74_61
   $ virsh nodedev-list --cap net
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  net_ens1f0_fa_93_a2_ee_fb_32
+  net_ens1f0v0_72_c1_86_90_ee_42
+  net_ens1f0v1_72_bb_54_d8_d1_01
+  net_ens1f0v2_c2_4d_0b_ff_90_15
+  net_ens1f0v3_e2_99_ec_6c_d7_36
+  net_ens1f0v4_86_e7_bb_0f_12_27
+  net_ens1f0v5_4a_17_18_de_35_7e
+  net_ens1f0v6_ca_43_5c_8e_74_61
   $ virsh nodedev-list --cap pci
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  pci_0000_00_01_0
+  pci_0000_01_00_0
+  pci_0000_01_10_0
+  pci_0000_01_10_2
+  pci_0000_01_10_4
+  pci_0000_01_10_6
+  pci_0000_01_11_0
+  pci_0000_01_11_2
+  pci_0000_01_11_4
   $ virsh nodedev-list --cap pci,net | wc -l
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  1
-  [1]
+  18
   $ virsh nodedev-list --cap system
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  computer
   $ virsh nodedev-list --cap scsi
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
   $ virsh nodedev-list --cap vpd
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
   $ virsh nodedev-list --cap nonsense
   error: Invalid capability type
   [1]
@@ -44,22 +91,28 @@ What there is
   error: Option --tree is incompatible with --cap, --inactive, --persistent and --transient
   [1]
   $ virsh nodedev-list --inactive
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
   $ virsh nodedev-list --all | wc -l
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  1
-  [1]
-  $ virsh nodedev-list --persistent | head -n 3
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  19
+  $ virsh nodedev-list --persistent | sed -n 1,3p
+  computer
   $ virsh nodedev-list --transient
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  net_ens1f0_fa_93_a2_ee_fb_32
+  net_ens1f0v0_72_c1_86_90_ee_42
+  net_ens1f0v1_72_bb_54_d8_d1_01
+  net_ens1f0v2_c2_4d_0b_ff_90_15
+  net_ens1f0v3_e2_99_ec_6c_d7_36
+  net_ens1f0v4_86_e7_bb_0f_12_27
+  net_ens1f0v5_4a_17_18_de_35_7e
+  net_ens1f0v6_ca_43_5c_8e_74_61
+  pci_0000_00_01_0
+  pci_0000_01_00_0
+  pci_0000_01_10_0
+  pci_0000_01_10_2
+  pci_0000_01_10_4
+  pci_0000_01_10_6
+  pci_0000_01_11_0
+  pci_0000_01_11_2
+  pci_0000_01_11_4
   $ virsh nodedev-list --inactive --all
   error: Option --all is incompatible with --inactive
   [1]
@@ -67,66 +120,147 @@ What there is
   error: Option --tree is incompatible with --cap, --inactive, --persistent and --transient
   [1]
   $ virsh -c "$READ_ONLY_URI" nodedev-list --cap net
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  net_ens1f0_fa_93_a2_ee_fb_32
+  net_ens1f0v0_72_c1_86_90_ee_42
+  net_ens1f0v1_72_bb_54_d8_d1_01
+  net_ens1f0v2_c2_4d_0b_ff_90_15
+  net_ens1f0v3_e2_99_ec_6c_d7_36
+  net_ens1f0v4_86_e7_bb_0f_12_27
+  net_ens1f0v5_4a_17_18_de_35_7e
+  net_ens1f0v6_ca_43_5c_8e_74_61
   $ virsh -c "$NODEDEV_URI" nodedev-list --cap net
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
+  net_ens1f0_fa_93_a2_ee_fb_32
+  net_ens1f0v0_72_c1_86_90_ee_42
+  net_ens1f0v1_72_bb_54_d8_d1_01
+  net_ens1f0v2_c2_4d_0b_ff_90_15
+  net_ens1f0v3_e2_99_ec_6c_d7_36
+  net_ens1f0v4_86_e7_bb_0f_12_27
+  net_ens1f0v5_4a_17_18_de_35_7e
+  net_ens1f0v6_ca_43_5c_8e_74_61
 
 One of them
 -----------
 
   $ virsh nodedev-dumpxml computer | grep -v -e '<uuid>' -e '<serial>' -e '<version>' -e '<vendor>' -e '<product>' -e '<release_date>'
-  error: Could not find matching device 'computer'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  <device>
+    <name>computer</name>
+    <capability type='system'>
+      <hardware>
+      </hardware>
+      <firmware>
+      </firmware>
+    </capability>
+  </device>
   $ virsh nodedev-dumpxml pci_0000_01_00_0
-  error: Could not find matching device 'pci_0000_01_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  <device>
+    <name>pci_0000_01_00_0</name>
+    <path>/sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0</path>
+    <parent>pci_0000_00_01_0</parent>
+    <driver>
+      <name>igb</name>
+    </driver>
+    <capability type='pci'>
+      <class>0x020000</class>
+      <domain>0</domain>
+      <bus>1</bus>
+      <slot>0</slot>
+      <function>0</function>
+      <product id='0x10c9'>82576 Gigabit Network Connection</product>
+      <vendor id='0x8086'>Intel Corporation</vendor>
+      <capability type='virt_functions' maxCount='7'>
+        <address domain='0x0000' bus='0x01' slot='0x10' function='0x0'/>
+        <address domain='0x0000' bus='0x01' slot='0x10' function='0x2'/>
+        <address domain='0x0000' bus='0x01' slot='0x10' function='0x4'/>
+        <address domain='0x0000' bus='0x01' slot='0x10' function='0x6'/>
+        <address domain='0x0000' bus='0x01' slot='0x11' function='0x0'/>
+        <address domain='0x0000' bus='0x01' slot='0x11' function='0x2'/>
+        <address domain='0x0000' bus='0x01' slot='0x11' function='0x4'/>
+      </capability>
+      <pci-express>
+        <link validity='cap' port='0' speed='16' width='16'/>
+        <link validity='sta' speed='16' width='16'/>
+      </pci-express>
+    </capability>
+  </device>
   $ virsh nodedev-dumpxml --device pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  <device>
+    <name>pci_0000_01_10_0</name>
+    <path>/sys/devices/pci0000:00/0000:00:01.0/0000:01:10.0</path>
+    <parent>pci_0000_00_01_0</parent>
+    <driver>
+      <name>igbvf</name>
+    </driver>
+    <capability type='pci'>
+      <class>0x020000</class>
+      <domain>0</domain>
+      <bus>1</bus>
+      <slot>16</slot>
+      <function>0</function>
+      <product id='0x10ca'>82576 Virtual Function</product>
+      <vendor id='0x8086'>Intel Corporation</vendor>
+      <capability type='phys_function'>
+        <address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/>
+      </capability>
+      <iommuGroup number='1'>
+        <address domain='0x0000' bus='0x01' slot='0x10' function='0x0'/>
+      </iommuGroup>
+      <pci-express>
+        <link validity='cap' port='0' speed='16' width='16'/>
+        <link validity='sta' speed='16' width='16'/>
+      </pci-express>
+    </capability>
+  </device>
   $ virsh nodedev-dumpxml pci_0000_01_10_0 --inactive
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Requested operation is not valid: node device 'pci_0000_01_10_0' is not persistent
   [1]
   $ virsh nodedev-dumpxml pci_0000_01_10_0 --xpath '//capability[@type="phys_function"]'
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  <capability type="phys_function">
+    <address domain="0x0000" bus="0x01" slot="0x00" function="0x0"/>
+  </capability>
   $ virsh nodedev-dumpxml pci_0000_01_10_0 --xpath '//slot|//function' --wrap
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  <nodes>
+    <slot>16</slot>
+    <function>0</function>
+  </nodes>
   $ device=$(virsh nodedev-list --cap net | grep '^net_ens1f0_')
-  error: Failed to count node devices
-  error: this function is not supported by the connection driver: NODE_NUM_OF_DEVICES
-  [1]
   $ virsh nodedev-dumpxml $device
-  error: command 'nodedev-dumpxml' requires <device> option
-  [1]
+  <device>
+    <name>net_ens1f0_fa_93_a2_ee_fb_32</name>
+    <path>/sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/net/ens1f0</path>
+    <parent>pci_0000_01_00_0</parent>
+    <capability type='net'>
+      <interface>ens1f0</interface>
+      <address>fa:93:a2:ee:fb:32</address>
+      <link speed='1000' state='up'/>
+      <feature name='rx'/>
+      <feature name='tx'/>
+      <feature name='sg'/>
+      <feature name='gro'/>
+      <capability type='80203'/>
+    </capability>
+  </device>
   $ virsh nodedev-dumpxml pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Node device not found: no node device with matching name 'pci_0000_99_00_0'
   [1]
   $ virsh nodedev-dumpxml
   error: command 'nodedev-dumpxml' requires <device> option
   [1]
   $ virsh nodedev-info pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Name:           pci_0000_01_10_0
+  Parent:         pci_0000_00_01_0
+  Active:         yes
+  Persistent:     no
+  Autostart:      no
   $ virsh nodedev-info --device computer
-  error: Could not find matching device 'computer'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Name:           computer
+  Parent:
+  Active:         yes
+  Persistent:     yes
+  Autostart:      yes
   $ virsh nodedev-info pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Node device not found: no node device with matching name 'pci_0000_99_00_0'
   [1]
   $ virsh nodedev-info
   error: command 'nodedev-info' requires <device> option
@@ -136,105 +270,85 @@ Detached, attached again, reset
 -------------------------------
 
   $ virsh nodedev-detach pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Device pci_0000_01_10_0 detached
   $ virsh nodedev-dumpxml pci_0000_01_10_0 --xpath '//driver/name'
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  <name>vfio-pci</name>
   $ virsh nodedev-detach pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Device pci_0000_01_10_0 detached
   $ virsh nodedev-reset pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Device pci_0000_01_10_0 reset
   $ virsh nodedev-reattach pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Device pci_0000_01_10_0 re-attached
   $ virsh nodedev-dumpxml pci_0000_01_10_0 --xpath '//driver/name'
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  <name>igbvf</name>
   $ virsh nodedev-reattach --device pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Device pci_0000_01_10_0 re-attached
   $ virsh nodedev-detach --device pci_0000_01_10_2 --driver vfio
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Device pci_0000_01_10_2 detached
   $ virsh nodedev-dumpxml pci_0000_01_10_2 --xpath '//driver/name'
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  <name>vfio-pci</name>
   $ virsh nodedev-reattach pci_0000_01_10_2
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Device pci_0000_01_10_2 re-attached
   $ virsh nodedev-detach pci_0000_01_10_2 --driver kvm
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device pci_0000_01_10_2
+  error: unsupported configuration: driver 'kvm': this host lends through VFIO only
   [1]
   $ virsh nodedev-detach pci_0000_01_10_2 --driver xen
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device pci_0000_01_10_2
+  error: unsupported configuration: driver 'xen': this host lends through VFIO only
   [1]
   $ virsh nodedev-detach pci_0000_01_10_2 --driver nonsense
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device pci_0000_01_10_2
+  error: operation failed: the VF is as before: 0000:01:10.2 cannot load a VFIO driver for VF 0000:01:10.2: modprobe failed: FATAL: Module nonsense not found (the running kernel needs the module vfio-pci (CONFIG_VFIO_PCI))
   [1]
   $ virsh nodedev-detach pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Node device not found: no node device with matching name 'pci_0000_99_00_0'
   [1]
   $ virsh nodedev-detach computer
-  error: Could not find matching device 'computer'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device computer
+  error: invalid argument: device 'computer' is not a PCI device
   [1]
   $ virsh nodedev-detach
   error: command 'nodedev-detach' requires <device> option
   [1]
   $ virsh nodedev-reattach pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Node device not found: no node device with matching name 'pci_0000_99_00_0'
   [1]
   $ virsh nodedev-reattach
   error: command 'nodedev-reattach' requires <device> option
   [1]
   $ virsh nodedev-reset --device pci_0000_01_10_4
-  error: Could not find matching device 'pci_0000_01_10_4'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to reset device pci_0000_01_10_4
+  error: Requested operation is not valid: 0000:01:10.4 is not reset: the host drives it with igbvf (detach it first: virsh nodedev-detach)
   [1]
   $ virsh nodedev-reset pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Node device not found: no node device with matching name 'pci_0000_99_00_0'
   [1]
   $ virsh nodedev-reset
   error: command 'nodedev-reset' requires <device> option
   [1]
   $ virsh nodedev-detach pci_0000_01_00_0
-  error: Could not find matching device 'pci_0000_01_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device pci_0000_01_00_0
+  error: unsupported configuration: PCI device 0000:01:00.0 is a PF, whose VFs are lent: vfnet detaches and resets VFs only
   [1]
   $ virsh nodedev-reset pci_0000_01_00_0
-  error: Could not find matching device 'pci_0000_01_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to reset device pci_0000_01_00_0
+  error: unsupported configuration: PCI device 0000:01:00.0 is a PF, whose VFs are lent: vfnet detaches and resets VFs only
   [1]
   $ virsh -c "$READ_ONLY_URI" nodedev-detach pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device pci_0000_01_10_0
+  error: operation forbidden: NODE_DEVICE_DETTACH is not for read-only connections
   [1]
   $ virsh -c "$READ_ONLY_URI" nodedev-reattach pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to re-attach device pci_0000_01_10_0
+  error: operation forbidden: NODE_DEVICE_RE_ATTACH is not for read-only connections
   [1]
   $ virsh -c "$READ_ONLY_URI" nodedev-reset pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to reset device pci_0000_01_10_0
+  error: operation forbidden: NODE_DEVICE_RESET is not for read-only connections
   [1]
 
 What somebody holds stays as it is
@@ -283,53 +397,57 @@ What somebody holds stays as it is
   $ virsh dumpxml web1 --xpath '//source/address'
   <address type="pci" domain="0x0000" bus="0x01" slot="0x10" function="0x2"/>
   $ virsh nodedev-detach pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device pci_0000_01_10_0
+  error: Requested operation is not valid: PCI device 0000:01:10.0 is in use: held by guest far of another daemon
   [1]
   $ virsh nodedev-detach pci_0000_01_10_0 --driver vfio
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device pci_0000_01_10_0
+  error: Requested operation is not valid: PCI device 0000:01:10.0 is in use: held by guest far of another daemon
   [1]
   $ virsh nodedev-reattach pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to re-attach device pci_0000_01_10_0
+  error: Requested operation is not valid: PCI device 0000:01:10.0 is in use: held by guest far of another daemon
   [1]
   $ virsh nodedev-reset pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to reset device pci_0000_01_10_0
+  error: Requested operation is not valid: PCI device 0000:01:10.0 is in use: held by guest far of another daemon
   [1]
   $ virsh nodedev-detach pci_0000_01_10_2
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to detach device pci_0000_01_10_2
+  error: Requested operation is not valid: PCI device 0000:01:10.2 is in use: held by guest web1
   [1]
   $ virsh nodedev-reattach pci_0000_01_10_2
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to re-attach device pci_0000_01_10_2
+  error: Requested operation is not valid: PCI device 0000:01:10.2 is in use: held by guest web1
   [1]
   $ virsh nodedev-reset pci_0000_01_10_2
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to reset device pci_0000_01_10_2
+  error: Requested operation is not valid: PCI device 0000:01:10.2 is in use: held by guest web1
   [1]
 
-A VF that the administrator has detached is not lent.
+A VF that the administrator has detached can be lent all the same, and comes back as it was.
 
   $ virsh nodedev-detach pci_0000_01_10_4
-  error: Could not find matching device 'pci_0000_01_10_4'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
-  [1]
+  Device pci_0000_01_10_4 detached
   $ sed 's/01/03/' port.xml > third.xml; virsh net-port-create hw third.xml
   Network port 55555555-5555-4555-8555-555555555503 created from third.xml
   $ virsh net-port-dumpxml hw 55555555-5555-4555-8555-555555555503 --xpath '//plug/address'
   <address domain="0x0000" bus="0x01" slot="0x10" function="0x4"/>
   $ virsh nodedev-reattach pci_0000_01_10_4
-  error: Could not find matching device 'pci_0000_01_10_4'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to re-attach device pci_0000_01_10_4
+  error: Requested operation is not valid: PCI device 0000:01:10.4 is in use: held by guest far of another daemon
   [1]
+  $ virsh net-port-delete hw 55555555-5555-4555-8555-555555555503
+  Network port 55555555-5555-4555-8555-555555555503 deleted
+  $ virsh nodedev-dumpxml pci_0000_01_10_4 --xpath '//driver/name'
+  <name>vfio-pci</name>
+  $ virsh nodedev-reattach pci_0000_01_10_4
+  Device pci_0000_01_10_4 re-attached
   $ virsh destroy web1
   Domain 'web1' destroyed
   $ virsh nodedev-reset pci_0000_01_10_2
-  error: Could not find matching device 'pci_0000_01_10_2'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to reset device pci_0000_01_10_2
+  error: Requested operation is not valid: 0000:01:10.2 is not reset: the host drives it with igbvf (detach it first: virsh nodedev-detach)
   [1]
 
 Devices by definition
@@ -348,19 +466,19 @@ Mediated devices are not vfnet's.
   > END
   $ virsh nodedev-create mdev.xml
   error: Failed to create node device from mdev.xml
-  error: this function is not supported by the connection driver: procedure 123
+  error: this function is not supported by the connection driver: NODE_DEVICE_CREATE_XML
   [1]
   $ virsh nodedev-create --file mdev.xml --validate
   error: Failed to create node device from mdev.xml
-  error: this function is not supported by the connection driver: procedure 123
+  error: this function is not supported by the connection driver: NODE_DEVICE_CREATE_XML
   [1]
   $ virsh nodedev-define mdev.xml
   error: Failed to define node device from 'mdev.xml'
-  error: this function is not supported by the connection driver: procedure 428
+  error: this function is not supported by the connection driver: NODE_DEVICE_DEFINE_XML
   [1]
   $ virsh nodedev-define --file mdev.xml --validate
   error: Failed to define node device from 'mdev.xml'
-  error: this function is not supported by the connection driver: procedure 428
+  error: this function is not supported by the connection driver: NODE_DEVICE_DEFINE_XML
   [1]
   $ virsh nodedev-define nowhere.xml
   error: Failed to open file 'nowhere.xml': No such file or directory
@@ -369,50 +487,50 @@ Mediated devices are not vfnet's.
   error: command 'nodedev-create' requires <file> option
   [1]
   $ virsh nodedev-destroy pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to destroy node device 'pci_0000_01_10_0'
+  error: this function is not supported by the connection driver: NODE_DEVICE_DESTROY
   [1]
   $ virsh nodedev-destroy --device pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Node device not found: no node device with matching name 'pci_0000_99_00_0'
   [1]
   $ virsh nodedev-undefine pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to undefine node device 'pci_0000_01_10_0'
+  error: this function is not supported by the connection driver: NODE_DEVICE_UNDEFINE
   [1]
   $ virsh nodedev-undefine --device pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Node device not found: no node device with matching name 'pci_0000_99_00_0'
   [1]
   $ virsh nodedev-start pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to start device pci_0000_01_10_0
+  error: this function is not supported by the connection driver: NODE_DEVICE_CREATE
   [1]
   $ virsh nodedev-start --device pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Node device not found: no node device with matching name 'pci_0000_99_00_0'
   [1]
   $ virsh nodedev-autostart pci_0000_01_10_0
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: failed to mark device pci_0000_01_10_0 as autostarted
+  error: this function is not supported by the connection driver: NODE_DEVICE_SET_AUTOSTART
   [1]
   $ virsh nodedev-autostart --device pci_0000_01_10_0 --disable
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: failed to unmark device pci_0000_01_10_0 as autostarted
+  error: this function is not supported by the connection driver: NODE_DEVICE_SET_AUTOSTART
   [1]
   $ virsh nodedev-update pci_0000_01_10_0 mdev.xml
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to update node device pci_0000_01_10_0 from 'mdev.xml'
+  error: this function is not supported by the connection driver: NODE_DEVICE_UPDATE
   [1]
   $ virsh nodedev-update --device pci_0000_01_10_0 --file mdev.xml --live
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to update node device pci_0000_01_10_0 from 'mdev.xml'
+  error: this function is not supported by the connection driver: NODE_DEVICE_UPDATE
   [1]
   $ virsh nodedev-update pci_0000_01_10_0 mdev.xml --config
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to update node device pci_0000_01_10_0 from 'mdev.xml'
+  error: this function is not supported by the connection driver: NODE_DEVICE_UPDATE
   [1]
   $ virsh nodedev-update pci_0000_01_10_0 mdev.xml --current
-  error: Could not find matching device 'pci_0000_01_10_0'
-  error: this function is not supported by the connection driver: NODE_DEVICE_LOOKUP_BY_NAME
+  error: Failed to update node device pci_0000_01_10_0 from 'mdev.xml'
+  error: this function is not supported by the connection driver: NODE_DEVICE_UPDATE
   [1]

@@ -19,8 +19,9 @@ use crate::daemon::{Daemon, Ran};
 ///
 /// `listen PROBE virsh …` starts a listener for events and repeats PROBE until it has printed an
 /// event: one that comes right behind the answer to the registration may be lost by libvirt's
-/// client. `heard TEXT` waits until the listener has printed it, and ends it; `quiet` ends it;
-/// times are printed as WHEN, and events that come more than once in a row once.
+/// client. `heard TEXT` waits until the listener has printed it, and ends it; `quiet` ends it.
+/// What it has printed goes through the sed script that both take; times are printed as WHEN,
+/// MACs in names as MAC, and events that come more than once in a row once.
 const PRELUDE: &str = r#"
 exec 2>&1
 set -o pipefail
@@ -48,12 +49,13 @@ heard() {
     until grep -q -- "$1" heard || ! kill -0 $listener 2> /dev/null; do
         check "'$1' is heard" || break
     done
-    quiet
+    quiet "$2"
 }
 quiet() {
     kill -INT $listener 2> /dev/null
     wait $listener
-    sed '/^events received/d; s/^[-0-9]* [0-9:.]*+0000:/WHEN:/' heard | uniq
+    sed -e '/^events received/d; s/^[-0-9]* [0-9:.]*+0000:/WHEN:/' \
+        -e 's/\(_[0-9a-f][0-9a-f]\)\{6\}:/_MAC:/' -e "$1" heard | uniq
 }
 "#;
 
