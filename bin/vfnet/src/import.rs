@@ -10,6 +10,7 @@ mod source;
 
 use std::path::Path;
 
+use vfnet_model::network::{Mode, head};
 use vfnet_model::port::Plug;
 use vfnet_model::xml::DocumentError;
 use vfnet_rpc::error::ErrorCode;
@@ -270,8 +271,8 @@ impl Import {
                 self.note(subject, Action::Reclaim, Outcome::Refused, why);
                 return Ok(());
             }
-            Ok(port) if !matches!(port.plug, Plug::HostdevPci { .. }) => {
-                let why = "it has no VF".to_owned();
+            Ok(port) if !matches!(port.plug, Plug::HostdevPci { .. } | Plug::Bridge(_)) => {
+                let why = "it is neither on a VF nor on a bridge".to_owned();
                 self.note(subject, Action::Reclaim, Outcome::Left, Some(why));
                 return Ok(());
             }
@@ -379,22 +380,18 @@ impl Import {
 
 /// Whether a network is one for vfnet; else why it is none, or what is wrong with it.
 fn for_vfnet(text: &str) -> Result<Option<String>, DocumentError> {
-    let document = vfnet_model::xml::Document::parse(text)?;
-    let root = document.root("network")?;
-    let mode = match root.child("forward")? {
-        // libvirt takes a <forward> without a mode for 'nat'.
-        Some(forward) => forward.attribute("mode").unwrap_or("nat").to_owned(),
-        None => "none".to_owned(),
-    };
-    let bridged = match root.child("bridge")? {
-        Some(bridge) => bridge.attribute("name").is_some(),
-        None => false,
-    };
-    match (mode.as_str(), bridged) {
-        ("hostdev", _) | ("bridge", true) => {
-            vfnet_model::network::parse(text)?.served().map(|()| None)
+    let what = match head(text)?.mode {
+        Mode::Hostdev | Mode::Bridge => {
+            return vfnet_model::network::parse(text)?.served().map(|()| None);
         }
-        ("none", _) => Ok(Some("an isolated network is for a stock network daemon".to_owned())),
-        _ => Ok(Some(format!("forward mode '{mode}' is for a stock network daemon"))),
-    }
+        Mode::Isolated => "an isolated network",
+        Mode::Nat => "forward mode 'nat'",
+        Mode::Route => "forward mode 'route'",
+        Mode::Open => "forward mode 'open'",
+        Mode::BridgeOverDevices => "forward mode 'bridge' over devices",
+        Mode::Private => "forward mode 'private'",
+        Mode::Vepa => "forward mode 'vepa'",
+        Mode::Passthrough => "forward mode 'passthrough'",
+    };
+    Ok(Some(format!("{what} is for a stock network daemon")))
 }

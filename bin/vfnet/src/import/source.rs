@@ -6,7 +6,6 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
-use vfnet_model::network::PoolDriver;
 use vfnet_model::port::{NetworkPort, Plug, PortOwner, print};
 use vfnet_model::xml::elements::{passthrough_driver, pci_address, uuid, vlan_tags};
 use vfnet_model::xml::{Document, DocumentError, Element, MAX_BYTES};
@@ -249,18 +248,11 @@ fn ports_of(guest: &str) -> Result<Vec<(String, NetworkPort)>, DocumentError> {
         else {
             continue;
         };
-        if actual.attribute("type") != Some("hostdev") {
-            continue;
-        }
         let id = id.parse().map_err(|_| source.invalid(format!("'{id}' is no UUID")))?;
-        let driver: Option<PoolDriver> = match actual.child("driver")? {
-            Some(driver) => passthrough_driver(&driver)?,
-            None => None,
-        };
-        let plug = Plug::HostdevPci {
-            managed: actual.yes_no("managed")?.unwrap_or(false),
-            driver,
-            address: pci_address(&needed(&needed(&actual, "source")?, "address")?)?,
+        let plug = match actual.attribute("type") {
+            Some("hostdev") => passed_through(&actual)?,
+            Some("bridge") => Plug::Bridge(needed(&actual, "source")?.required_parsed("bridge")?),
+            _ => continue,
         };
         let port = NetworkPort {
             uuid: id,
@@ -277,4 +269,15 @@ fn ports_of(guest: &str) -> Result<Vec<(String, NetworkPort)>, DocumentError> {
         ports.push((network.to_owned(), port));
     }
     Ok(ports)
+}
+
+fn passed_through(actual: &Element<'_, '_>) -> Result<Plug, DocumentError> {
+    Ok(Plug::HostdevPci {
+        managed: actual.yes_no("managed")?.unwrap_or(false),
+        driver: match actual.child("driver")? {
+            Some(driver) => passthrough_driver(&driver)?,
+            None => None,
+        },
+        address: pci_address(&needed(&needed(actual, "source")?, "address")?)?,
+    })
 }

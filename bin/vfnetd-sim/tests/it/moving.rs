@@ -39,6 +39,16 @@ const NAT: &str = "\
 const FAR: &str = "33333333-3333-4333-8333-333333333333";
 const BY_FILE: &str = "44444444-4444-4444-8444-444444444401";
 const BY_GUEST: &str = "44444444-4444-4444-8444-444444444402";
+const ON_BRIDGE: &str = "44444444-4444-4444-8444-444444444403";
+
+const BRIDGE: &str = "\
+<network>
+  <name>office</name>
+  <uuid>66666666-6666-4666-8666-666666666666</uuid>
+  <forward mode='bridge'/>
+  <bridge name='br0'/>
+</network>
+";
 
 fn port(uuid: &str, mac: &str, function: u8) -> String {
     format!(
@@ -63,7 +73,10 @@ fn running_guest() -> String {
     format!(
         "<domstatus state='running' reason='booted' pid='77'>\n\
          <monitor path='/var/lib/libvirt/qemu/domain-1-far/monitor.sock' type='unix'/>\n\
-         <domain type='kvm' id='1'><name>far</name><uuid>{FAR}</uuid><devices>{}{}</devices>\
+         <domain type='kvm' id='1'><name>far</name><uuid>{FAR}</uuid><devices>{}{}\
+         <interface type='network'><mac address='52:54:00:00:00:03'/>\
+         <source network='office' portid='{ON_BRIDGE}' bridge='br0'/><actual type='bridge'>\
+         <source bridge='br0'/></actual></interface></devices>\
          </domain>\n</domstatus>\n",
         nic(BY_FILE, "52:54:00:00:00:01", 0),
         nic(BY_GUEST, "52:54:00:00:00:02", 2),
@@ -99,6 +112,8 @@ fn libvirt_host(root: &Path) {
         )
     };
     put(root, "run/libvirt/network/hw.xml", &status(POOL));
+    // Transient.
+    put(root, "run/libvirt/network/office.xml", &status(BRIDGE));
     put(root, "run/libvirt/network/default.xml", &status(NAT));
     put(
         root,
@@ -149,6 +164,8 @@ fn a_libvirt_host_is_taken_over_and_a_second_time_nothing_changes() {
             format!("{begun} start network hw"),
             format!("{begun} reclaim port {BY_FILE}"),
             format!("{begun} reclaim port {BY_GUEST}"),
+            format!("{begun} start network office"),
+            format!("{begun} reclaim port {ON_BRIDGE}"),
             "refused define network trunk".to_owned(),
             "left define guest far".to_owned(),
             "refused define guest odd".to_owned(),
@@ -162,7 +179,8 @@ fn a_libvirt_host_is_taken_over_and_a_second_time_nothing_changes() {
     assert!(daemon.rows(&["net-list", "--all"]).is_empty());
 
     assert_eq!(moved(&vfnet(&daemon, &import)), expected("done"));
-    assert_eq!(daemon.rows(&["net-list", "--all"]), ["hw active yes yes"]);
+    assert_eq!(daemon.rows(&["net-list", "--all"]), ["hw active yes yes", "office active no no"]);
+    assert_eq!(daemon.rows(&["net-port-list", "office"]), [ON_BRIDGE]);
     assert_eq!(daemon.rows(&["list", "--all", "--autostart"]), ["- web1 shut off"]);
     assert!(daemon.says(&["net-dumpxml", "hw"]).contains("connections='2'"));
     let port = daemon.says(&["net-port-dumpxml", "hw", BY_GUEST]);
