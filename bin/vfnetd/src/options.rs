@@ -241,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_is_shipped_names_settings_that_there_are() {
+        let shipped = include_str!("../../../packaging/vfnetd.toml");
+        let is_setting = |line: &&str| {
+            line.split_once(" = ").is_some_and(|(name, _)| !name.contains(char::is_whitespace))
+        };
+        let settings: Vec<_> =
+            shipped.lines().filter_map(|line| line.strip_prefix('#')).filter(is_setting).collect();
+        assert!(settings.len() > 15, "{settings:?}");
+        toml::from_str::<Config>(&settings.join("\n")).unwrap();
+    }
+
+    #[test]
     fn a_limit_of_nobody_is_refused() {
         toml::from_str::<Config>("max_clients = 0").unwrap_err();
         assert_eq!(toml::from_str::<Config>("max_clients = 3").unwrap().max_clients.get(), 3);
