@@ -89,6 +89,19 @@ fn a_network_of_a_mode_that_vfnet_does_not_serve_lives_in_the_stock_daemon() {
     assert_eq!(stock.says(&["net-desc", "open", "--config", "--title"]), "theirs");
     assert_eq!(daemon.says(&["net-dhcp-leases", "open"]).lines().count(), 0);
 
+    daemon.says(&["net-update", "open", "add", "portgroup", "<portgroup name='gold'/>", "--live"]);
+    assert!(stock.says(&["net-dumpxml", "open"]).contains("gold"));
+    let edited = |script: &str| {
+        let mut edit = daemon.virsh_command(&["net-edit", "open"]);
+        edit.env("EDITOR", format!("sed -i \"{script}\"")).output().expect("virsh runs")
+    };
+    let ran = Ran::from(edited("s/virbr42/virbr44/"));
+    assert!(ran.status.success(), "{}", ran.stderr);
+    assert!(stock.says(&["net-dumpxml", "--inactive", "open"]).contains("virbr44"));
+    let ran = Ran::from(edited("s/mode=.open/mode=\\x27hostdev/"));
+    assert!(!ran.status.success(), "{}", ran.stdout);
+    assert!(stock.says(&["net-dumpxml", "--inactive", "open"]).contains("mode='open'"));
+
     // Its refusals are the stock daemon's own.
     let refusal = daemon.refuses(&["net-start", "open"]);
     assert!(refusal.contains("network is already active"), "{refusal}");

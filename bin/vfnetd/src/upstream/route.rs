@@ -225,3 +225,29 @@ impl Inner {
         call.relay(&reply).map_err(|fault| self.reply_error(fault).to_wire())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_or_uuid_that_begins_on_one_side_does_not_begin_on_the_other() {
+        let wanted = |name: &str, uuid: Option<u128>, here| Wanted {
+            name: name.parse().expect("a name"),
+            uuid: uuid.map(Uuid::from_u128),
+            here,
+        };
+        let ours = wanted("a", Some(1), true);
+        for (other, excluded) in [
+            (wanted("a", None, false), true),
+            (wanted("b", Some(1), false), true),
+            (wanted("b", Some(2), false), false),
+            (wanted("a", Some(1), true), false),
+        ] {
+            assert_eq!(ours.excludes(&other), excluded, "{other:?}");
+            assert_eq!(other.excludes(&ours), excluded, "{other:?}");
+        }
+        let unnamed = wanted("b", None, false);
+        assert!(!wanted("a", None, true).excludes(&unnamed));
+    }
+}
