@@ -55,7 +55,16 @@ fn what_is_not_there_is_exit_code_4() {
 #[test]
 fn nonsense_is_exit_code_2() {
     let daemon = Daemon::start();
-    for args in [&["net", "frobnicate"][..], &["guest", "start"], &["net", "ls", "--all=3"], &[]] {
+    for args in [
+        &["net", "frobnicate"][..],
+        &["guest", "start"],
+        &["net", "ls", "--all=3"],
+        &["import"],
+        &["import", "--root", "/"],
+        &["import", "/here", "--from-libvirt"],
+        &["export"],
+        &[],
+    ] {
         assert_eq!(run(&daemon.socket(), args).code, Some(2), "{args:?}");
     }
 }

@@ -10,8 +10,8 @@ use crate::client::Client;
 use crate::daemon::{Daemon, HW, guest};
 use crate::{VIRSH, installed, until};
 
-/// A daemon that calls this script, each time with its arguments in `$@`, `$dir` its directory
-/// and `$in` what it was told on stdin.
+/// A daemon that calls this script, each time with its arguments in `$@`, `$dir` its directory,
+/// `$uri` the daemon's, and `$in` what it was told on stdin.
 fn with_script(script: &str, timeout: u64) -> Option<Daemon> {
     if !installed(VIRSH) {
         return None;
@@ -19,7 +19,8 @@ fn with_script(script: &str, timeout: u64) -> Option<Daemon> {
     let mut daemon = Daemon::stopped(&["--make=ens1f0=igb"]);
     let dir = daemon.path("hooks").display().to_string();
     std::fs::create_dir(&dir).expect("a directory");
-    let content = format!("#!/bin/sh\ndir={dir}\nin=$(cat)\n{script}\n");
+    let uri = daemon.uri();
+    let content = format!("#!/bin/sh\ndir={dir}\nuri='{uri}'\nin=$(cat)\n{script}\n");
     let path = format!("{dir}/network");
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(path);
     std::io::Write::write_all(&mut file.expect("a file"), content.as_bytes()).expect("room");
@@ -148,4 +149,26 @@ fn a_kill_while_a_script_runs_leaves_no_vf_behind() {
     until("the VF is back", || Client::of(&daemon).vfs().iter().all(|vf| vf.state == "free"));
     assert_eq!(daemon.lent(), 0);
     assert!(told(&daemon, "log").contains("hw port-deleted begin -"));
+}
+
+#[test]
+fn a_script_may_ask_the_daemon_that_waits_for_it() {
+    let ask = "[ $2 = start ] && timeout 20 virsh -q -c $uri net-list --all --name > $dir/asked; :";
+    let Some(daemon) = with_script(ask, 30) else { return };
+    daemon.define_network(HW);
+    daemon.says(&["net-start", "hw"]);
+    assert_eq!(told(&daemon, "asked").trim(), "hw");
+}
+
+#[test]
+fn what_a_script_says_no_to_when_it_is_too_late_is_logged_and_stands() {
+    let Some(daemon) = with_script("[ $2 = updated ] && { echo too late >&2; exit 1; }; :", 30)
+    else {
+        return;
+    };
+    daemon.define_network(HW);
+    daemon.says(&["net-start", "hw"]);
+    daemon.says(&["net-update", "hw", "add", "portgroup", "<portgroup name='slow'/>", "--live"]);
+    until("it is logged", || daemon.log().contains("too late"));
+    assert!(daemon.says(&["net-dumpxml", "hw"]).contains("<portgroup name='slow'>"));
 }
