@@ -30,6 +30,9 @@ const DMI: &str = "sys/class/dmi/id";
 /// does not list (libvirt: `udevGetDeviceType`).
 const WIRELESS: &str = "wlan";
 
+/// Length of `_52_54_00_00_00_0a`.
+const MAC_SUFFIX: usize = 18;
+
 /// A netdev that is listed.
 struct Listed {
     interface: NetdevName,
@@ -108,15 +111,20 @@ impl LinuxHost {
         if let Some(address) = NodeDeviceName::pci_address(name) {
             return self.device(address).exists().then_some(Found::Pci(address));
         }
-        // Only those are looked into whose name the wanted one can begin with.
+        let wanted = |netdev: &str| self.listed(netdev).filter(|it| it.name().as_str() == name);
+        // Most have a MAC, and a name of letters and digits, which is then the kernel's.
+        let rest = name.strip_prefix("net_")?;
+        let guess = rest.len().checked_sub(MAC_SUFFIX).and_then(|end| rest.get(..end));
+        if let Some(netdev) = guess.and_then(wanted) {
+            return Some(Found::Net(netdev));
+        }
+        // Of the others those are looked into whose name the wanted one can begin with.
         let netdevs = self.dir(NET).names();
         let mut candidates = netdevs.iter().filter(|netdev| {
             let parsed = netdev.parse().ok();
             parsed.is_some_and(|it| name.starts_with(NodeDeviceName::net(&it, None).as_str()))
         });
-        candidates.find_map(|netdev| {
-            self.listed(netdev).filter(|it| it.name().as_str() == name).map(Found::Net)
-        })
+        candidates.find_map(|netdev| wanted(netdev)).map(Found::Net)
     }
 
     fn outline_of(&self, found: &Found) -> Option<Outline> {
@@ -140,6 +148,8 @@ impl LinuxHost {
 
     /// A netdev, unless it is of a sort that is not listed, or gone.
     fn listed(&self, name: &str) -> Option<Listed> {
+        // What is no name of an interface may name any file.
+        let interface = name.parse().ok()?;
         let dir = self.dir(NET).dir(name);
         let uevent = attribute(&dir, "uevent")?;
         let medium = match uevent.lines().find_map(|line| line.strip_prefix("DEVTYPE=")) {
@@ -147,7 +157,6 @@ impl LinuxHost {
             Some(WIRELESS) => Medium::Wireless,
             Some(_) => return None,
         };
-        let interface = name.parse().ok()?;
         Some(Listed { interface, address: attribute(&dir, "address"), dir, medium })
     }
 

@@ -28,6 +28,7 @@ fn machine() -> Tree {
     net(&tree, &format!("{PF}/net/ens1"), "52:54:00:00:00:0a", "", 7);
     net(&tree, "sys/devices/virtual/net/lo", "00:00:00:00:00:00", "", 1);
     net(&tree, "sys/devices/virtual/net/br0", "52:54:00:00:00:0b", "DEVTYPE=bridge\n", 8);
+    net(&tree, "sys/devices/virtual/net/tun-0", "", "", 9);
     tree.file("sys/class/net/bonding_masters", "");
     tree.file("usr/share/misc/pci.ids", "8086  Intel Corporation\n\t10c9  82576 NIC\n");
     tree.file("sys/class/dmi/id/sys_vendor", "QEMU\n");
@@ -87,6 +88,7 @@ fn devices_are_listed_below_what_they_hang_on() {
             "pci_0000_81_10_0 < pci_0000_80_01_0",
             "net_ens1_52_54_00_00_00_0a < pci_0000_81_00_0",
             "net_lo_00_00_00_00_00_00 < computer",
+            "net_tun_0 < computer",
         ]
     );
 }
@@ -100,9 +102,16 @@ fn every_device_that_is_listed_is_found_by_its_name() {
         assert_eq!(host.outline(name).unwrap().as_ref(), Some(&outline));
         assert_eq!(host.device(name).unwrap().unwrap().name, outline.name);
     }
-    for missing in
-        ["", "pci_0000_81_00_1", "pci_0000_81_0_0", "net_lo", "net_br0_52_54_00_00_00_0b"]
-    {
+    for missing in [
+        "",
+        "pci_0000_81_00_1",
+        "pci_0000_81_0_0",
+        "net_lo",
+        "net_..",
+        "net_../lo_00_00_00_00_00_00",
+        "net_.._52_54_00_00_00_0a",
+        "net_br0_52_54_00_00_00_0b",
+    ] {
         assert_eq!(host.outline(missing).unwrap(), None, "{missing}");
         assert_eq!(host.device(missing).unwrap(), None, "{missing}");
     }
