@@ -70,6 +70,12 @@ const PACKAGES: &[Package] = &[
         "the Python binding, a client in the tests",
     ),
     package(
+        "libsys-virt-perl",
+        Release::Bookworm,
+        Sign::File("/usr/lib/x86_64-linux-gnu/perl5/5.36/Sys/Virt.pm"),
+        "the Perl binding, a client in the tests",
+    ),
+    package(
         "busybox-static",
         Release::Bookworm,
         Sign::Command("busybox"),

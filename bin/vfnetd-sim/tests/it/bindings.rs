@@ -1,4 +1,4 @@
-//! libvirt's Python binding.
+//! libvirt's bindings for Python and Perl, with their event loops.
 
 use std::process::Command;
 
@@ -6,6 +6,19 @@ use crate::daemon::{Daemon, HW, Ran, guest};
 use crate::installed;
 
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
+const PERL: &str = "/usr/bin/perl";
+
+/// Another daemon's guest asks for a VF.
+const PORT: &str = "\
+<networkport>
+  <uuid>22222222-2222-4222-8222-222222222201</uuid>
+  <owner>
+    <name>far</name>
+    <uuid>33333333-3333-4333-8333-333333333333</uuid>
+  </owner>
+  <mac address='52:54:00:00:00:11'/>
+</networkport>
+";
 
 /// A guest's life; says so at its end.
 const LIFE: &str = r#"
@@ -64,27 +77,52 @@ refused(libvirt.VIR_ERR_OPERATION_DENIED, read_only.networkDefineXML, hw)
 print('lived')
 "#;
 
+/// Whether a language is there, and its binding.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-pub(crate) fn installed_for_python() -> bool {
-    let found = Command::new(PYTHON).args(["-c", "import libvirt"]).output();
-    let found = found.is_ok_and(|ran| ran.status.success());
+fn has_binding(language: &str, arguments: &[&str]) -> bool {
+    let found = installed(language)
+        && Command::new(language).args(arguments).output().is_ok_and(|ran| ran.status.success());
     if !found {
-        println!("skipped: python3-libvirt is not installed");
+        println!("skipped: {language} has no binding of libvirt");
     }
     found
 }
 
+pub(crate) fn installed_for_python() -> bool {
+    has_binding(PYTHON, &["-c", "import libvirt"])
+}
+
+/// Runs a program, which prints `last` at its end.
+fn ends_with(last: &str, language: &str, arguments: &[&str]) {
+    let run = Command::new("timeout").args(["60", language]).args(arguments).output();
+    let ran: Ran = run.expect("it runs").into();
+    assert_eq!(ran.stdout.trim(), last, "{:?}: {}", ran.status, ran.stderr);
+}
+
 #[test]
 fn the_python_binding_leads_a_guest_through_its_life() {
-    if !installed(PYTHON) || !installed_for_python() {
-        return;
+    if installed_for_python() {
+        let daemon = Daemon::start();
+        let web1 = guest("web1", "52:54:00:00:00:01");
+        ends_with("lived", PYTHON, &["-c", LIFE, &daemon.uri(), HW, &web1]);
     }
-    let daemon = Daemon::start();
-    let ran: Ran = Command::new("timeout")
-        .args(["60", PYTHON, "-c", LIFE])
-        .args([&daemon.uri(), HW, &guest("web1", "52:54:00:00:00:01")])
-        .output()
-        .expect("python runs")
-        .into();
-    assert_eq!(ran.stdout.trim(), "lived", "{}", ran.stderr);
+}
+
+#[test]
+fn the_python_binding_sees_networks_ports_node_devices_and_their_events() {
+    if installed_for_python() {
+        let daemon = Daemon::start();
+        let script = include_str!("bindings/networks.py");
+        ends_with("done", PYTHON, &["-c", script, &daemon.uri(), HW, PORT]);
+    }
+}
+
+#[test]
+fn the_perl_binding_sees_guests_networks_ports_node_devices_and_their_events() {
+    if has_binding(PERL, &["-MSys::Virt", "-e", "1"]) {
+        let daemon = Daemon::start();
+        let script = daemon.file("networks.pl", include_str!("bindings/networks.pl"));
+        let web1 = guest("web1", "52:54:00:00:00:01");
+        ends_with("done", PERL, &[&script, &daemon.uri(), HW, PORT, &web1]);
+    }
 }
