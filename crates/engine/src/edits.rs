@@ -60,7 +60,7 @@ impl Turn<'_> {
                 self.effect(Effect::AskAgain(ticket, Box::new(finish)));
                 return Ok(None);
             }
-            (Some(live), None) => self.change_running(live),
+            (Some(live), None) => self.change_running(live, metadata.as_ref()),
             (None, Some(config)) => self.change_kept(config),
             (None, None) => {}
         }
@@ -76,18 +76,19 @@ impl Turn<'_> {
     ) -> Outcome {
         if let Some(UnfinishedEdit { live, config }) = self.state.edits.get(&network).cloned() {
             self.forget(Key::Edit(network));
-            self.change_running(live);
+            self.change_running(live, metadata.as_ref());
             self.change_kept(config);
             self.announce_metadata(network, metadata);
         }
         Ok(Some(Answer::Done))
     }
 
-    fn change_running(&mut self, live: LiveNetwork) {
+    fn change_running(&mut self, live: LiveNetwork, metadata: Option<&Metadata>) {
         if !self.state.live_networks.contains_key(&live.uuid) {
             return;
         }
-        if self.state.hooks {
+        // As with libvirt, of metadata the scripts do not hear.
+        if self.state.hooks && metadata.is_none() {
             self.effect(Effect::CallHook(NetworkHook::Updated, Box::new(live.clone())));
         }
         self.put(Entry::LiveNetwork(live));

@@ -112,7 +112,7 @@ fn not_on_vfio(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
 
 /// A MAC has one owner per PF and VLAN; the kernel does not guard that (igb accepts the same
 /// MAC on two VFs).
-fn mac_clash(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
+pub(crate) fn mac_clash(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
     let mac = wish.mac?;
     let tag = |vlan: Option<Vlan>| vlan.map_or(0, |vlan| vlan.id.get());
     let other = state.claims.values().find(|claim| {

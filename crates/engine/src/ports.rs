@@ -22,9 +22,10 @@ use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, O
 use crate::decision::{Effect, Turn};
 use crate::input::{Answer, Failure, Plugged, PortRequest, Request, Ticket};
 use crate::networks::port_settings;
+use crate::place::mac_clash;
 use crate::record::{Entry, Key, PortJob};
 use crate::refusal::{Because, Refusal, RefusalKind};
-use crate::state::{BridgePort, LiveNetwork};
+use crate::state::{BridgePort, LiveNetwork, State};
 use crate::vfs::{Asked, port_identity};
 
 /// A MAC that no VF can have.
@@ -126,7 +127,7 @@ impl Turn<'_> {
         let pool = self.state.pool(live);
         let asked = asked(live, request, &pool)?;
         let in_the_way = if pool.contains(&vf) {
-            self.state.claim_on(vf).map(|claim| format!("is {}", claim.why_taken()))
+            another_holds(self.state, vf, &asked)
         } else {
             Some("is not a VF of its pool".to_owned())
         };
@@ -284,6 +285,20 @@ fn asked<'a>(
         managed: *managed,
         driver: driver.as_ref().and_then(|driver| driver.model.clone()),
     })
+}
+
+/// Who else has a VF, its IOMMU group or its MAC. What the host does with it is no matter: it is
+/// as its guest has it.
+fn another_holds(state: &State, vf: PciAddress, asked: &Asked<'_>) -> Option<String> {
+    if let Some(claim) = state.claim_on(vf) {
+        return Some(format!("is {}", claim.why_taken()));
+    }
+    if let Some(other) = state.used_in_group_of(vf)
+        && !other.owner.same_holder(&asked.owner)
+    {
+        return Some(format!("shares its IOMMU group with {}, {}", other.vf, other.why_taken()));
+    }
+    mac_clash(state, state.inventory.vfs.get(&vf)?, &asked.wish())
 }
 
 /// Stock libvirt sets the tag itself, always without priority and as 802.1Q (libvirt:

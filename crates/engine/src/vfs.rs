@@ -32,17 +32,22 @@ pub(crate) struct Asked<'a> {
     pub(crate) driver: Option<DriverName>,
 }
 
+impl Asked<'_> {
+    pub(crate) fn wish(&self) -> Wish<'_> {
+        Wish {
+            owner: &self.owner,
+            mac: self.wanted.as_ref().map(|wanted| wanted.mac),
+            vlan: self.wanted.as_ref().and_then(|wanted| wanted.vlan),
+            teaming: self.teaming,
+            managed: self.managed,
+        }
+    }
+}
+
 impl Turn<'_> {
     /// Takes a VF. The claim is recorded as being prepared; nothing has been done to the VF yet.
     pub(crate) fn claim(&mut self, asked: Asked<'_>) -> Result<ClaimId, Refusal> {
-        let wish = Wish {
-            owner: &asked.owner,
-            mac: asked.wanted.as_ref().map(|wanted| wanted.mac),
-            vlan: asked.wanted.as_ref().and_then(|wanted| wanted.vlan),
-            teaming: asked.teaming,
-            managed: asked.managed,
-        };
-        let address = self.state.choose(&asked.what, asked.candidates, &wish, first_fit)?;
+        let address = self.state.choose(&asked.what, asked.candidates, &asked.wish(), first_fit)?;
         self.claim_this(asked, address, ClaimState::Preparing)
     }
 

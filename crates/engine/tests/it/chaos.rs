@@ -5,9 +5,13 @@
 
 use proptest::prelude::*;
 use rustix::io::Errno;
-use vfnet_engine::{ClaimState, Ended, Executor, GuestDefinition, Request};
+use vfnet_engine::{
+    Claim, ClaimState, Edited, Ended, Executor, GuestDefinition, NetworkEdit, Plugged, PortRequest,
+    Request,
+};
 use vfnet_host_sim::{FaultKind, FaultPoint, OpKind};
 use vfnet_model::PciAddress;
+use vfnet_model::network::{Command, Network, Section, update};
 
 use crate::deep;
 use crate::scene::{
@@ -18,6 +22,9 @@ use crate::world::{Death, World, granted};
 
 const GUESTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const NETWORKS: [&str; 4] = ["plain", "tagged", "other", "made"];
+/// A tag, and a wish that stock libvirt cannot fulfil.
+const TRUSTED: &str = "<vlan><tag id='42'/></vlan>\
+    <vfnet:pool><vfnet:vf trust='yes'/></vfnet:pool>";
 const PFS: [(&str, u16); 2] = [(PF, 7), (PF2, 4)];
 
 /// One thing that happens.
@@ -54,6 +61,18 @@ enum Event {
     DeletePort {
         which: u8,
         network: usize,
+    },
+    ReclaimPort {
+        which: u8,
+        network: usize,
+        mac: u8,
+        vf: usize,
+    },
+    /// A portgroup comes or goes, of the running network, the kept one, or both.
+    EditNetwork {
+        which: usize,
+        live: bool,
+        config: bool,
     },
     RestoreVf(usize),
     VfVanishes(usize),
@@ -93,6 +112,7 @@ fn op() -> impl Strategy<Value = OpKind> {
         OpKind::SetMac,
         OpKind::SetVlan,
         OpKind::SetSpoofchk,
+        OpKind::SetTrust,
         OpKind::Override,
         OpKind::Unbind,
         OpKind::Probe,
@@ -139,6 +159,10 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..4_u8, which(), 1..8_u8)
             .prop_map(|(which, network, mac)| E::CreatePort { which, network, mac }),
         3 => (0..4_u8, which()).prop_map(|(which, network)| E::DeletePort { which, network }),
+        1 => (0..4_u8, which(), 1..8_u8, vf())
+            .prop_map(|(which, network, mac, vf)| E::ReclaimPort { which, network, mac, vf }),
+        2 => (which(), any::<bool>(), any::<bool>())
+            .prop_map(|(which, live, config)| E::EditNetwork { which, live, config }),
         2 => vf().prop_map(E::RestoreVf),
         1 => vf().prop_map(E::VfVanishes),
         1 => pf().prop_map(E::VfsAreRemoved),
@@ -179,7 +203,7 @@ fn host_at_the_beginning(seed: u64) -> World {
     let mut world = World::new(host, seed);
     for def in [
         network("plain", "ens1f0", 0),
-        network("tagged", "ens1f0", 42),
+        network_of("tagged", "<pf dev='ens1f0'/>", TRUSTED),
         network("other", "ens2f0", 0),
         network_of("made", "", "<vfnet:pool><vfnet:pf dev='ens2f0' vfs='4'/></vfnet:pool>"),
     ] {
@@ -228,6 +252,12 @@ fn happens(world: &mut World, event: &Event) {
             let port = port(NETWORKS[*network], *which, mac(1)).port;
             world.begin(Request::PortDelete { network: net(NETWORKS[*network]), port });
         }
+        Event::ReclaimPort { which, network, mac: last, vf } => {
+            let plug = Some(Plugged::Vf(vf_numbered(*vf)));
+            let asked = PortRequest { plug, ..port(NETWORKS[*network], *which, mac(*last)) };
+            world.begin(Request::PortCreate(Box::new(asked)));
+        }
+        Event::EditNetwork { which, live, config } => edit(world, NETWORKS[*which], *live, *config),
         Event::RestoreVf(index) => drop(world.begin(Request::VfRestore(vf_numbered(*index)))),
         Event::DaemonDies { at, guests_too } => {
             world.guests_die_with_the_daemon = *guests_too;
@@ -253,6 +283,24 @@ fn happens(world: &mut World, event: &Event) {
         Event::LookLater => world.look(),
         outside => world_changes(world, outside),
     }
+}
+
+fn edit(world: &mut World, name: &str, live: bool, config: bool) {
+    let edited = |before: Network| {
+        let group = "<portgroup name='gold'/>";
+        let there = before.portgroup(Some("gold")).is_some();
+        let command = if there { Command::Delete } else { Command::AddLast };
+        let after = update(&before, command, Section::Portgroup, -1, group);
+        Edited { after: after.expect("a sound update"), before }
+    };
+    let network = net(name);
+    let running =
+        world.state().live_networks.get(&network).map(|live| live.definition.network.clone());
+    let kept = world.state().networks.get(&network).map(|kept| kept.definition.network.clone());
+    let (live, config) =
+        (running.filter(|_| live).map(edited), kept.filter(|_| config).map(edited));
+    let edit = NetworkEdit { network, live, config, metadata: None };
+    world.begin(Request::NetworkEdit(Box::new(edit)));
 }
 
 /// What the rest of the world does; the daemon hears of it as of uevents.
@@ -316,7 +364,12 @@ fn goes_home(world: &mut World) {
             }
         }
     }
-    let claims: Vec<_> = world.state().claims.values().cloned().collect();
+    // What is in use in a group goes back before what is to be restored in it.
+    let over = |claim: &Claim| {
+        matches!(claim.state, ClaimState::Quarantined { .. } | ClaimState::Stuck { .. })
+    };
+    let mut claims: Vec<_> = world.state().claims.values().cloned().collect();
+    claims.sort_by_key(over);
     for claim in claims {
         match (claim.state, claim.executor) {
             (ClaimState::Quarantined { .. } | ClaimState::Stuck { .. }, _) => {

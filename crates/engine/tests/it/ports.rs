@@ -3,13 +3,14 @@
 
 use rustix::io::Errno;
 use vfnet_engine::{Answer, ClaimState, Plugged, PortRequest, RefusalKind, Reply, Request};
-use vfnet_host_sim::{FaultKind, FaultPoint, OpKind};
-use vfnet_model::PciAddress;
+use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost};
+use vfnet_model::network::Forward;
 use vfnet_model::vf::Original;
+use vfnet_model::{MacAddress, PciAddress, Vlan};
 
-use crate::outside::{give_up, take};
+use crate::outside::{bind_to_vfio, give_up, set, take};
 use crate::scene::{
-    create, define_network, guest_with, igb, mac, net, network, network_of, nic, port, vf,
+    PF, create, define_network, guest_with, igb, mac, net, network, network_of, nic, port, vf,
     with_network,
 };
 use crate::world::{World, granted, refusal};
@@ -187,6 +188,10 @@ fn a_port_is_taken_up_again_as_its_guest_has_it() {
         ..port("hw", 1, mac(1))
     });
     assert_eq!(refusal(world.ask(other)).kind, RefusalKind::PortExists);
+    granted(world.ask(create(guest_with("web", vec![nic("hw", mac(5))]))));
+    let refused = refusal(world.ask(reclaim(4, 5, vf(2))));
+    assert!(refused.to_string().contains("cannot have MAC 52:54:00:00:00:05"), "{refused}");
+    granted(world.ask(crate::scene::destroy("web")));
     let elsewhere = "0000:09:10.0".parse().expect("an address");
     let refused = refusal(world.ask(reclaim(3, 3, elsewhere)));
     assert_eq!(refused.kind, RefusalKind::Exhausted);
@@ -277,4 +282,27 @@ fn a_port_on_a_bridge_is_kept_and_takes_nothing() {
     granted(world.ask(delete()));
     assert_eq!(refusal(world.ask(delete())).kind, RefusalKind::NoPort);
     assert!(world.state().bridge_ports.is_empty() && world.host.trace().is_empty());
+}
+
+#[test]
+fn of_an_unmanaged_vf_the_tag_comes_back_that_the_other_daemon_has_overwritten() {
+    let tag = Vlan::tagged(5.try_into().expect("a tag"));
+    let host = SimHost::builder().vfio_loaded().pf("ens1f0", PF, Driver::Igb).vfs(1);
+    let host = host.autoprobe_off().build();
+    set(&host, vf(0), MacAddress::ZERO, tag);
+    bind_to_vfio(&host, vf(0));
+    let mut world = World::new(host, 1);
+    let mut unmanaged = network("hw", "ens1f0", 0);
+    if let Forward::Hostdev(pool) = &mut unmanaged.network.forward {
+        pool.managed = false;
+    }
+    granted(world.ask(define_network(unmanaged)));
+    granted(world.ask(Request::NetworkStart(net("hw"))));
+    let before = world.host.facts()[&vf(0)].clone();
+    granted(world.ask(create_port(port("hw", 1, mac(1)))));
+    set(&world.host, vf(0), mac(1), Vlan::UNTAGGED);
+    granted(world.ask(delete(1)));
+    let after = world.host.facts()[&vf(0)].clone();
+    assert_eq!((after.vlan, &after.driver), (tag, &before.driver));
+    assert_ne!(after.admin_mac, mac(1));
 }
