@@ -216,21 +216,20 @@ impl Call {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stderr(Stdio::piped());
-        let begun = Command::from(command).kill_on_drop(true).spawn();
-        let mut child = match begun {
-            Ok(child) => child,
+        let mut running = match Command::from(command).spawn() {
+            Ok(child) => Running(child),
             Err(source) => return Err(HookError::Run { script, source }),
         };
-        let ran = tokio::time::timeout(self.limit, attend(&mut child, &self.input)).await;
+        let ran = tokio::time::timeout(self.limit, attend(&mut running.0, &self.input)).await;
         match ran {
             Ok(Ok((status, _))) if status.success() => Ok(()),
             Ok(Ok((status, words))) => Err(HookError::Refused { script, operation, status, words }),
             Ok(Err(source)) => {
-                end(&mut child).await;
+                running.end().await;
                 Err(HookError::Run { script, source })
             }
             Err(_late) => {
-                end(&mut child).await;
+                running.end().await;
                 Err(HookError::Late { script, operation, limit: self.limit })
             }
         }
@@ -287,17 +286,32 @@ async fn attend(child: &mut Child, input: &str) -> io::Result<(ExitStatus, Strin
     Ok((status, words.text()))
 }
 
-/// Kills a script and whatever it has started in its process group.
-async fn end(child: &mut Child) {
-    // Not reaped yet, so that the number is still its own.
-    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(group) = group
-        && let Err(fault) = kill_process_group(group, Signal::KILL)
-    {
-        tracing::warn!("cannot kill a hook script: {fault}");
+/// A script at work. It ends with whoever waits for it: when the daemon is told to end, too.
+struct Running(Child);
+
+impl Running {
+    /// Kills it and whatever it has started in its process group.
+    fn kill(&self) {
+        // None once it is reaped, when the number may be another's.
+        let group = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(group) = group
+            && let Err(fault) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::warn!("cannot kill a hook script: {fault}");
+        }
     }
-    if let Err(fault) = child.wait().await {
-        tracing::warn!("cannot wait for a hook script: {fault}");
+
+    async fn end(mut self) {
+        self.kill();
+        if let Err(fault) = self.0.wait().await {
+            tracing::warn!("cannot wait for a hook script: {fault}");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -80,16 +80,15 @@ fn the_first_script_that_says_no_is_the_last_one_and_its_last_words_are_told() {
     assert!(!scripts.dir.path().join("later").exists());
 }
 
-#[test]
-fn a_script_that_neither_reads_nor_ends_is_killed_with_its_children() {
+/// A script that starts another process, notes it, and waits for it without end.
+fn hanging() -> Scripts {
     let scripts = Scripts::new();
-    let body = format!(
-        "sleep 3600 & echo $! > {0}/child.new; mv {0}/child.new {0}/child; wait",
-        scripts.path()
-    );
-    scripts.add("network", 0o755, &body);
-    let fault = scripts.run(Event::Started, Duration::from_secs(1)).expect_err("it hangs");
-    assert!(matches!(fault, HookError::Late { operation: "started", .. }), "{fault}");
+    let body = "sleep 3600 & echo $! > DIR/child.new; mv DIR/child.new DIR/child; wait";
+    scripts.add("network", 0o755, &body.replace("DIR", &scripts.path().to_string()));
+    scripts
+}
+
+fn assert_child_is_gone(scripts: &Scripts) {
     let child = scripts.file("child");
     let state = || std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
     // It may wait to be reaped by whoever has inherited it.
@@ -98,6 +97,28 @@ fn a_script_that_neither_reads_nor_ends_is_killed_with_its_children() {
         assert!(began.elapsed() < LONG, "the child lives");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn a_script_that_neither_reads_nor_ends_is_killed_with_its_children() {
+    let scripts = hanging();
+    let fault = scripts.run(Event::Started, Duration::from_secs(1)).expect_err("it hangs");
+    assert!(matches!(fault, HookError::Late { operation: "started", .. }), "{fault}");
+    assert_child_is_gone(&scripts);
+}
+
+#[tokio::test]
+async fn a_script_that_nobody_waits_for_any_more_is_killed_with_its_children() {
+    let scripts = hanging();
+    let hooks = Hooks::new(scripts.dir.path().to_owned(), LONG);
+    let call = hooks.call(Event::Start, &"hw".parse().expect("a name"), "", None);
+    let mut run = Box::pin(call.run());
+    while scripts.file("child").is_empty() {
+        assert!(is_pending(&mut run).await, "it ends");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(run);
+    assert_child_is_gone(&scripts);
 }
 
 #[test]
@@ -119,12 +140,12 @@ async fn calls_about_a_network_take_turns_in_the_order_they_were_made() {
     let _other = other.comes().await;
     let first = first.comes().await;
     let mut second = pin!(second.comes());
-    assert!(futures_are_pending(&mut second).await, "the second comes before the first is over");
+    assert!(is_pending(&mut second).await, "the second comes before the first is over");
     drop(first);
     let _second = second.await;
 }
 
-async fn futures_are_pending<F: Future + Unpin>(future: &mut F) -> bool {
+async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     tokio::select! {
         biased;
         _ = future => false,
