@@ -38,10 +38,8 @@ struct Typed(Vec<String>);
 #[derive(Default)]
 struct Shown {
     served: bool,
-    /// libvirt's numbers of the refusals.
-    numbers: BTreeSet<i32>,
-    /// The last refusal.
-    refusal: String,
+    /// The refusals by libvirt's numbers; those of virsh itself have none.
+    refusals: BTreeMap<Option<i32>, String>,
     transcripts: BTreeSet<String>,
 }
 
@@ -51,14 +49,22 @@ impl Shown {
         match refusal {
             None => self.served = true,
             Some(refusal) => {
-                self.numbers.extend(number(refusal));
-                refusal.clone_into(&mut self.refusal);
+                self.refusals.insert(number(refusal), refusal.to_owned());
             }
         }
     }
 
     fn state(&self) -> String {
-        if self.served { "served".to_owned() } else { format!("refused: {}", self.refusal) }
+        if self.served {
+            return "served".to_owned();
+        }
+        // Why it is not served says more than what was wrong with a single attempt.
+        let missing = self.refusals.get_key_value(&Some(ErrorCode::NoSupport.number()));
+        match missing.or(self.refusals.last_key_value()) {
+            Some((Some(number), refusal)) => format!("refused with {number}: {refusal}"),
+            Some((None, refusal)) => format!("refused by virsh: {refusal}"),
+            None => "not served".to_owned(),
+        }
     }
 }
 
@@ -240,7 +246,8 @@ fn document(transcripts: &[&str]) -> String {
                     "" => format!("`{command}` |"),
                     option => format!("| `--{option}`"),
                 };
-                let numbers: Vec<_> = shown.numbers.iter().map(ToString::to_string).collect();
+                let numbers: Vec<_> =
+                    shown.refusals.keys().flatten().map(ToString::to_string).collect();
                 let transcripts: Vec<_> = shown.transcripts.iter().map(String::as_str).collect();
                 text.push_str(&format!(
                     "| {first} | {} | {} | {} |\n",

@@ -210,6 +210,8 @@ One of them
       </pci-express>
     </capability>
   </device>
+  $ virsh nodedev-dumpxml computer --inactive --xpath '/device/name'
+  <name>computer</name>
   $ virsh nodedev-dumpxml pci_0000_01_10_0 --inactive
   error: Requested operation is not valid: node device 'pci_0000_01_10_0' is not persistent
   [1]
