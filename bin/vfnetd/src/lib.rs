@@ -2,7 +2,8 @@
 //!
 //! What comes in on a socket becomes typed calls ([`session`], [`dispatch`]), is decided by the
 //! engine on a thread of its own ([`engine_task`]), recorded, and carried out over the host and
-//! over guests ([`hands`], [`guests`]); outcomes go back to the engine. [`run`] is all of it,
+//! over guests ([`hands`], [`guests`]); outcomes go back to the engine. Calls about networks that
+//! vfnet does not serve are handed on to another daemon ([`upstream`]). [`run`] is all of it,
 //! over any [`vfnet_host::Host`], so that tests run the same wiring over a simulated one.
 
 mod aside;

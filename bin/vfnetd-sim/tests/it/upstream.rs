@@ -361,6 +361,22 @@ fn vfnet(daemon: &Daemon, args: &[&str]) -> String {
 }
 
 #[test]
+fn the_command_line_has_stock_networks_too() {
+    let Some((daemon, _stock)) = both() else { return };
+    let open = daemon.file("open.xml", OPEN);
+    vfnet(&daemon, &["net", "define", &open]);
+    vfnet(&daemon, &["net", "start", "open"]);
+    let listed = vfnet(&daemon, &["net", "ls", "--all"]);
+    assert!(listed.contains("hw") && listed.contains("open"), "{listed}");
+    let shown = vfnet(&daemon, &["net", "show", "open"]);
+    assert!(shown.contains("22222222-2222-4222-8222-222222222222"), "{shown}");
+    assert!(vfnet(&daemon, &["net", "dumpxml", "open"]).contains("mode='open'"));
+    vfnet(&daemon, &["net", "destroy", "open"]);
+    vfnet(&daemon, &["net", "undefine", "open"]);
+    assert!(!vfnet(&daemon, &["net", "ls", "--all"]).contains("open"));
+}
+
+#[test]
 fn an_export_leaves_the_stock_daemons_networks_to_it() {
     let (daemon, _fake) = before(Mood::Well, 30);
     let exported = daemon.path("exported");
