@@ -1,5 +1,7 @@
 //! Guests (libvirt: domains).
 
+use std::time::Duration;
+
 use uuid::Uuid;
 use vfnet_engine::{Answer, Ended, GuestDefinition, Phase, Refusal, RefusalKind, Request, State};
 use vfnet_model::GuestName;
@@ -14,6 +16,10 @@ use vfnet_rpc::xdr::Text;
 use super::{OpenConsoleArgs, flag, text};
 use crate::guests::GuestCommand;
 use crate::{Daemon, wire_error};
+
+/// How often, and how many times, the engine is asked whether it has heard of a command's effect.
+const LOOK: Duration = Duration::from_millis(1);
+const LOOKS: u32 = 1000;
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn refused(refusal: Refusal) -> WireError {
@@ -244,11 +250,30 @@ pub(super) async fn reset(daemon: &Daemon, guest: &Domain) -> Result<(), WireErr
 }
 
 pub(super) async fn suspend(daemon: &Daemon, guest: &Domain) -> Result<(), WireError> {
-    command(daemon, guest, GuestCommand::Suspend).await
+    command(daemon, guest, GuestCommand::Suspend).await?;
+    heard(daemon, guest.uuid, Phase::Paused).await;
+    Ok(())
 }
 
 pub(super) async fn resume(daemon: &Daemon, guest: &Domain) -> Result<(), WireError> {
-    command(daemon, guest, GuestCommand::Resume).await
+    command(daemon, guest, GuestCommand::Resume).await?;
+    heard(daemon, guest.uuid, Phase::Running).await;
+    Ok(())
+}
+
+/// Waits until the engine has heard of a command's effect from the guest, so that whoever asks
+/// next is told of it, and whoever listens hears of it before the effects of the next command.
+async fn heard(daemon: &Daemon, guest: Uuid, phase: Phase) {
+    for _ in 0..LOOKS {
+        let is_so = move |state: &State| {
+            let now = state.runs.get(&guest).map(|run| run.phase);
+            now.is_none_or(|now| now == phase || now == Phase::Ending)
+        };
+        if daemon.engine.read(is_so).await.unwrap_or(true) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The guest's document: the running one, else the kept one.
