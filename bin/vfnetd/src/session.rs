@@ -264,8 +264,9 @@ impl Session {
     fn say_why(&self, reason: CloseReason) {
         if self.wants_to_know {
             let closed = event::<ConnectEventConnectionClosed>(&reason.number());
-            if let Ok(bytes) = closed.encode() {
-                self.outbox.send_if_room(bytes);
+            let is_sent = closed.encode().is_ok_and(|bytes| self.outbox.send_if_room(bytes));
+            if !is_sent {
+                tracing::debug!(self.uid, "a client that does not read was not told why");
             }
         }
     }
@@ -288,11 +289,14 @@ impl Session {
             self.patience.in_frame(self.decoder.pending() > 0);
             let look = self.patience.next(now);
             tokio::select! {
+                // Whatever the client has to say comes before what its silence calls for.
+                biased;
                 _ = ending.wait_for(|ending| *ending) => return End::DaemonEnds,
                 _ = &mut *writing => return End::HungUp("it does not read".to_owned()),
                 () = self.events.behind() => {
                     return End::HungUp("it is too far behind with its events".to_owned());
                 }
+                _ = Arc::clone(&self.calls).acquire_owned(), if !self.waiting.is_empty() => {}
                 ready = reader.readable(), if !is_full && !is_large => {
                     match ready.and_then(|()| self.read(reader)) {
                         Ok(true) => {}
@@ -302,7 +306,6 @@ impl Session {
                 }
                 // Nothing is of priority here: this is the other side's end.
                 _ = reader.ready(Interest::PRIORITY), if is_full || is_large => return End::Left,
-                _ = Arc::clone(&self.calls).acquire_owned(), if !self.waiting.is_empty() => {}
                 large = Arc::clone(&self.reception.large).acquire_owned(), if is_large => {
                     self.large = large.ok();
                 }
@@ -312,8 +315,10 @@ impl Session {
                     match self.patience.due(now, crowded) {
                         Due::Nothing => {}
                         Due::Ping => {
-                            if let Ok(ping) = Keepalive::Ping.frame().encode() {
-                                self.outbox.send_if_room(ping);
+                            let ping = Keepalive::Ping.frame().encode();
+                            if !ping.is_ok_and(|ping| self.outbox.send_if_room(ping)) {
+                                // It has other things to read before.
+                                self.patience.heard(now);
                             }
                         }
                         Due::HangUp(why) => return End::HungUp(why.to_owned()),

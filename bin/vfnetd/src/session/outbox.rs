@@ -49,11 +49,11 @@ impl Outbox {
         }
     }
 
-    /// Queues bytes if there is room; a client that has so much to read need not have these.
-    pub(super) fn send_if_room(&self, bytes: Vec<u8>) {
-        if let Ok(_room) = Arc::clone(&self.room).try_acquire_many_owned(share(&bytes)) {
-            let _full_or_gone = self.queue.try_send(Unsent { bytes, _room });
-        }
+    /// Queues bytes if there is room, and says so.
+    pub(super) fn send_if_room(&self, bytes: Vec<u8>) -> bool {
+        Arc::clone(&self.room)
+            .try_acquire_many_owned(share(&bytes))
+            .is_ok_and(|_room| self.queue.try_send(Unsent { bytes, _room }).is_ok())
     }
 }
 

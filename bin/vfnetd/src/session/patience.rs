@@ -40,6 +40,8 @@ pub(super) struct Patience {
     pace: Pace,
     began: Instant,
     heard: Instant,
+    /// When the last of the pings was sent that are not answered.
+    pinged: Option<Instant>,
     is_open: bool,
     in_frame: bool,
     wants_pings: bool,
@@ -52,6 +54,7 @@ impl Patience {
             pace,
             began: now,
             heard: now,
+            pinged: None,
             is_open: false,
             in_frame: false,
             wants_pings: false,
@@ -59,9 +62,10 @@ impl Patience {
         }
     }
 
-    /// Something has come, or could not come because nobody read.
+    /// Something has come, or could not come because nobody read or asked.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
+        self.pinged = None;
         self.unanswered = 0;
     }
 
@@ -105,6 +109,7 @@ impl Patience {
                 return Due::HangUp("it does not answer pings");
             }
             self.unanswered += 1;
+            self.pinged = Some(now);
             return Due::Ping;
         }
         Due::Nothing
@@ -112,7 +117,7 @@ impl Patience {
 
     fn ping_at(&self) -> Option<Instant> {
         let interval = self.pace.interval.filter(|_| self.wants_pings)?;
-        Some(self.heard + interval * (self.unanswered + 1))
+        Some(self.pinged.unwrap_or(self.heard) + interval)
     }
 }
 
@@ -195,6 +200,18 @@ mod tests {
             assert_eq!(patience.due(now, false), Due::Ping);
             patience.heard(now);
         }
+    }
+
+    #[test]
+    fn a_daemon_that_was_held_up_gives_its_clients_time_to_answer() {
+        let now = Instant::now();
+        let mut patience = Patience::new(PACE, now);
+        patience.opened();
+        patience.wants_pings();
+        let late = now + SECOND * 100;
+        assert_eq!(patience.due(late, false), Due::Ping);
+        assert_eq!(patience.due(late, false), Due::Nothing);
+        assert_eq!(patience.next(late), Some(late + SECOND * 5));
     }
 
     #[test]
