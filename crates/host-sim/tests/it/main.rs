@@ -4,6 +4,7 @@ mod binding;
 mod devices;
 mod faults;
 mod file;
+mod hand_over;
 mod lend;
 mod settings;
 mod sriov;
