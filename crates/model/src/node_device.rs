@@ -112,11 +112,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Its sort.
+    pub const fn sort(&self) -> Sort {
+        match self {
+            Self::System => Sort::System,
+            Self::Pci { .. } => Sort::Pci,
+            Self::Net => Sort::Net,
+        }
+    }
+}
+
+/// Sorts of devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sort {
+    /// The machine.
+    System,
+    /// A PCI device.
+    Pci,
+    /// A network interface.
+    Net,
+}
+
+impl Sort {
     /// libvirt's name of the capability.
-    pub const fn capability(&self) -> &'static str {
+    pub const fn capability(self) -> &'static str {
         match self {
             Self::System => "system",
-            Self::Pci { .. } => "pci",
+            Self::Pci => "pci",
             Self::Net => "net",
         }
     }

@@ -1,7 +1,7 @@
 //! The host's PCI devices and network interfaces, for reading. What can be done to them is in
 //! [`device`](super::device).
 
-use vfnet_model::node_device::{Form, Kind, Outline, print};
+use vfnet_model::node_device::{Form, NodeDeviceName, Outline, Sort, print};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags::{
     CONNECT_LIST_NODE_DEVICES_ACTIVE as ACTIVE, CONNECT_LIST_NODE_DEVICES_CAP_NET as CAP_NET,
@@ -31,8 +31,8 @@ fn missing(name: &str) -> WireError {
     error(ErrorCode::NoNodeDevice, &detail)
 }
 
-async fn outlines(daemon: &Daemon) -> Result<Vec<Outline>, WireError> {
-    daemon.devices.read(|tree| tree.outlines()).await.map_err(unreadable)
+async fn all(daemon: &Daemon) -> Result<Vec<(Sort, NodeDeviceName)>, WireError> {
+    daemon.devices.read(|tree| tree.names()).await.map_err(unreadable)
 }
 
 async fn outline(daemon: &Daemon, name: &str) -> Result<Outline, WireError> {
@@ -42,18 +42,18 @@ async fn outline(daemon: &Daemon, name: &str) -> Result<Outline, WireError> {
 }
 
 /// To libvirt the machine itself is defined, and everything else comes and goes.
-const fn persistent(device: &Outline) -> bool {
-    matches!(device.kind, Kind::System)
+const fn persistent(sort: Sort) -> bool {
+    matches!(sort, Sort::System)
 }
 
-/// Whether a device is among those that the flags ask for. All are active.
-fn is_wanted(device: &Outline, flags: u32) -> bool {
-    let capability = match device.kind {
-        Kind::System => CAP_SYSTEM,
-        Kind::Pci { .. } => CAP_PCI,
-        Kind::Net => CAP_NET,
+/// Whether devices of a sort are among those that the flags ask for. All are active.
+fn is_wanted(sort: Sort, flags: u32) -> bool {
+    let capability = match sort {
+        Sort::System => CAP_SYSTEM,
+        Sort::Pci => CAP_PCI,
+        Sort::Net => CAP_NET,
     };
-    let lasting = if persistent(device) { PERSISTENT } else { TRANSIENT };
+    let lasting = if persistent(sort) { PERSISTENT } else { TRANSIENT };
     [(CAPS, capability), (PERSISTENT | TRANSIENT, lasting), (ACTIVE | INACTIVE, ACTIVE)]
         .into_iter()
         .all(|(group, own)| flags & group == 0 || flags & own != 0)
@@ -65,9 +65,9 @@ pub(super) async fn list_all(daemon: &Daemon, flags: u32) -> Result<Vec<NodeDevi
         let detail = format!("unknown flags {:#x}", flags & !known);
         return Err(wire_error::invalid(ErrorDomain::NodeDevice, &detail));
     }
-    let outlines = outlines(daemon).await?;
-    let wanted = outlines.iter().filter(|device| is_wanted(device, flags));
-    Ok(wanted.map(|device| NodeDevice { name: text(device.name.as_str()) }).collect())
+    let all = all(daemon).await?;
+    let wanted = all.iter().filter(|(sort, _)| is_wanted(*sort, flags));
+    Ok(wanted.map(|(_, name)| NodeDevice { name: text(name.as_str()) }).collect())
 }
 
 /// Names of the devices with a capability, or of all.
@@ -75,11 +75,10 @@ pub(super) async fn names(
     daemon: &Daemon,
     capability: Option<&str>,
 ) -> Result<Vec<Text>, WireError> {
-    let outlines = outlines(daemon).await?;
-    let wanted = outlines
-        .iter()
-        .filter(|device| capability.is_none_or(|wanted| device.kind.capability() == wanted));
-    Ok(wanted.map(|device| text(device.name.as_str())).collect())
+    let all = all(daemon).await?;
+    let wanted =
+        all.iter().filter(|(sort, _)| capability.is_none_or(|wanted| sort.capability() == wanted));
+    Ok(wanted.map(|(_, name)| text(name.as_str())).collect())
 }
 
 pub(super) async fn by_name(daemon: &Daemon, name: &str) -> Result<NodeDevice, WireError> {
@@ -108,10 +107,10 @@ pub(super) async fn parent(daemon: &Daemon, name: &str) -> Result<Option<Text>, 
 
 /// The one capability that each device has here.
 pub(super) async fn capabilities(daemon: &Daemon, name: &str) -> Result<Vec<Text>, WireError> {
-    Ok(vec![text(outline(daemon, name).await?.kind.capability())])
+    Ok(vec![text(outline(daemon, name).await?.kind.sort().capability())])
 }
 
 /// Whether it is defined, and so started by itself.
 pub(super) async fn is_persistent(daemon: &Daemon, name: &str) -> Result<bool, WireError> {
-    Ok(persistent(&outline(daemon, name).await?))
+    Ok(persistent(outline(daemon, name).await?.kind.sort()))
 }

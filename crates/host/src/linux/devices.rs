@@ -12,7 +12,7 @@ use std::path::{Component, Path};
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::node_device::{
     Capability, IommuGroup, Kind, Medium, Net, NetFeature, NetLinkState, NodeDevice,
-    NodeDeviceName, Outline, Pci, PciId, System, VirtFunctions,
+    NodeDeviceName, Outline, Pci, PciId, Sort, System, VirtFunctions,
 };
 use vfnet_model::{NetdevName, PciAddress};
 
@@ -53,6 +53,17 @@ impl DeviceTree for LinuxHost {
         let net = self.dir(NET).names();
         let net = net.iter().filter_map(|name| net_outline(&self.listed(name)?));
         Ok(std::iter::once(computer()).chain(pci).chain(net).collect())
+    }
+
+    fn names(&self) -> Result<Vec<(Sort, NodeDeviceName)>, HostError> {
+        // Of PCI devices nothing need be read: their names are their addresses.
+        let pci = self.dir(PCI).devices().into_iter().map(NodeDeviceName::pci);
+        let net = self.dir(NET).names();
+        let net = net.iter().filter_map(|name| self.listed(name)).map(|netdev| netdev.name());
+        Ok(std::iter::once((Sort::System, NodeDeviceName::computer()))
+            .chain(pci.map(|name| (Sort::Pci, name)))
+            .chain(net.map(|name| (Sort::Net, name)))
+            .collect())
     }
 
     fn outline(&self, name: &str) -> Result<Option<Outline>, HostError> {

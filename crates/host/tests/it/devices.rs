@@ -12,6 +12,8 @@ const VF: &str = "sys/devices/pci0000:80/0000:80:01.0/0000:81:10.0";
 /// A root port with an igb PF that has one VF, and interfaces.
 fn machine() -> Tree {
     let tree = Tree::with_vfs(0);
+    // Its PF is a directory, which in a kernel's sysfs would be a link.
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/devices")).unwrap();
     pci(&tree, PORT, "0x060400", "0x1b36", "0x000c");
     pci(&tree, PF, "0x020000", "0x8086", "0x10c9");
     pci(&tree, VF, "0x020000", "0x8086", "0x10ca");
@@ -91,6 +93,15 @@ fn devices_are_listed_below_what_they_hang_on() {
             "net_tun_0 < computer",
         ]
     );
+}
+
+#[test]
+fn the_list_of_names_is_that_of_the_devices() {
+    let tree = machine();
+    let host = tree.host();
+    let outlines = host.outlines().unwrap();
+    let expected: Vec<_> = outlines.into_iter().map(|it| (it.kind.sort(), it.name)).collect();
+    assert_eq!(host.names().unwrap(), expected);
 }
 
 #[test]
