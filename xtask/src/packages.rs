@@ -31,6 +31,8 @@ enum Sign {
     Command(&'static str),
     CommandAtLeast(&'static str, u32),
     File(&'static str),
+    /// As the system's own Perl finds it.
+    PerlModule(&'static str),
 }
 
 struct Package {
@@ -72,7 +74,7 @@ const PACKAGES: &[Package] = &[
     package(
         "libsys-virt-perl",
         Release::Bookworm,
-        Sign::File("/usr/lib/x86_64-linux-gnu/perl5/5.36/Sys/Virt.pm"),
+        Sign::PerlModule("Sys::Virt"),
         "the Perl binding, a client in the tests",
     ),
     package(
@@ -239,6 +241,11 @@ fn is_present(sign: Sign) -> bool {
     match sign {
         Sign::Command(name) => find_command(name).is_some(),
         Sign::File(path) => Path::new(path).exists(),
+        Sign::PerlModule(name) => Command::new("/usr/bin/perl")
+            .args([&format!("-M{name}"), "-e", "1"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success()),
         Sign::CommandAtLeast(name, least) => find_command(name)
             .and_then(|path| Command::new(path).arg("--version").output().ok())
             .and_then(|output| major_version(&String::from_utf8_lossy(&output.stdout)))
