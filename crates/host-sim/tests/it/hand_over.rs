@@ -18,7 +18,7 @@ fn guests() -> MacAddress {
     mac("52:54:00:00:00:01")
 }
 
-fn lending(host: &SimHost, wished: WantedSettings) -> Lending {
+fn lending(host: &SimHost, wished: &WantedSettings) -> Lending {
     let seen = host.vf(vf()).expect("it can be read").expect("it is there");
     Lending {
         vf: vf(),
@@ -26,7 +26,7 @@ fn lending(host: &SimHost, wished: WantedSettings) -> Lending {
         index: seen.index,
         incarnation: seen.incarnation,
         original: Original::seen(&seen, false),
-        wanted: Some(WantedSettings { vlan: Some(Vlan::UNTAGGED), ..wished }),
+        wanted: Some(WantedSettings { vlan: Some(Vlan::UNTAGGED), ..wished.clone() }),
         managed: true,
         driver: None,
         keep_host_settings: false,
@@ -64,7 +64,7 @@ fn trust_and_spoof_checking_are_set_and_mac_tag_and_driver_left() {
         let host = SimHost::builder().vfio_loaded().pf("ens1f0", "0000:01:00.0", driver);
         let host = host.vfs(7).build();
         let before = facts(&host);
-        let lending = lending(&host, trusted());
+        let lending = lending(&host, &trusted());
         handed(&host, &lending).unwrap_or_else(|why| panic!("{driver:?}: {why}"));
         let after = facts(&host);
         assert_eq!((after.trust, after.spoofchk), (true, false), "{driver:?}");
@@ -83,7 +83,7 @@ fn trust_and_spoof_checking_are_set_and_mac_tag_and_driver_left() {
 fn what_is_right_already_is_not_written() {
     let host = seven();
     host.clear_trace();
-    handed(&host, &lending(&host, WantedSettings::mac(guests()))).expect("handed over");
+    handed(&host, &lending(&host, &WantedSettings::mac(guests()))).expect("handed over");
     assert!(host.trace().is_empty());
 }
 
@@ -91,7 +91,7 @@ fn what_is_right_already_is_not_written() {
 fn a_setting_that_the_card_refuses_ends_it_and_nothing_stays() {
     let host = seven();
     let before = facts(&host);
-    let lending = lending(&host, trusted());
+    let lending = lending(&host, &trusted());
     host.fail(FaultPoint::next(OpKind::SetSpoofchk), FaultKind::errno(Errno::IO));
     let why = handed(&host, &lending).expect_err("spoof checking was refused");
     assert!(why.contains("spoofchk"), "{why}");
@@ -102,7 +102,7 @@ fn a_setting_that_the_card_refuses_ends_it_and_nothing_stays() {
 #[test]
 fn a_vf_that_the_host_uses_is_not_handed_over() {
     let host = seven();
-    let lending = lending(&host, trusted());
+    let lending = lending(&host, &trusted());
     host.change_netdev(vf(), |dev| dev.addresses = vec!["10.0.0.1".into()]);
     host.clear_trace();
     handed(&host, &lending).expect_err("it is in use");
