@@ -301,5 +301,6 @@ fn check(check: Check) -> &'static str {
         Check::Vfs => "VFs",
         Check::Kvm => "KVM",
         Check::Qemu => "QEMU",
+        Check::NetworkDaemon => "network daemon",
     }
 }

@@ -24,12 +24,13 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 use vfnet_engine::State;
 use vfnet_model::NetworkName;
+use vfnet_model::doctor::{Check, Finding, State as Health};
 use vfnet_rpc::client::{Reply, ReplyError, call};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::frame::Frame;
-use vfnet_rpc::objects::Network;
+use vfnet_rpc::objects::{ListArgs, Network};
 use vfnet_rpc::procedures::Procedure;
-use vfnet_rpc::remote::RemoteEvent;
+use vfnet_rpc::remote::{ConnectListAllNetworks, RemoteEvent};
 
 use crate::engine_task::EngineHandle;
 use crate::options::Config;
@@ -143,6 +144,23 @@ impl Upstream {
             })
         });
         Self { inner }
+    }
+
+    /// Whether the stock daemon answers; nothing where there is none.
+    pub(crate) async fn finding(&self) -> Option<Finding> {
+        let inner = self.inner.as_ref()?;
+        let args = ListArgs { need_results: 0, flags: 0 };
+        let limit = GLANCE.min(inner.patience);
+        let asked = inner.call::<ConnectListAllNetworks>(limit, &args).await;
+        let socket = inner.socket.display();
+        let (state, says, mend) = match asked {
+            Ok(_) => (Health::Ok, format!("the stock daemon at {socket} answers"), None),
+            Err(fault) => {
+                let mend = "start it, or name its socket as network_daemon in vfnetd.toml";
+                (Health::Warning, vfnet_model::explain(&fault), Some(mend.to_owned()))
+            }
+        };
+        Some(Finding { check: Check::NetworkDaemon, state, says, mend })
     }
 
     /// Starts what runs beside calls.

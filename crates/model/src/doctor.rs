@@ -31,6 +31,8 @@ pub enum Check {
     Kvm,
     /// Whether there is an emulator.
     Qemu,
+    /// Whether the stock network daemon answers, where one is configured.
+    NetworkDaemon,
 }
 
 /// How a thing is.

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use vfnet_model::doctor::Finding;
 use vfnet_rpc::error::ErrorCode;
 use vfnet_rpc::objects::ListArgs;
 use vfnet_rpc::remote::{
@@ -16,6 +17,7 @@ use vfnet_rpc::remote::{
     NetworkDefineXml, NetworkEventRegister, NetworkFlags, NetworkGetXmlDesc, NetworkLookupByName,
     NetworkUndefine,
 };
+use vfnet_rpc::vfnet::Doctor;
 use vfnet_rpc::xdr::Text;
 
 use crate::client::Client;
@@ -374,6 +376,21 @@ fn the_command_line_has_stock_networks_too() {
     vfnet(&daemon, &["net", "destroy", "open"]);
     vfnet(&daemon, &["net", "undefine", "open"]);
     assert!(!vfnet(&daemon, &["net", "ls", "--all"]).contains("open"));
+}
+
+#[test]
+fn the_doctor_says_whether_the_stock_daemon_answers() {
+    let (daemon, fake) = before(Mood::Well, 30);
+    let socket = fake.socket().display();
+    let doctor = || {
+        let found = Client::of(&daemon).ask::<Doctor>(&()).expect("findings");
+        serde_json::from_str::<Vec<Finding>>(&found).expect("JSON").pop().expect("a finding")
+    };
+    let found = doctor();
+    assert_eq!(found.says, format!("the stock daemon at {socket} answers"));
+    fake.becomes(Mood::Dying);
+    let found = doctor();
+    assert!(found.says.contains("it has hung up") && found.mend.is_some(), "{found:?}");
 }
 
 #[test]

@@ -174,7 +174,10 @@ pub(super) async fn doctor(daemon: &Daemon) -> Result<Vec<Finding>, WireError> {
     let inventory =
         daemon.engine.read(|state: &State| state.inventory.clone()).await.map_err(refused)?;
     let emulator = daemon.config.emulator.clone();
-    aside(move || vfnet_host::doctor::examine(Path::new("/"), &inventory, &emulator)).await
+    let examine = move || vfnet_host::doctor::examine(Path::new("/"), &inventory, &emulator);
+    let mut findings = aside(examine).await?;
+    findings.extend(daemon.upstream.finding().await);
+    Ok(findings)
 }
 
 fn port_report(claim: &Claim) -> PortReport {
