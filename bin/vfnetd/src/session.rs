@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use vfnet_rpc::call_id::CallId;
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
+use vfnet_rpc::flags::CONNECT_RO;
 use vfnet_rpc::frame::{FRAME_MAX, FrameDecoder, FrameError};
 use vfnet_rpc::keepalive::Keepalive;
 use vfnet_rpc::procedures::{Access, Payload};
@@ -182,7 +183,10 @@ struct Arrived {
 struct Session {
     reception: Reception,
     daemon: Daemon,
+    /// What it may do; less than its socket allows, if it wants that.
     access: Access,
+    /// Where its place is from.
+    places: Places,
     uid: u32,
     uri: Option<String>,
     outbox: Outbox,
@@ -231,6 +235,7 @@ impl Session {
             streams: Streams::default(),
             wants_to_know: false,
             uri: None,
+            places: reception.places_of(access).clone(),
             daemon,
             reception,
             access,
@@ -311,7 +316,7 @@ impl Session {
                 }
                 () = sleep_until(look.unwrap_or(now)), if look.is_some() => {
                     let now = Instant::now();
-                    let crowded = self.reception.places_of(self.access).are_scarce(now);
+                    let crowded = self.places.are_scarce(now);
                     match self.patience.due(now, crowded) {
                         Due::Nothing => {}
                         Due::Ping => {
@@ -464,6 +469,9 @@ impl Session {
                 } else if URIS.contains(&name.as_str()) {
                     self.uri = Some(name);
                     self.patience.opened();
+                    if args.flags & CONNECT_RO != 0 {
+                        self.access = Access::Read;
+                    }
                     if self.access == Access::Write {
                         self.decoder.allow(FRAME_MAX);
                     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vfnet_rpc::client::{Received, Reply, ReplyError};
 use vfnet_rpc::error::ErrorCode;
-use vfnet_rpc::flags::{domain_event, network_event, node_device_event};
+use vfnet_rpc::flags::{CONNECT_RO, domain_event, network_event, node_device_event};
 use vfnet_rpc::frame::{Frame, FrameKind, Header, Status};
 use vfnet_rpc::keepalive::Keepalive;
 use vfnet_rpc::objects::{Domain, Network};
@@ -15,10 +15,11 @@ use vfnet_rpc::procedures::{Access, ProcedureFacts};
 use vfnet_rpc::remote::{
     self, Call, CallbackArgs, CloseReason, ConnectClose, ConnectDomainEventCallbackDeregisterAny,
     ConnectDomainEventCallbackRegisterAny, ConnectGetHostname, ConnectNetworkEventDeregisterAny,
-    ConnectNetworkEventRegisterAny, ConnectNodeDeviceEventRegisterAny,
-    ConnectRegisterCloseCallback, ConnectSupportsFeature, ConnectUnregisterCloseCallback,
-    DomainCreate, DomainDefineXml, DomainDestroy, DomainEventRegister, Feature, NetworkDefineXml,
-    NetworkEventRegister, NetworkUndefine, NodeDeviceEventRegister, RemoteEvent,
+    ConnectNetworkEventRegisterAny, ConnectNodeDeviceEventRegisterAny, ConnectOpen,
+    ConnectOpenArgs, ConnectRegisterCloseCallback, ConnectSupportsFeature,
+    ConnectUnregisterCloseCallback, DomainCreate, DomainDefineXml, DomainDestroy,
+    DomainEventRegister, Feature, NetworkDefineXml, NetworkEventRegister, NetworkUndefine,
+    NodeDeviceEventRegister, RemoteEvent,
 };
 use vfnet_rpc::vfnet;
 use vfnet_rpc::xdr::Text;
@@ -382,6 +383,17 @@ fn whoever_may_only_read_is_refused_every_change_of_the_table() {
         assert!(refused > 30, "{refused}");
         client.ask::<ConnectGetHostname>(&()).expect("reading is granted");
     }
+}
+
+#[test]
+fn a_client_that_wants_to_read_only_is_held_to_it() {
+    let daemon = Daemon::start();
+    let mut client = Client::connect(&daemon.socket());
+    let name = Some(Text::clipped("qemu:///system"));
+    client.ask::<ConnectOpen>(&ConnectOpenArgs { name, flags: CONNECT_RO }).expect("opened");
+    let denied = Ok(ErrorCode::OperationDenied.number());
+    assert_eq!(client.number::<NetworkDefineXml>(&network("a")), denied);
+    Client::of(&daemon).ask::<NetworkDefineXml>(&network("a")).expect("others may");
 }
 
 #[test]
