@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 use vfnet_engine::{Answer, LiveNetwork, NetworkDefinition, Refusal, Request, State};
-use vfnet_model::{MacAddress, NetworkName};
 use vfnet_model::network::{Form, Forward, Live, parse, print};
+use vfnet_model::{MacAddress, NetworkName};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags as f;
 use vfnet_rpc::objects::Network;
