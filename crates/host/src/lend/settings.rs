@@ -26,7 +26,9 @@ pub(super) fn hand_over(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), 
     for setting in plan(work.row, &now, &target, false) {
         apply(work, setting)?;
     }
-    verify(work, &target, &[])
+    // Trust may have the row show another MAC (qede).
+    let VfAttributes { mac, vlan, .. } = read(work)?;
+    verify(work, &VfAttributes { mac, vlan, ..target }, &[])
 }
 
 /// Makes the PF's row what it was, going on after errors.
