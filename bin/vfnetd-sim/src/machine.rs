@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use vfnet_host_sim::{Driver, HostBuilder, SimHost};
+use vfnet_host_sim::{Driver, HostBuilder, SimHost, UnknownDriver};
 use vfnet_model::{NetdevName, PciAddress};
 
 /// What a machine is made of that does not exist yet.
@@ -11,8 +11,9 @@ use vfnet_model::{NetdevName, PciAddress};
 pub(crate) struct Machine {
     /// A PF: NAME=DRIVER[:VFS][,down][,at=ADDRESS][,total=N][,groups=N][,numa=N][,no-autoprobe]
     ///
-    /// DRIVER is igb or generic; VFS are there after boot, and are lost at a reboot; `groups`
-    /// is how many VFs share an IOMMU group.
+    /// DRIVER is a PF's driver (igb, ixgbe, i40e, ice, mlx5_core, bnxt_en, qede, …) or generic;
+    /// VFS are there after boot, and are lost at a reboot; `groups` is how many VFs share an
+    /// IOMMU group.
     #[arg(long = "make", value_name = "PF")]
     pfs: Vec<PfLine>,
     /// The machine has no IOMMU
@@ -87,11 +88,7 @@ impl FromStr for PfLine {
         let (driver, vfs) = card.split_once(':').unwrap_or((card, "0"));
         let mut pf = Self {
             name: parsed("a net device's name", name)?,
-            driver: match driver {
-                "igb" => Driver::Igb,
-                "generic" => Driver::Generic,
-                _ => return Err(format!("no simulated driver '{driver}': igb, generic")),
-            },
+            driver: driver.parse().map_err(|unknown: UnknownDriver| unknown.to_string())?,
             vfs: parsed("a number of VFs", vfs)?,
             at: None,
             down: false,

@@ -51,6 +51,8 @@ impl HostBuilder {
             next_incarnation: 0,
             next_step: 0,
             pending: BTreeMap::new(),
+            events: Vec::new(),
+            udev: None,
             faults: Faults::default(),
             trace: Vec::new(),
         };
@@ -87,6 +89,13 @@ impl HostBuilder {
         self
     }
 
+    /// Netdevs of VFs have the kernel's names at first, and their own after this time.
+    #[must_use]
+    pub fn udev_takes(mut self, time: Duration) -> Self {
+        self.kernel.udev = Some(time);
+        self
+    }
+
     /// A further PF: up, with carrier, without VFs.
     ///
     /// # Panics
@@ -116,6 +125,8 @@ impl HostBuilder {
             autoprobe: true,
             autoprobe_at_boot: true,
             numa_node: None,
+            vfs_at_boot: 0,
+            busy_until: Duration::ZERO,
             group_size: 1,
             beside: BTreeMap::new(),
         };
@@ -145,15 +156,19 @@ impl HostBuilder {
 
     fn kernel(self) -> Kernel {
         let Self { mut kernel, vfs } = self;
+        kernel.make_boot_vfs();
         for (pf, count) in vfs {
             kernel.num_vfs_now(pf, count).expect("the kernel takes that number of VFs");
         }
+        // Long enough for every driver to make its netdevs, and for udev to name them.
+        kernel.advance(Duration::from_secs(10));
+        kernel.clock = Duration::ZERO;
         kernel
     }
 }
 
 impl PfBuilder {
-    /// So many VFs made after boot. A reboot loses them.
+    /// So many VFs made after boot. A reboot loses them, unless a module parameter makes them.
     #[must_use]
     pub fn vfs(mut self, count: u16) -> Self {
         self.vfs = count;
@@ -223,8 +238,12 @@ impl PfBuilder {
     /// The machine with this PF.
     #[must_use]
     pub fn done(self) -> HostBuilder {
-        let Self { mut host, address, pf, vfs } = self;
-        host.vfs.insert(address, vfs);
+        let Self { mut host, address, mut pf, vfs } = self;
+        if pf.personality().makes_vfs {
+            host.vfs.insert(address, vfs);
+        } else {
+            pf.vfs_at_boot = vfs;
+        }
         host.kernel.pfs.insert(address, pf);
         host
     }

@@ -249,6 +249,27 @@ impl SimHost {
         self.with_kernel(|kernel| kernel.remove_vf(vf));
     }
 
+    /// An operation on another VF of this PF goes on for so long, during which the drivers that
+    /// do one thing at a time are busy.
+    pub fn occupy_pf(&self, pf: PciAddress, time: Duration) {
+        self.with_kernel(|kernel| kernel.occupy(pf, time));
+    }
+
+    /// An administrator reloads a PF's driver, which takes its VFs; whether that was done. It
+    /// waits for whoever has a VF open, and happens when they are gone.
+    pub fn reload_pf_driver(&self, pf: PciAddress) -> bool {
+        self.with_kernel(|kernel| kernel.reload_pf(pf, LOCK_LIMIT))
+    }
+
+    /// A PF is pulled out of its slot, and its VFs with it; whether that was done. The kernel
+    /// waits for whoever has a VF open, and lets go when they are gone.
+    pub fn unplug_pf(&self, pf: PciAddress) -> bool {
+        let unplug = |kernel: &mut Kernel| {
+            kernel.perform(pf, Step::Unplug, Pause::None, LOCK_LIMIT).is_some()
+        };
+        self.with_kernel(unplug)
+    }
+
     /// Raises a PF.
     pub fn pf_up(&self, pf: PciAddress) {
         self.with_kernel(|kernel| kernel.pfs.get_mut(&pf).map(|pf| pf.up = true));

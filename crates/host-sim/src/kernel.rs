@@ -24,7 +24,7 @@ use vfnet_model::inventory::{
 use vfnet_model::vf::{Binding, LinkState, VfAttributes, VfIndex};
 use vfnet_model::{BootId, DriverName, MacAddress, NetdevName, PciAddress, Vlan};
 
-use crate::driver::{Driver, Personality};
+use crate::driver::{Driver, Personality, PfUp};
 use crate::facts::VfFacts;
 use crate::fault::Faults;
 use crate::process::ProcessId;
@@ -57,6 +57,10 @@ pub struct Kernel {
     pub(crate) next_incarnation: u64,
     pub(crate) next_step: u64,
     pub(crate) pending: BTreeMap<PciAddress, Vec<pending::Pending>>,
+    /// What happens by itself, and when.
+    pub(crate) events: Vec<(Duration, pending::Event)>,
+    /// How long udev takes to rename a new netdev; `None` where new ones have their names at once.
+    pub(crate) udev: Option<Duration>,
     pub(crate) faults: Faults,
     pub(crate) trace: Vec<Write>,
 }
@@ -75,6 +79,10 @@ pub(crate) struct PfState {
     pub(crate) autoprobe: bool,
     pub(crate) autoprobe_at_boot: bool,
     pub(crate) numa_node: Option<u16>,
+    /// VFs that a module parameter makes at boot.
+    pub(crate) vfs_at_boot: u16,
+    /// When an operation on another VF ends.
+    pub(crate) busy_until: Duration,
     /// VFs per IOMMU group.
     pub(crate) group_size: u16,
     /// Other devices in the groups of its VFs, by the group's place among them, from 0.
@@ -113,14 +121,18 @@ pub(crate) struct VfState {
     pub(crate) row: Row,
     pub(crate) netdev: Option<NetdevState>,
     pub(crate) rdma: Option<String>,
+    /// When the reset ends that a setting has begun.
+    pub(crate) reset_until: Duration,
 }
 
 /// A VF's row in its PF's table.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) mac: MacAddress,
-    /// `IGB_VF_FLAG_PF_SET_MAC`.
+    /// Whether that is the PF's (`IGB_VF_FLAG_PF_SET_MAC`).
     pub(crate) sticky: bool,
+    /// The VF's own, where the driver keeps it apart.
+    pub(crate) beside: MacAddress,
     pub(crate) vlan: Vlan,
     pub(crate) spoofchk: bool,
     pub(crate) trust: bool,
@@ -201,7 +213,7 @@ impl PfState {
 
     /// Whether a VF's driver reaches the PF's.
     pub(crate) fn answers_mailbox(&self) -> bool {
-        self.driver.is_some() && (self.up || !self.personality().mailbox_needs_pf_up)
+        self.driver.is_some() && (self.up || self.personality().pf_up == PfUp::NotNeeded)
     }
 }
 
@@ -211,8 +223,9 @@ impl Row {
         Self {
             mac: MacAddress::ZERO,
             sticky: false,
+            beside: MacAddress::ZERO,
             vlan: Vlan::UNTAGGED,
-            spoofchk: personality.spoofchk,
+            spoofchk: matches!(personality.spoofchk, Some(true)),
             trust: false,
             link_state: LinkState::Auto,
             min_rate: 0,
@@ -221,12 +234,12 @@ impl Row {
     }
 
     /// As `rtnl_fill_vfinfo` reports it: link state and rates read 0 where the driver has none.
-    pub(crate) const fn attributes(&self) -> VfAttributes {
+    fn attributes(&self, personality: &Personality) -> VfAttributes {
         VfAttributes {
-            mac: self.mac,
+            mac: self.shown_mac(),
             vlan: self.vlan,
-            spoofchk: Some(self.spoofchk),
-            trust: Some(self.trust),
+            spoofchk: personality.spoofchk.map(|_| self.spoofchk),
+            trust: personality.trust.then_some(self.trust),
             link_state: Some(self.link_state),
             min_tx_rate: Some(self.min_rate),
             max_tx_rate: Some(self.max_rate),
@@ -267,14 +280,26 @@ impl Kernel {
         self.pfs.get(&address).map(|pf| self.pf_seen(address, pf))
     }
 
+    /// A VF's row, as a look at the PF's table shows it: a driver that does not answer for a VF
+    /// leaves it out (kernel: `rtnl_fill_vfinfo`).
     pub(crate) fn attributes(
-        &self,
+        &mut self,
         pf: PciAddress,
         index: VfIndex,
     ) -> Result<VfAttributes, HostError> {
         self.pf_with_netdev(pf)?;
-        let at = self.vf_address(pf, index).ok_or_else(|| gone(format!("VF {index} of {pf}")))?;
-        Ok(self.vfs[&at].row.attributes())
+        let missing = || gone(format!("VF {index} in the table of PF {pf}"));
+        self.ready(pf, index).map_err(|_| missing())?;
+        let vf = self.vf_address(pf, index).and_then(|at| self.vfs.get(&at));
+        vf.and_then(|vf| self.row_seen(vf)).ok_or_else(missing)
+    }
+
+    fn row_seen(&self, vf: &VfState) -> Option<VfAttributes> {
+        let pf = &self.pfs[&vf.pf];
+        let personality = pf.personality();
+        let away = personality.pf_up == PfUp::Everything && !pf.up
+            || personality.busy.is_some() && pf.busy_until > self.clock;
+        (personality.mac && pf.driver.is_some() && !away).then(|| vf.row.attributes(personality))
     }
 
     pub(crate) fn facts(&self) -> BTreeMap<PciAddress, VfFacts> {
@@ -287,7 +312,7 @@ impl Kernel {
                     incarnation: vf.incarnation,
                     driver: vf.driver.clone(),
                     driver_override: vf.driver_override.clone(),
-                    admin_mac: vf.row.mac,
+                    admin_mac: vf.row.shown_mac(),
                     sticky: vf.row.sticky,
                     netdev_mac: vf.netdev.as_ref().map(|netdev| netdev.mac),
                     mac_from_pf: vf.netdev.as_ref().is_some_and(|netdev| netdev.mac_from_pf),
@@ -383,7 +408,7 @@ impl Kernel {
                 mac: netdev.mac,
                 mac_from_pf: netdev.mac_from_pf,
             }),
-            attributes: pf.driver.is_some().then(|| vf.row.attributes()),
+            attributes: self.row_seen(vf),
             uses: self.uses_of(vf),
         }
     }

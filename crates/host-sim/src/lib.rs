@@ -20,7 +20,7 @@ mod process;
 mod trace;
 
 pub use builder::{HostBuilder, PfBuilder};
-pub use driver::{Driver, Personality};
+pub use driver::{AdminMac, Driver, OwnMac, Personality, PfUp, Rates, UnknownDriver, ZeroMac};
 pub use facts::VfFacts;
 pub use fault::{FaultKind, FaultPoint, OpKind};
 pub use file::StateFileError;

@@ -3,10 +3,13 @@
 //! kernel: `drivers/base/dd.c`, `drivers/pci/pci-driver.c`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use vfnet_model::{DriverName, MacAddress, PciAddress};
 
+use super::pending::Event;
 use super::{Kernel, NetdevState, OtherState, VFIO_PCI, VfState};
+use crate::driver::OwnMac;
 
 pub(super) fn name(driver: &str) -> DriverName {
     driver.parse().expect("a driver of the table has a valid name")
@@ -50,7 +53,13 @@ impl Kernel {
         let Some(driver) = self.match_driver(device) else { return };
         if let Some(vf) = self.vfs.get_mut(&device) {
             vf.driver = Some(driver.clone());
-            if !Self::is_vfio(&driver) {
+            if Self::is_vfio(&driver) {
+                return;
+            }
+            if self.pfs[&vf.pf].personality().late_netdev {
+                let takes = Duration::from_millis(50 + self.chance.next() % 500);
+                self.later(takes, Event::Netdev(device));
+            } else {
                 self.make_netdev(device);
             }
         } else if let Some(other) = self.others.get_mut(&device) {
@@ -64,21 +73,26 @@ impl Kernel {
     /// (`igb_vf_reset_event`), then hands out the one it has; without one the VF takes a random
     /// one and tells the PF (`igbvf_probe`, `e1000_init_hw_vf`). A PF that is down hears and says
     /// nothing ("PF still in reset state. Is the PF interface up?").
-    fn make_netdev(&mut self, device: PciAddress) {
+    pub(super) fn make_netdev(&mut self, device: PciAddress) {
         let random = self.chance.mac();
         let Some(vf) = self.vfs.get_mut(&device) else { return };
         let pf = &self.pfs[&vf.pf];
+        let personality = pf.personality();
         let mut perm = None;
         if pf.answers_mailbox() {
-            if vf.row.sticky {
+            let kept = personality.own_mac == OwnMac::TableForGood && !vf.row.mac.is_zero();
+            if vf.row.sticky || kept {
                 perm = Some(vf.row.mac);
+                vf.row.learn(personality, vf.row.mac);
             } else {
-                vf.row.mac = random;
+                vf.row.learn(personality, random);
             }
         }
-        let name = format!("{}v{}", pf.name, vf.index);
+        let name = |text: String| text.parse().expect("a PF's name and a number are a name");
+        let last = name(format!("{}v{}", pf.name, vf.index));
+        let first = if self.udev.is_some() { name(format!("eth{}", vf.index)) } else { last };
         vf.netdev = Some(NetdevState {
-            name: name.parse().expect("a PF's name and a number are a name"),
+            name: first,
             mac: perm.unwrap_or(random),
             perm,
             mac_from_pf: perm.is_some(),
@@ -88,16 +102,29 @@ impl Kernel {
             uppers: Vec::new(),
             elsewhere: false,
         });
+        if let Some(time) = self.udev {
+            self.later(time, Event::Rename(device));
+        }
+    }
+
+    /// udev gives a VF's netdev its lasting name.
+    pub(super) fn rename_netdev(&mut self, device: PciAddress) {
+        let Some(vf) = self.vfs.get_mut(&device) else { return };
+        let name = format!("{}v{}", self.pfs[&vf.pf].name, vf.index);
+        if let Some(netdev) = &mut vf.netdev {
+            netdev.name = name.parse().expect("a PF's name and a number are a name");
+        }
     }
 
     pub(super) fn unbind_now(&mut self, device: PciAddress) {
         if let Some(vf) = self.vfs.get_mut(&device) {
             vf.driver = None;
             vf.netdev = None;
+            self.forget_events(device);
         } else if let Some(other) = self.others.get_mut(&device) {
             other.driver = None;
         } else if self.pfs.contains_key(&device) {
-            // `igb_remove`: igb_disable_sriov.
+            // `igb_remove`: igb_disable_sriov; drivers whose VFs a module parameter makes do so too.
             self.drop_vfs(device);
             if let Some(pf) = self.pfs.get_mut(&device) {
                 pf.driver = None;
@@ -109,6 +136,7 @@ impl Kernel {
     pub(super) fn reset_function(&mut self, device: PciAddress) {
         if let Some(vf) = self.vfs.get_mut(&device)
             && !vf.row.sticky
+            && self.pfs[&vf.pf].personality().own_mac != OwnMac::TableForGood
         {
             vf.row.mac = MacAddress::ZERO;
         }

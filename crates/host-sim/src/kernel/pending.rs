@@ -20,6 +20,17 @@ pub(crate) enum Step {
     Override(Option<DriverName>),
     NumVfs(u16),
     Reset,
+    /// The slot is emptied.
+    Unplug,
+}
+
+/// Something that happens to a device by itself, whoever has its lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// A VF's driver makes its netdev.
+    Netdev(PciAddress),
+    /// udev renames a VF's netdev.
+    Rename(PciAddress),
 }
 
 /// What holds a step up, besides the steps before it and open VFIO groups.
@@ -79,6 +90,7 @@ impl Kernel {
 
     fn advance_until(&mut self, end: Duration, wanted: u64) -> Option<Result<(), Errno>> {
         loop {
+            self.happen();
             while let Some(device) = self.first_ready() {
                 let (id, outcome) = self.finish_first(device);
                 if id == wanted {
@@ -86,12 +98,33 @@ impl Kernel {
                 }
             }
             let heads = self.pending.values().filter_map(|queue| queue.first()?.not_before);
-            match heads.filter(|&due| due > self.clock && due <= end).min() {
+            let events = self.events.iter().map(|&(due, _)| due);
+            match heads.chain(events).filter(|&due| due > self.clock && due <= end).min() {
                 Some(due) => self.clock = due,
                 None => {
                     self.clock = end;
                     return None;
                 }
+            }
+        }
+    }
+
+    /// Has something happen after a time.
+    pub(super) fn later(&mut self, time: Duration, event: Event) {
+        self.events.push((self.clock + time, event));
+    }
+
+    /// What was to happen to a device that is gone, or has another driver now.
+    pub(super) fn forget_events(&mut self, device: PciAddress) {
+        self.events.retain(|&(_, Event::Netdev(of) | Event::Rename(of))| of != device);
+    }
+
+    fn happen(&mut self) {
+        let now = self.clock;
+        while let Some(at) = self.events.iter().position(|&(due, _)| due <= now) {
+            match self.events.remove(at).1 {
+                Event::Netdev(device) => self.make_netdev(device),
+                Event::Rename(device) => self.rename_netdev(device),
             }
         }
     }
@@ -108,6 +141,7 @@ impl Kernel {
     /// the device's lock, and `sriov_numvfs_store` the PF's meanwhile.
     fn is_blocked(&self, device: PciAddress, step: &Step) -> bool {
         match step {
+            Step::Unplug => self.vfs_blocked(device),
             Step::Unbind if self.pfs.contains_key(&device) => self.vfs_blocked(device),
             Step::Unbind => self.is_open(device),
             Step::NumVfs(0) => self.vfs_blocked(device),
@@ -149,6 +183,11 @@ impl Kernel {
                 Ok(())
             }
             Step::NumVfs(count) => self.num_vfs_now(device, count),
+            Step::Unplug => {
+                self.drop_vfs(device);
+                self.pfs.remove(&device);
+                Ok(())
+            }
         };
         (id, outcome)
     }

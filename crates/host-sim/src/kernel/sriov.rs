@@ -10,6 +10,7 @@ use vfnet_model::inventory::Incarnation;
 use vfnet_model::vf::VfIndex;
 
 use super::{Kernel, OtherState, Row, VfState};
+use crate::driver::PfUp;
 
 /// First VF offset and VF stride of the SR-IOV capability, of the 82576 as QEMU has it: a PF at
 /// 01:00.0 has VFs at 01:10.0, 01:10.2, ….
@@ -32,6 +33,14 @@ impl Kernel {
         if count > 0 && state.num_vfs > 0 {
             return Err(Errno::BUSY);
         }
+        // No sriov_configure (kernel: sriov_numvfs_store).
+        if !state.personality().makes_vfs {
+            return Err(Errno::NOENT);
+        }
+        // bnxt_sriov_configure: "Reject SRIOV config request since if is down!"
+        if state.personality().pf_up == PfUp::Everything && !state.up {
+            return Err(Errno::INVAL);
+        }
         // The driver's own limit, in its sriov_configure.
         if count > state.personality().most_vfs {
             return Err(Errno::PERM);
@@ -44,6 +53,11 @@ impl Kernel {
         if self.pfs[&pf].num_vfs == count {
             return Ok(());
         }
+        self.make_vfs(pf, count)
+    }
+
+    /// New VFs, whoever wants them.
+    pub(crate) fn make_vfs(&mut self, pf: PciAddress, count: u16) -> Result<(), Errno> {
         self.drop_vfs(pf);
         for index in 0..count {
             self.add_vf(pf, index)?;
@@ -57,7 +71,12 @@ impl Kernel {
     fn add_vf(&mut self, pf: PciAddress, index: u16) -> Result<(), Errno> {
         let state = &self.pfs[&pf];
         let address = vf_address(pf, index).ok_or(Errno::NOMEM)?;
-        let row = Row::new(state.personality());
+        let mut row = Row::new(state.personality());
+        if !state.personality().mac {
+            // The device's own, for good.
+            (row.mac, row.sticky) = (self.chance.mac(), true);
+        }
+        let state = &self.pfs[&pf];
         let place = index / state.group_size.max(1);
         let sibling = place * state.group_size.max(1);
         let beside = state.beside.get(&place).cloned().unwrap_or_default();
@@ -89,6 +108,7 @@ impl Kernel {
             row,
             netdev: None,
             rdma: None,
+            reset_until: self.clock,
         };
         self.vfs.insert(address, vf);
         self.probe_now(address);
@@ -110,6 +130,7 @@ impl Kernel {
     pub(super) fn drop_vf(&mut self, address: PciAddress) {
         let Some(vf) = self.vfs.remove(&address) else { return };
         self.pending.remove(&address);
+        self.forget_events(address);
         if let Some(group) = vf.group
             && !self.vfs.values().any(|other| other.group == Some(group))
         {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vfnet_model::{DriverName, PciAddress};
 
 use super::binding::name;
-use super::{Holder, Kernel, NetdevState, VFIO_PCI};
+use super::{Holder, Kernel, NetdevState, Pause, Step, VFIO_PCI};
 
 /// Why a VFIO group cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,15 +35,17 @@ pub enum VfioOpenError {
 
 impl Kernel {
     /// Power off and on: VFs, bindings and modules are as the firmware and the boot scripts leave
-    /// them, which is without VFs.
+    /// them, which is without VFs, unless a module parameter makes them. IOMMU groups have other
+    /// numbers.
     pub(crate) fn reboot(&mut self) {
         self.boot_id = self.chance.boot_id();
         self.clock += Duration::from_secs(60);
         self.loaded = self.loaded_at_boot.clone();
         self.open_groups.clear();
         self.pending.clear();
+        self.events.clear();
         self.vfs.clear();
-        self.next_group = 0;
+        self.next_group = u32::try_from(self.chance.next() % 64).unwrap_or_default();
         for pf in self.pfs.values_mut() {
             pf.num_vfs = 0;
             pf.autoprobe = pf.autoprobe_at_boot;
@@ -53,6 +55,16 @@ impl Kernel {
             other.driver = other.device.driver.clone();
             other.driver_override = None;
             other.group = None;
+        }
+        self.make_boot_vfs();
+    }
+
+    /// The VFs that module parameters make.
+    pub(crate) fn make_boot_vfs(&mut self) {
+        let pfs: Vec<_> = self.pfs.iter().map(|(&at, pf)| (at, pf.vfs_at_boot)).collect();
+        for (pf, count) in pfs.into_iter().filter(|&(_, count)| count > 0) {
+            // Past the last bus there is no room for more; the kernel says so and goes on.
+            let _ = self.make_vfs(pf, count);
         }
     }
 
@@ -79,6 +91,12 @@ impl Kernel {
         }
         self.open_groups.insert(group, who);
         self.reset_function(device);
+        // The guest's driver tells the PF which MAC it has been given.
+        if let Some(vf) = self.vfs.get_mut(&device)
+            && vf.row.sticky
+        {
+            vf.row.learn(self.pfs[&vf.pf].personality(), vf.row.mac);
+        }
         Ok(())
     }
 
@@ -118,6 +136,22 @@ impl Kernel {
     pub(crate) fn remove_vf(&mut self, vf: PciAddress) {
         self.drop_vf(vf);
         self.advance(Duration::ZERO);
+    }
+
+    /// An operation on another VF of the PF goes on for so long.
+    pub(crate) fn occupy(&mut self, pf: PciAddress, time: Duration) {
+        let until = self.clock + time;
+        if let Some(state) = self.pfs.get_mut(&pf) {
+            state.busy_until = until;
+        }
+    }
+
+    /// `rmmod` and `modprobe` of a PF's driver; whether both were done within the limit.
+    pub(crate) fn reload_pf(&mut self, pf: PciAddress, limit: Duration) -> bool {
+        let unbound = self.perform(pf, Step::Unbind, Pause::None, limit).is_some();
+        let bound = self.perform(pf, Step::Probe, Pause::None, limit).is_some();
+        let count = self.pfs.get(&pf).map_or(0, |state| state.vfs_at_boot);
+        unbound && bound && (count == 0 || self.make_vfs(pf, count).is_ok())
     }
 
     pub(crate) fn netdev_mut(&mut self, vf: PciAddress) -> Option<&mut NetdevState> {
