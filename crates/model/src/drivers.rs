@@ -45,8 +45,15 @@ pub struct Row {
     pub mac: Support,
     /// What a zero MAC does.
     pub zero_mac: ZeroMac,
-    /// Whether setting the MAC resets the VF under its driver.
+    /// Whether setting the MAC resets the VF under its driver, which then takes it at once, and
+    /// tells the PF what it had last when there is none.
     pub mac_resets_vf: bool,
+    /// Whether setting the MAC that the PF's table shows may do nothing, although the VF chose it
+    /// and can change it.
+    pub same_mac_ignored: bool,
+    /// Whether the PF's table shows, when no MAC is set, the one that the VF's last driver told
+    /// it, a guest's included.
+    pub remembers_own_mac: bool,
     /// VLAN tag (`ndo_set_vf_vlan`), 802.1Q.
     pub vlan: Support,
     /// 802.1p priority other than 0.
@@ -85,6 +92,9 @@ pub const UNKNOWN: Row = Row {
     mac: Support::Depends,
     zero_mac: ZeroMac::Unknown,
     mac_resets_vf: true,
+    same_mac_ignored: true,
+    // Believing it of a driver that does not would take the holder's MAC for cleared.
+    remembers_own_mac: false,
     vlan: Support::Depends,
     qos: Support::Depends,
     dot1ad: Support::Depends,
@@ -108,6 +118,8 @@ const USUAL: Row = Row {
     mac: Support::Yes,
     zero_mac: ZeroMac::Accepted,
     mac_resets_vf: false,
+    same_mac_ignored: false,
+    remembers_own_mac: false,
     vlan: Support::Yes,
     qos: Support::Yes,
     dot1ad: Support::No,
@@ -155,10 +167,12 @@ pub const ROWS: &[Row] = &[
     // another VF operation runs).
     Row { driver: "i40e", mac_resets_vf: true, trust_resets_vf: true, ..USUAL },
     // kernel: intel/ice/ice_sriov.c (MAC and trust reset the VF; 802.1ad in double VLAN mode;
-    // trust answers EOPNOTSUPP in switchdev mode; EBUSY while the VF is not ready).
+    // trust answers EOPNOTSUPP in switchdev mode; EBUSY while the VF is not ready; ice_set_vf_mac
+    // returns early for the MAC that the VF has).
     Row {
         driver: "ice",
         mac_resets_vf: true,
+        same_mac_ignored: true,
         trust_resets_vf: true,
         dot1ad: Support::Depends,
         trust: Support::Depends,
@@ -191,9 +205,11 @@ pub const ROWS: &[Row] = &[
         ..USUAL
     },
     // kernel: broadcom/bnxt/bnxt_sriov.c (trust ignores the firmware's answer; the same VLAN
-    // with another EtherType returns 0 without a change; the PF must be up).
+    // with another EtherType returns 0 without a change; the PF must be up; bnxt_get_vf_config
+    // shows vf_mac_addr, which bnxt_vf_configure_mac had from the VF, where none is set).
     Row {
         driver: "bnxt_en",
+        remembers_own_mac: true,
         dot1ad: Support::Depends,
         retag_needs_clearing: true,
         spoofchk: Support::Depends,
@@ -218,7 +234,8 @@ pub const ROWS: &[Row] = &[
     },
     // kernel: cisco/enic/enic_main.c (MAC and port profile only; VFs are made in UCS).
     Row { driver: "enic", makes_vfs: Support::No, mac: Support::Yes, ..BARE },
-    // kernel: netronome/nfp/nfp_net_sriov.c (each setting needs a capability of the firmware).
+    // kernel: netronome/nfp/nfp_net_sriov.c (each setting needs a capability of the firmware, and
+    // is off in the configuration table that the firmware brings).
     Row {
         driver: "nfp",
         makes_vfs: Support::Depends,
@@ -227,6 +244,7 @@ pub const ROWS: &[Row] = &[
         qos: Support::Depends,
         dot1ad: Support::Depends,
         spoofchk: Support::Depends,
+        spoofchk_default: false,
         trust: Support::Depends,
         link_state: Support::Depends,
         min_rate: Support::Depends,

@@ -168,22 +168,46 @@ pub struct OriginalState {
     pub binding: Binding,
     /// The MAC of the VF's own netdev, when it had one.
     pub netdev_mac: Option<MacAddress>,
+    /// Whether the PF's table showed that MAC as the VF's choice. Drivers differ in whether they
+    /// tell (igb does, mlx5 does not). In records from before this was noted: it did.
+    #[serde(default = "shown")]
+    pub own_mac_shown: bool,
+}
+
+const fn shown() -> bool {
+    true
 }
 
 impl Original {
     /// What a VF that nobody holds is to be given back as.
     ///
-    /// Unknown where its row in the PF's table was not to be read, and where it sits on a VFIO
-    /// driver with a MAC set: that is what some earlier holder left, not a clean VF.
+    /// Where its row in the PF's table was not to be read (the driver has none, or was busy), it
+    /// has the MAC that its netdev has from the PF, and else what its driver's baseline says.
+    ///
+    /// Unknown where it sits on a VFIO driver and has a MAC set or no row to be read: that is what
+    /// some earlier holder left, not a clean VF.
     pub fn seen(vf: &crate::inventory::Vf, on_vfio: bool) -> Self {
-        let Some(mut attributes) = vf.attributes.clone() else { return Self::Unknown };
+        let netdev = vf.netdev.as_ref();
+        let mut attributes = match &vf.attributes {
+            Some(attributes) => attributes.clone(),
+            None if on_vfio => return Self::Unknown,
+            None => {
+                let mac = netdev.filter(|dev| dev.mac_from_pf).map(|dev| dev.mac);
+                VfAttributes { mac: mac.unwrap_or(MacAddress::ZERO), ..VfAttributes::UNSET }
+            }
+        };
+        if attributes.mac == crate::drivers::parked_mac(vf.address) {
+            attributes.mac = MacAddress::ZERO;
+        }
         if on_vfio && !attributes.mac.is_zero() {
             return Self::Unknown;
         }
-        let netdev_mac = vf.netdev.as_ref().map(|dev| dev.mac);
-        if vf.netdev.as_ref().is_some_and(|dev| !dev.mac_from_pf && dev.mac == attributes.mac) {
+        let netdev_mac = netdev.map(|dev| dev.mac);
+        let own_mac_shown = netdev.is_some_and(|dev| !dev.mac_from_pf && dev.mac == attributes.mac);
+        if own_mac_shown {
             attributes.mac = MacAddress::ZERO;
         }
-        Self::Known(OriginalState { attributes, binding: vf.binding.clone(), netdev_mac })
+        let binding = vf.binding.clone();
+        Self::Known(OriginalState { attributes, binding, netdev_mac, own_mac_shown })
     }
 }

@@ -5,7 +5,11 @@ use vfnet_host_sim::{Driver, SimHost};
 use vfnet_model::node_device::{Form, print};
 
 fn names(host: &SimHost) -> Vec<String> {
-    host.outlines().unwrap().iter().map(|outline| outline.name.to_string()).collect()
+    host.outlines()
+        .expect("they can be listed")
+        .iter()
+        .map(|outline| outline.name.to_string())
+        .collect()
 }
 
 #[test]

@@ -39,6 +39,14 @@ pub enum Cause {
     /// The PF is down, and with its driver a VF then does not work.
     #[error("PF {0} is down")]
     PfDown(String),
+    /// The PF's driver cannot give the VF what it is to have.
+    #[error("the PF's driver {driver} cannot set: {}", .wishes.join(", "))]
+    Lacks {
+        /// The PF's driver.
+        driver: &'static str,
+        /// What it lacks.
+        wishes: Vec<&'static str>,
+    },
     /// The VF is in no IOMMU group.
     #[error("the VF is in no IOMMU group: no IOMMU is on")]
     NoIommu,

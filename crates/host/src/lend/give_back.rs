@@ -95,6 +95,11 @@ fn run(
         // Final, as verification would not see it: a PF that has forgotten the VF's own MAC, and
         // an admin MAC that could not be cleared, read like what they should be.
         restore_netdev(work, mac)?;
+    } else if let Some(wanted) = &work.lending.wanted {
+        // A driver that was bound until now may have told the PF a MAC since it was cleared.
+        for error in settings::restore(work, wanted, None) {
+            keep(error, errors)?;
+        }
     }
     progress(Step::Verify);
     verify(work)
@@ -200,22 +205,33 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
     let netdev = wait_for_netdev(work)?;
     let Some(original) = original(work) else { return Ok(()) };
 
-    // Where the VF had chosen its MAC, the PF must learn it again: clearing the admin MAC has
-    // made it forget the filter (kernel: igb_ndo_set_vf_mac).
-    let mut forgotten = false;
-    if let Some(wanted) = work.lending.wanted.as_ref().filter(|_| original.attributes.mac.is_zero())
-    {
-        let shown = settings::shown_mac(work)?;
+    // Where the VF had chosen its MAC and the PF showed it, the PF must learn it again: clearing
+    // the admin MAC has made it forget the filter (kernel: igb_ndo_set_vf_mac).
+    let chosen = work.lending.wanted.as_ref().filter(|_| original.attributes.mac.is_zero());
+    let Some(wanted) = chosen else {
+        let admin = original.attributes.mac == mac;
+        return if netdev.mac == mac { Ok(()) } else { set_netdev(work, mac, admin) };
+    };
+    let shown = settings::shown_mac(work)?;
+    if shown == wanted.mac && !settings::is_pinned(work, shown) {
         // Nothing shows that an admin MAC is sticky. If a trusted VF now wrote its own over the
         // holder's that could not be cleared, it would look restored and not be.
-        if shown == wanted.mac {
+        if !work.row.mac_resets_vf && !work.row.remembers_own_mac {
             return Err(work.failed(Step::Netdev, Cause::HoldersMac));
         }
-        forgotten = shown.is_zero();
+        // Here the VF's driver may have taken the holder's MAC at the first reset, and told it to
+        // the PF as its own at the second; or the PF remembers.
+        return settings::untrusted(work, || tell(work, &netdev, mac));
     }
-    if netdev.mac == mac && !forgotten {
-        return Ok(());
+    if original.own_mac_shown && shown.is_zero() {
+        return tell(work, &netdev, mac);
     }
+    let admin = shown == mac && settings::is_pinned(work, shown);
+    if netdev.mac == mac { Ok(()) } else { set_netdev(work, mac, admin) }
+}
+
+/// Has the VF's driver tell the PF its MAC, whatever it is now.
+fn tell(work: &Work<'_>, netdev: &VfNetdev, mac: MacAddress) -> Result<(), LendError> {
     if netdev.mac == mac {
         // The kernel does not tell a driver of a MAC that its netdev has already (kernel:
         // dev_set_mac_address), so the way back leads over a neighbouring one.
@@ -230,15 +246,27 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
             return Err(work.failed(Step::Netdev, Cause::NetdevMac { wanted, found }));
         }
     }
-    let set = work.host.set_netdev_mac(work.lending.vf, mac);
-    if set.is_err() && work.lending.managed && original.attributes.mac == mac {
-        // An admin MAC cannot be set from the VF's side, not even to what it is: its driver takes
-        // it from the PF when it starts (kernel: igb_set_vf_mac_addr, "Reload the VF driver").
+    set_netdev(work, mac, false)
+}
+
+/// Gives the netdev a MAC, which is the PF's for it (`admin`) or the VF's own.
+fn set_netdev(work: &Work<'_>, mac: MacAddress, admin: bool) -> Result<(), LendError> {
+    if work.lending.managed && admin {
+        // The VF's driver takes an admin MAC from the PF when it starts. Setting it from the VF's
+        // side is refused (kernel: igb_set_vf_mac_addr, "Reload the VF driver"), or makes it look
+        // like the VF's own choice.
         work.unbind()?;
         work.probe()?;
-        return wait_for_netdev(work).map(drop);
+        let found = wait_for_netdev(work)?.mac;
+        if found == mac {
+            return Ok(());
+        }
+        let (wanted, found) = (mac.to_string(), found.to_string());
+        return Err(work.failed(Step::Netdev, Cause::NetdevMac { wanted, found }));
     }
-    set.map_err(|source| work.failed(Step::Netdev, source.into()))
+    work.host
+        .set_netdev_mac(work.lending.vf, mac)
+        .map_err(|source| work.failed(Step::Netdev, source.into()))
 }
 
 fn wait_for_netdev(work: &Work<'_>) -> Result<VfNetdev, LendError> {

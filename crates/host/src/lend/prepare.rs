@@ -106,6 +106,10 @@ fn admit(work: &Work<'_>, vf: &Vf) -> Result<(), LendError> {
     if !work.lending.managed && !work.on_vfio(vf) {
         return refuse(Cause::NotOnVfio(vf.binding.driver.clone()));
     }
+    let wishes = work.lending.wanted.as_ref().map(|wanted| work.row.lacks(wanted));
+    if let Some(wishes) = wishes.filter(|wishes| !wishes.is_empty()) {
+        return refuse(Cause::Lacks { driver: work.row.driver, wishes });
+    }
     if work.lending.wanted.is_some()
         && work.row.needs_pf_up
         && let Some(netdev) = work.pf.as_ref().and_then(|pf| pf.netdev.as_ref())

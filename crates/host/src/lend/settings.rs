@@ -2,7 +2,9 @@
 
 use rustix::io::Errno;
 use vfnet_model::drivers::{Row, ZeroMac, baseline, parked_mac};
-use vfnet_model::vf::{LinkState, Original, VfAttributes, VfSetting, WantedSettings};
+use vfnet_model::vf::{
+    LinkState, Original, OriginalState, VfAttributes, VfSetting, WantedSettings,
+};
 use vfnet_model::{MacAddress, Vlan};
 
 use super::{Cause, LendError, Step, Work};
@@ -12,7 +14,12 @@ use crate::HostError;
 pub(super) fn lend(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), LendError> {
     let now = read(work)?;
     let target = lent(work, wanted, &now);
-    // The MAC is set even where it reads right: only a set one is the VF's for good.
+    // The MAC is set even where it reads right: only a set one is the VF's for good. Where that
+    // would be passed over, another is set first.
+    // Not zero: a VF that is reset tells its PF the MAC that it had, and that is the same again.
+    if work.row.same_mac_ignored && now.mac == target.mac {
+        apply(work, VfSetting::Mac(parked_mac(work.lending.vf)))?;
+    }
     for setting in plan(work.row, &now, &target, true) {
         apply(work, setting)?;
     }
@@ -45,12 +52,18 @@ pub(super) fn restore(
     };
     let target = returned(work, wanted, &now);
     let mut errors = Vec::new();
-    // The VF's own MAC may be the holder's as well, and then nothing shows whether it is set.
-    let own = own.filter(|own| *own != wanted.mac);
-    let mac = !mac_is(now.mac, target.mac, &free_macs(work, wanted, own));
+    // The VF's own MAC may be the holder's as well, and then nothing shows whether it is set; so
+    // for one that was set in between, which a VF that is reset takes at once.
+    let own = own.filter(|own| *own != wanted.mac && *own != parked_mac(work.lending.vf));
+    let mut free = free_macs(work, wanted, own);
+    if matches!(work.row.zero_mac, ZeroMac::Unknown | ZeroMac::SpoofchkMustBeOff) {
+        // The one that stands for none may be a leftover; zero may be taken.
+        free.retain(|mac| *mac != parked_mac(work.lending.vf));
+    }
+    let mac = !mac_is(now.mac, target.mac, &free);
     for setting in plan(work.row, &now, &target, mac) {
         let outcome = match setting {
-            VfSetting::Mac(MacAddress::ZERO) => clear_mac(work),
+            VfSetting::Mac(MacAddress::ZERO) => clear_mac(work, wanted),
             _ => apply(work, setting),
         };
         if let Err(error) = outcome {
@@ -72,6 +85,28 @@ pub(super) fn verify_restored(
 ) -> Result<(), LendError> {
     let target = returned(work, wanted, &read(work)?);
     verify(work, &target, &free_macs(work, wanted, own))
+}
+
+/// Takes the VF's trust away for a while, so that a set admin MAC shows: an untrusted VF is
+/// refused another.
+pub(super) fn untrusted<T>(
+    work: &Work<'_>,
+    act: impl FnOnce() -> Result<T, LendError>,
+) -> Result<T, LendError> {
+    let before = read(work)?;
+    if before.trust != Some(true) {
+        return act();
+    }
+    apply(work, VfSetting::Trust(false))?;
+    verify(work, &VfAttributes { trust: Some(false), ..before.clone() }, &[read(work)?.mac])?;
+    let outcome = act();
+    apply(work, VfSetting::Trust(true))?;
+    outcome
+}
+
+/// Whether this is the VF's own MAC, set through the PF because none could be taken away.
+pub(super) fn is_pinned(work: &Work<'_>, mac: MacAddress) -> bool {
+    pinned_mac(work) == Some(mac)
 }
 
 /// The MAC that the row shows: the administrator's, or one that the VF has chosen itself.
@@ -96,9 +131,19 @@ fn lent(work: &Work<'_>, wanted: &WantedSettings, now: &VfAttributes) -> VfAttri
 /// What a VF's row reads once it is given back. Where the host's settings were kept, only what
 /// was wanted is put back.
 fn returned(work: &Work<'_>, wanted: &WantedSettings, now: &VfAttributes) -> VfAttributes {
+    let base = baseline(work.row, now);
     let mut original = match &work.lending.original {
-        Original::Known(state) => state.attributes.clone(),
-        Original::Unknown => baseline(work.row, now),
+        // What was not to be read then goes to the baseline.
+        Original::Known(OriginalState { attributes, .. }) => VfAttributes {
+            mac: attributes.mac,
+            vlan: attributes.vlan,
+            spoofchk: attributes.spoofchk.or(base.spoofchk),
+            trust: attributes.trust.or(base.trust),
+            link_state: attributes.link_state.or(base.link_state),
+            min_tx_rate: attributes.min_tx_rate.or(base.min_tx_rate),
+            max_tx_rate: attributes.max_tx_rate.or(base.max_tx_rate),
+        },
+        Original::Unknown => base,
     };
     if original.mac == parked_mac(work.lending.vf) {
         original.mac = MacAddress::ZERO;
@@ -120,14 +165,31 @@ fn returned(work: &Work<'_>, wanted: &WantedSettings, now: &VfAttributes) -> VfA
 /// MACs that a row may show although none is set: the one standing for none, and the one that
 /// the VF has chosen, unless that is the holder's.
 fn free_macs(work: &Work<'_>, wanted: &WantedSettings, own: Option<MacAddress>) -> Vec<MacAddress> {
-    let original = match &work.lending.original {
+    let own = own.filter(|own| *own != wanted.mac || Some(*own) == own_mac(work));
+    // Where zero is taken, a parked MAC is a leftover, and would keep the VF from its own.
+    let parks = work.row.zero_mac != ZeroMac::Accepted || keeps_holders_mac(work);
+    let parked = parks.then(|| parked_mac(work.lending.vf));
+    [parked, own, pinned_mac(work)].into_iter().flatten().collect()
+}
+
+/// The VF's own MAC, where that has to be set because none cannot be.
+fn pinned_mac(work: &Work<'_>) -> Option<MacAddress> {
+    (work.row.zero_mac == ZeroMac::Refused).then(|| own_mac(work)).flatten()
+}
+
+/// The MAC that the VF's netdev had.
+fn own_mac(work: &Work<'_>) -> Option<MacAddress> {
+    match &work.lending.original {
         Original::Known(state) => state.netdev_mac,
         Original::Unknown => None,
-    };
-    let own = own.filter(|own| *own != wanted.mac || Some(*own) == original);
-    // Where zero is taken, a parked MAC is a leftover, and would keep the VF from its own.
-    let parked = (work.row.zero_mac != ZeroMac::Accepted).then(|| parked_mac(work.lending.vf));
-    [parked, own].into_iter().flatten().collect()
+    }
+}
+
+/// Whether the row goes on showing what the holder's driver told the PF: no driver of the host
+/// comes to tell it another.
+fn keeps_holders_mac(work: &Work<'_>) -> bool {
+    let untold = work.lending.original != Original::Unknown && own_mac(work).is_none();
+    work.row.remembers_own_mac && (untold || !work.lending.managed)
 }
 
 fn mac_is(found: MacAddress, target: MacAddress, free: &[MacAddress]) -> bool {
@@ -187,10 +249,18 @@ fn changed<T: PartialEq + Copy>(now: Option<T>, target: Option<T>, default: T) -
     target.filter(|target| *target != now.unwrap_or(default))
 }
 
+/// The VF's row, waited for while the PF's driver is busy and leaves it out (i40e, ice).
 fn read(work: &Work<'_>) -> Result<VfAttributes, LendError> {
-    work.host
-        .vf_attributes(work.lending.pf, work.lending.index)
-        .map_err(|source| work.failed(Step::Settings, source.into()))
+    let look = || work.host.vf_attributes(work.lending.pf, work.lending.index);
+    let mut seen = look();
+    if matches!(seen, Err(HostError::Gone { .. })) {
+        work.look(Step::Settings)?;
+        work.host.wait(work.deadlines.settle, &mut || {
+            seen = look();
+            !matches!(seen, Err(HostError::Gone { .. }))
+        });
+    }
+    seen.map_err(|source| work.failed(Step::Settings, source.into()))
 }
 
 /// Sets one thing, waiting for a driver that is busy with a VF (i40e: EAGAIN, ice: EBUSY), and
@@ -231,18 +301,24 @@ fn is_busy(outcome: &Result<(), HostError>) -> bool {
     matches!(outcome, Err(HostError::Setting { source, .. }) if busy.contains(&source.raw_os_error()))
 }
 
-/// Sets the MAC to zero, or to the address that stands for it where zero is refused.
-fn clear_mac(work: &Work<'_>) -> Result<(), LendError> {
-    let parked = || apply(work, VfSetting::Mac(parked_mac(work.lending.vf)));
+/// Sets the MAC to zero, or to one that stands for it where zero is refused, or where it would
+/// leave the holder's to be seen.
+fn clear_mac(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), LendError> {
+    let instead = own_mac(work).unwrap_or_else(|| parked_mac(work.lending.vf));
+    let instead = || apply(work, VfSetting::Mac(instead));
     let zero = || apply(work, VfSetting::Mac(MacAddress::ZERO));
     match work.row.zero_mac {
-        ZeroMac::Accepted => zero(),
-        ZeroMac::Refused => parked(),
+        ZeroMac::Accepted => zero()?,
+        ZeroMac::Refused => return instead(),
         ZeroMac::SpoofchkMustBeOff | ZeroMac::Unknown => match zero() {
-            Err(error) if refuses_zero(&error) => parked(),
-            outcome => outcome,
+            Err(error) if refuses_zero(&error) => return instead(),
+            outcome => outcome?,
         },
     }
+    if keeps_holders_mac(work) && read(work)?.mac == wanted.mac {
+        return instead();
+    }
+    Ok(())
 }
 
 /// Whether the driver refuses the value itself (hinic, qede: EINVAL; mlx4: EPERM), and has not

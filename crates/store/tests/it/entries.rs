@@ -117,6 +117,7 @@ pub(crate) fn claim(id: u64) -> Claim {
             },
             binding: Binding { driver: Some("igbvf".parse().unwrap()), driver_override: None },
             netdev_mac: Some(mac(9)),
+            own_mac_shown: false,
         }),
         wanted: Some(WantedSettings {
             vlan: Some(Vlan::UNTAGGED),
