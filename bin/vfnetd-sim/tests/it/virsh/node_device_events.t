@@ -21,14 +21,6 @@ Node devices: events
   event loop timed out
   events received: 0
   [1]
-  $ virsh nodedev-event --event update --timeout 1 --loop
-  event loop timed out
-  events received: 0
-  [1]
-  $ virsh nodedev-event --event lifecycle --timeout 1 --device pci_0000_01_00_0
-  event loop timed out
-  events received: 0
-  [1]
 
 A netdev goes when its VF is detached, and comes when it is attached again
 --------------------------------------------------------------------------
