@@ -213,7 +213,7 @@ fn virsh_hears_of_vfs_that_are_made() {
     let mut virsh = daemon.virsh_command(&command).stdout(Stdio::piped()).spawn().expect("virsh");
     let lines = BufReader::new(virsh.stdout.take().expect("a pipe")).lines();
     let (sender, said) = std::sync::mpsc::channel();
-    std::thread::spawn(move || lines.flatten().try_for_each(|line| sender.send(line)));
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
     let host = daemon.host();
     let heard = |device: &str, change: &str| {
         said.try_iter().any(|line| line.contains(device) && line.contains(change))
