@@ -19,7 +19,7 @@ use crate::{Daemon, wire_error};
 
 /// How often, and how many times, the engine is asked whether it has heard of a command's effect.
 const LOOK: Duration = Duration::from_millis(1);
-const LOOKS: u32 = 1000;
+const LOOKS: u32 = 20_000;
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn refused(refusal: Refusal) -> WireError {
