@@ -12,6 +12,7 @@ mod stand_in;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -114,8 +115,11 @@ fn changes(path: PathBuf) -> impl FnMut() -> bool + Send {
     }
 }
 
-fn stamp(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+/// Another one after every change: each puts a new file in the old one's place, and several fit
+/// into one tick of the clock of modification times.
+fn stamp(path: &Path) -> Option<(u64, u64, SystemTime)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.len(), meta.modified().ok()?))
 }
 
 /// Acts as QEMU on a machine.

@@ -59,9 +59,7 @@ fn what_cannot_be_detached_is_refused_with_the_reason() {
         driver: Some(name(driver)),
         flags: 0,
     };
-    for (driver, code) in
-        [("kvm", ErrorCode::ConfigUnsupported), ("../x", ErrorCode::InvalidArg)]
-    {
+    for (driver, code) in [("kvm", ErrorCode::ConfigUnsupported), ("../x", ErrorCode::InvalidArg)] {
         let refused = client.number::<NodeDeviceDetachFlags>(&by(driver));
         assert_eq!(refused, Ok(code.number()), "{driver}");
     }

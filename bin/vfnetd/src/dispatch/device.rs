@@ -47,16 +47,17 @@ pub(super) async fn detach(
     name: &str,
     driver: Option<&str>,
 ) -> Result<(), WireError> {
-    let driver = match driver {
-        None | Some("" | "vfio") => None,
-        Some(word @ ("kvm" | "xen")) => {
-            let detail = format!("driver '{word}': this host lends through VFIO only");
-            return Err(error(ErrorCode::ConfigUnsupported, &detail));
-        }
-        Some(name) => Some(name.parse().map_err(|fault| {
-            error(ErrorCode::InvalidArg, &format!("driver '{name}': {fault}"))
-        })?),
-    };
+    let driver =
+        match driver {
+            None | Some("" | "vfio") => None,
+            Some(word @ ("kvm" | "xen")) => {
+                let detail = format!("driver '{word}': this host lends through VFIO only");
+                return Err(error(ErrorCode::ConfigUnsupported, &detail));
+            }
+            Some(name) => Some(name.parse().map_err(|fault| {
+                error(ErrorCode::InvalidArg, &format!("driver '{name}': {fault}"))
+            })?),
+        };
     ask(daemon, Request::DeviceDetach { device: address(name)?, driver }).await
 }
 
