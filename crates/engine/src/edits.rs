@@ -164,7 +164,7 @@ fn edited_live(
     Ok(LiveNetwork { uuid, definition: definition(uuid, after), pfs: before.pfs.clone(), vfs })
 }
 
-/// The VF of a member that is new, as at a start.
+/// The VF of a member that is new, as at a start; what is no VF is wrong with the update.
 fn looked_up(
     state: &State,
     network: &Network,
@@ -176,7 +176,9 @@ fn looked_up(
         pool.members = member;
         pool.make_vfs.clear();
     }
-    resolve(state, definition(uuid, alone)).map(|(live, _)| live.vfs)
+    resolve(state, definition(uuid, alone))
+        .map(|(live, _)| live.vfs)
+        .map_err(|absent| Refusal { kind: RefusalKind::Unsupported, ..absent })
 }
 
 /// How the document names each VF, in its order.

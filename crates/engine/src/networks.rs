@@ -368,7 +368,7 @@ pub(crate) fn resolve(
     definition: NetworkDefinition,
 ) -> Result<(LiveNetwork, Vec<(PciAddress, u16)>), Refusal> {
     let missing = |what: String| {
-        let message = format!("cannot start network '{}': {what}", definition.network.name);
+        let message = format!("network '{}': {what}", definition.network.name);
         Refusal::new(RefusalKind::Exhausted, message)
     };
     let (mut pfs, mut vfs, mut wanted) = (Vec::new(), Vec::new(), Vec::new());

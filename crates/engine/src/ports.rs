@@ -245,9 +245,9 @@ fn is_port(claim: &Claim, port: Uuid) -> bool {
     claim.is_port() && claim.network.as_ref().is_some_and(|of| of.port == port)
 }
 
+/// Clients put libvirt's words around the message: network port … exists already.
 fn port_exists(port: Uuid) -> Refusal {
-    let message = format!("Network port with UUID {port} already exists");
-    Refusal::new(RefusalKind::PortExists, message)
+    Refusal::new(RefusalKind::PortExists, format!("with UUID {port}"))
 }
 
 fn no_port(port: Uuid) -> Refusal {

@@ -178,7 +178,7 @@ fn a_port_is_taken_up_again_as_its_guest_has_it() {
     assert_eq!(world.state().claims.len(), 1);
     assert!(world.host.trace().is_empty(), "nothing is written");
 
-    for (number, at, why) in [(1, vf(0), "already exists"), (2, vf(1), "held by guest outside")] {
+    for (number, at, why) in [(1, vf(0), "with UUID"), (2, vf(1), "held by guest outside")] {
         let refused = refusal(world.ask(reclaim(number, 1, at)));
         assert!(refused.to_string().contains(why), "{refused}");
     }

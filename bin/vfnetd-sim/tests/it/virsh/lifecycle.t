@@ -117,7 +117,7 @@ One that wants a card that is not there can be defined; to start, it must be the
   Network gone defined from gone.xml
   $ virsh net-start gone
   error: Failed to start network gone
-  error: internal error: cannot start network 'gone': there is no SR-IOV PF 'ens9f9' (vfnet pf ls lists the PFs of this host)
+  error: internal error: network 'gone': there is no SR-IOV PF 'ens9f9' (vfnet pf ls lists the PFs of this host)
   [1]
   $ virsh net-undefine gone
   Network gone has been undefined

@@ -99,7 +99,7 @@ Refused
 
   $ virsh net-port-create hw port.xml
   error: Failed to create network from port.xml
-  error: network port Network port with UUID 55555555-5555-4555-8555-555555555501 already exists exists already
+  error: network port with UUID 55555555-5555-4555-8555-555555555501 exists already
   [1]
   $ sed 's/01<.uuid/02<\/uuid/' port.xml > twin.xml; virsh net-port-create hw twin.xml
   error: Failed to create network from twin.xml

@@ -233,7 +233,7 @@ One can be added, and removed when it is free.
   [1]
   $ virsh net-update two add forward-interface "<address type='pci' domain='0' bus='1' slot='0' function='0'/>" --live
   error: Failed to update network two
-  error: internal error: cannot start network 'two': 0000:01:00.0 is not an SR-IOV Virtual Function
+  error: unsupported configuration: network 'two': 0000:01:00.0 is not an SR-IOV Virtual Function
   [1]
   $ virsh net-update two add forward-interface "<interface/>" --live
   error: Failed to update network two
@@ -303,7 +303,7 @@ A pool of interfaces' names is resolved at start; names can be added and removed
   [1]
   $ virsh net-update three add forward-interface "<interface dev='lo'/>" --live
   error: Failed to update network three
-  error: internal error: cannot start network 'three': 'lo' is not the netdev of an SR-IOV Virtual Function
+  error: unsupported configuration: network 'three': 'lo' is not the netdev of an SR-IOV Virtual Function
   [1]
   $ virsh net-dumpxml three
   <network>
