@@ -104,7 +104,8 @@ pub enum PfUp {
     NotNeeded,
     /// The mailbox between VF and PF.
     Mailbox,
-    /// Making VFs and setting anything (EINVAL), and the PF's table is empty.
+    /// Setting anything (else EINVAL), reading the PF's table (else it is empty), and making and
+    /// removing VFs (else success, and nothing is done).
     Everything,
 }
 

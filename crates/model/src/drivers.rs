@@ -253,8 +253,16 @@ pub const ROWS: &[Row] = &[
     },
     // kernel: huawei/hinic/hinic_sriov.c (hinic_ndo_set_vf_mac: EINVAL for zero).
     Row { driver: "hinic", zero_mac: ZeroMac::Refused, min_rate: Support::Depends, ..USUAL },
-    // kernel: broadcom/bnx2x/bnx2x_sriov.c (zero refused, no trust).
-    Row { driver: "bnx2x", zero_mac: ZeroMac::Refused, trust: Support::No, ..USUAL },
+    // kernel: broadcom/bnx2x/bnx2x_sriov.c (zero refused, no trust, no rates; bnx2x_vf_ndo_prep:
+    // EINVAL while the PF is down).
+    Row {
+        driver: "bnx2x",
+        zero_mac: ZeroMac::Refused,
+        trust: Support::No,
+        max_rate: Support::No,
+        needs_pf_up: true,
+        ..USUAL
+    },
     // kernel: net/virtio_net.c has no ndo_set_vf_*; virtio_pci makes VFs.
     Row { driver: "virtio-pci", ..BARE },
     // kernel: amazon/ena/ena_netdev.c: VFs, and no setting of them.

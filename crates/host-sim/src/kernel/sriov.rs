@@ -37,10 +37,6 @@ impl Kernel {
         if !state.personality().makes_vfs {
             return Err(Errno::NOENT);
         }
-        // bnxt_sriov_configure: "Reject SRIOV config request since if is down!"
-        if state.personality().pf_up == PfUp::Everything && !state.up {
-            return Err(Errno::INVAL);
-        }
         // The driver's own limit, in its sriov_configure.
         if count > state.personality().most_vfs {
             return Err(Errno::PERM);
@@ -50,7 +46,11 @@ impl Kernel {
 
     pub(crate) fn num_vfs_now(&mut self, pf: PciAddress, count: u16) -> Result<(), Errno> {
         self.refuses_num_vfs(pf, count)?;
-        if self.pfs[&pf].num_vfs == count {
+        let state = &self.pfs[&pf];
+        // bnxt_sriov_configure: "Reject SRIOV config request since if is down!", and 0 VFs made is
+        // no error of sriov_numvfs_store.
+        let passed_over = state.personality().pf_up == PfUp::Everything && !state.up;
+        if state.num_vfs == count || passed_over {
             return Ok(());
         }
         self.make_vfs(pf, count)

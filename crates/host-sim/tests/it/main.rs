@@ -2,6 +2,7 @@
 
 mod binding;
 mod devices;
+mod drivers;
 mod faults;
 mod file;
 mod hand_over;
@@ -9,6 +10,7 @@ mod lend;
 mod settings;
 mod sriov;
 mod uses;
+mod world;
 
 use vfnet_host_sim::{Driver, SimHost, VfFacts};
 use vfnet_model::{DriverName, MacAddress, PciAddress};

@@ -1,7 +1,7 @@
 //! From free to ready for VFIO.
 
 use vfnet_model::DriverName;
-use vfnet_model::inventory::Vf;
+use vfnet_model::inventory::{HostUse, Vf};
 
 use super::{Cause, Deadlines, LendError, Lending, Step, Work, settings};
 use crate::Host;
@@ -30,7 +30,7 @@ pub fn prepare(
     let work = Work::new(host, lending, deadlines);
 
     progress(Step::Look);
-    let vf = work.look(Step::Look)?;
+    let vf = look(&work)?;
     admit(&work, &vf)?;
 
     let driver = if lending.managed {
@@ -85,13 +85,29 @@ pub fn hand_over(
 ) -> Result<(), LendError> {
     let work = Work::new(host, lending, deadlines);
     progress(Step::Look);
-    let vf = work.look(Step::Look)?;
+    let vf = look(&work)?;
     admit(&work, &vf)?;
     if let Some(wanted) = &lending.wanted {
         progress(Step::Settings);
         settings::hand_over(&work, wanted)?;
     }
     Ok(())
+}
+
+/// The VF, whose driver may have been bound a moment ago and not have made its netdev yet (iavf
+/// does so when the PF has answered).
+fn look(work: &Work<'_>) -> Result<Vf, LendError> {
+    let mut seen = work.look(Step::Look)?;
+    let only = |vf: &Vf| vf.uses.iter().all(|host| matches!(host, HostUse::NoNetdev(_)));
+    if !seen.uses.is_empty() && only(&seen) {
+        let mut next = Ok(seen.clone());
+        work.host.wait(work.deadlines.settle, &mut || {
+            next = work.look(Step::Look);
+            !matches!(&next, Ok(vf) if !vf.uses.is_empty() && only(vf))
+        });
+        seen = next?;
+    }
+    Ok(seen)
 }
 
 /// Everything that can be refused before anything is changed.

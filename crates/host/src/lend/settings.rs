@@ -56,7 +56,7 @@ pub(super) fn restore(
     // for one that was set in between, which a VF that is reset takes at once.
     let own = own.filter(|own| *own != wanted.mac && *own != parked_mac(work.lending.vf));
     let mut free = free_macs(work, wanted, own);
-    if matches!(work.row.zero_mac, ZeroMac::Unknown | ZeroMac::SpoofchkMustBeOff) {
+    if work.row.zero_mac == ZeroMac::Unknown {
         // The one that stands for none may be a leftover; zero may be taken.
         free.retain(|mac| *mac != parked_mac(work.lending.vf));
     }
@@ -167,7 +167,8 @@ fn returned(work: &Work<'_>, wanted: &WantedSettings, now: &VfAttributes) -> VfA
 fn free_macs(work: &Work<'_>, wanted: &WantedSettings, own: Option<MacAddress>) -> Vec<MacAddress> {
     let own = own.filter(|own| *own != wanted.mac || Some(*own) == own_mac(work));
     // Where zero is taken, a parked MAC is a leftover, and would keep the VF from its own.
-    let parks = work.row.zero_mac != ZeroMac::Accepted || keeps_holders_mac(work);
+    let parks =
+        matches!(work.row.zero_mac, ZeroMac::Refused | ZeroMac::Unknown) || keeps_holders_mac(work);
     let parked = parks.then(|| parked_mac(work.lending.vf));
     [parked, own, pinned_mac(work)].into_iter().flatten().collect()
 }
@@ -308,9 +309,9 @@ fn clear_mac(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), LendError> 
     let instead = || apply(work, VfSetting::Mac(instead));
     let zero = || apply(work, VfSetting::Mac(MacAddress::ZERO));
     match work.row.zero_mac {
-        ZeroMac::Accepted => zero()?,
+        ZeroMac::Accepted | ZeroMac::SpoofchkMustBeOff => zero()?,
         ZeroMac::Refused => return instead(),
-        ZeroMac::SpoofchkMustBeOff | ZeroMac::Unknown => match zero() {
+        ZeroMac::Unknown => match zero() {
             Err(error) if refuses_zero(&error) => return instead(),
             outcome => outcome?,
         },
@@ -321,7 +322,7 @@ fn clear_mac(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), LendError> 
     Ok(())
 }
 
-/// Whether the driver refuses the value itself (hinic, qede: EINVAL; mlx4: EPERM), and has not
+/// Whether the driver refuses the value itself (hinic, qede: EINVAL), and has not
 /// only failed this once: a parked MAC keeps a VF from its own.
 fn refuses_zero(error: &LendError) -> bool {
     let refusals =

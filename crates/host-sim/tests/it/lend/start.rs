@@ -108,9 +108,15 @@ fn clear_mac(host: &SimHost, card: &Personality) {
 }
 
 /// The machine, all resets over.
-pub(super) fn machine((driver, before): Case) -> SimHost {
+pub(super) fn machine(case: Case) -> SimHost {
+    machine_of(1, case)
+}
+
+/// The same with other chances: MACs, and how long resets and new netdevs take.
+pub(super) fn machine_of(seed: u64, (driver, before): Case) -> SimHost {
     let card = driver.personality();
-    let pf = SimHost::builder().vfio_loaded().pf("ens1f0", "0000:01:00.0", driver).vfs(7);
+    let builder = SimHost::builder().seed(seed).vfio_loaded();
+    let pf = builder.pf("ens1f0", "0000:01:00.0", driver).vfs(7);
     let never_bound =
         before == Before::AutoprobeOff || before == Before::Vfio && card.own_mac == OwnMac::Beside;
     let host = if never_bound { pf.autoprobe_off().build() } else { pf.build() };
@@ -172,18 +178,19 @@ pub(super) fn wanted(card: Driver) -> Option<WantedSettings> {
     card.mac.then(|| WantedSettings { vlan, ..WantedSettings::mac(guest()) })
 }
 
-/// All that a driver can set, away from its default.
-pub(super) fn full_wish(card: &Personality) -> WantedSettings {
+/// All that a driver can set, away from its default; a plain hostdev where nothing can be set.
+pub(super) fn everything(card: Driver) -> Option<WantedSettings> {
+    let card = card.personality();
     let protocol = if card.dot1ad { VlanProtocol::Dot1Ad } else { VlanProtocol::Dot1Q };
     let min = if card.rates.is_some_and(|rates| rates.min) { 50 } else { 0 };
-    WantedSettings {
+    card.mac.then(|| WantedSettings {
         mac: guest(),
         vlan: card.vlan.then(|| Vlan { qos: if card.qos { 5 } else { 0 }, protocol, ..tag(7) }),
         spoofchk: card.spoofchk.map(|on| !on),
         trust: card.trust.then_some(true),
         link_state: card.link_state.then_some(LinkState::Disable),
         rate: card.rates.map(|_| (min, 500)),
-    }
+    })
 }
 
 /// The part of a wish that a driver can fulfil.
@@ -207,7 +214,7 @@ pub(super) fn wishes(case: Case) -> Vec<Option<WantedSettings>> {
         return vec![None];
     }
     let same = facts(&machine(case)).netdev_mac.unwrap_or(guest());
-    vec![wanted(case.0), Some(full_wish(card)), Some(WantedSettings::mac(same)), None]
+    vec![wanted(case.0), everything(case.0), Some(WantedSettings::mac(same)), None]
 }
 
 /// What the PF is, as long as it has its driver.
