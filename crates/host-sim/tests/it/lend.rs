@@ -12,12 +12,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustix::io::Errno;
 use start::{
-    Before, Case, cases, everything, few_cases, forgive, machine, machine_of, wanted, wishes,
-    within,
+    Before, Case, cases, everything, few_cases, forgive, machine, machine_of, override_driver,
+    rebind, wanted, wishes, within,
 };
 use vfnet_host::Host;
 use vfnet_host::lend::{Deadlines, GiveBack, LendError, Lending, Outcome, Prepared};
-use vfnet_host::lend::{give_back, prepare};
+use vfnet_host::lend::{give_back, hand_over, prepare};
 use vfnet_host_sim::{Driver, FaultKind, FaultPoint, Kernel, OpKind, Operation, SimCrash, SimHost};
 use vfnet_model::vf::{LinkState, Original, VfAttributes, VfIndex, VfSetting, WantedSettings};
 use vfnet_model::{MacAddress, Vlan, VlanProtocol};
@@ -456,6 +456,54 @@ fn an_unmanaged_vf_keeps_its_driver_and_only_its_settings_come_and_go() {
                 host.trace().iter().any(|write| !matches!(write.operation, Operation::Set(_)));
             assert!(!bound, "{case}");
             assert_comes_back(host, &lending, &start, case);
+        });
+    }
+}
+
+fn hand_over_on(host: &SimHost, lending: &Lending) -> Result<(), LendError> {
+    hand_over(host, lending, &Deadlines::default(), &mut |_| {})
+}
+
+/// What libvirt does with a VF that it was handed: it binds it and sets its MAC, and afterwards
+/// puts the MAC back that it saw, if the driver lets it, and binds the old driver.
+fn as_libvirt_does(host: &SimHost, wanted: &WantedSettings) {
+    let shown = host.vf_attributes(pf(), VfIndex(0)).expect("it is there").mac;
+    set(host, VfSetting::Mac(wanted.mac));
+    override_driver(host, "vfio-pci");
+    rebind(host);
+    use_and_leave(host);
+    let put_back = host.set_vf(pf(), VfIndex(0), VfSetting::Mac(shown));
+    assert!(put_back.is_ok() || shown.is_zero(), "only a zero MAC is refused");
+    host.advance(Duration::from_secs(1));
+    host.set_driver_override(vf(), None).expect("the VF is there");
+    rebind(host);
+}
+
+#[test]
+fn a_vf_that_was_handed_over_comes_back_wherever_that_dies_and_whatever_its_holder_did() {
+    let cases = settable_cases().into_iter().filter(|(_, before)| {
+        matches!(before, Before::Untouched | Before::AdminMac | Before::OwnMac | Before::Configured)
+    });
+    for before in cases {
+        let host = machine(before);
+        let start = host.snapshot();
+        let lending = lending(&host, everything(before.0));
+        let Some(wanted) = &lending.wanted else { continue };
+        hand_over_on(&host, &lending).unwrap_or_else(|error| panic!("{before:?}: {error:#?}"));
+        as_libvirt_does(&host, wanted);
+        assert_comes_back(&host, &lending, &start, &format!("{before:?}"));
+
+        let nothing = {
+            let host = SimHost::new(start.clone());
+            hand_over_on(&host, &lending).expect("nothing fails");
+            host.trace().is_empty()
+        };
+        if nothing {
+            continue;
+        }
+        let program = |host: &SimHost| hand_over_on(host, &lending).expect("nothing fails");
+        at_every_crash_point(&start, program, |host, case| {
+            assert_comes_back(host, &lending, &start, &format!("{before:?}: {case}"));
         });
     }
 }

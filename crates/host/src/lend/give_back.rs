@@ -223,10 +223,12 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
         // the PF as its own at the second; or the PF remembers.
         return settings::untrusted(work, || tell(work, &netdev, mac));
     }
-    if original.own_mac_shown && shown.is_zero() {
+    let admin = shown == mac && settings::is_pinned(work, shown);
+    // The same where the netdev's MAC passes for one of the PF's: whoever looks next would take it
+    // for an administrator's.
+    if original.own_mac_shown && !admin && (shown.is_zero() || netdev.mac_from_pf) {
         return tell(work, &netdev, mac);
     }
-    let admin = shown == mac && settings::is_pinned(work, shown);
     if netdev.mac == mac { Ok(()) } else { set_netdev(work, mac, admin) }
 }
 

@@ -88,13 +88,13 @@ fn is_possible(card: &Personality, before: Before) -> bool {
     }
 }
 
-fn rebind(host: &SimHost) {
+pub(super) fn rebind(host: &SimHost) {
     host.unbind(vf(), SECOND).expect("nobody uses the VF");
     host.probe(vf(), SECOND).expect("the VF is there");
     host.advance(2 * SECOND);
 }
 
-fn override_driver(host: &SimHost, name: &str) {
+pub(super) fn override_driver(host: &SimHost, name: &str) {
     host.set_driver_override(vf(), Some(&driver(name))).expect("the VF is there");
 }
 
