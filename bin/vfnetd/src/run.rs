@@ -101,6 +101,10 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
     let host = setting.host;
     let boot_id = host.boot_id()?;
     let (store, loaded) = Store::open(&config.state_dir, &config.run_dir, &boot_id)?;
+    if let Some(kept) = &loaded.kept_aside {
+        let file = kept.file.display();
+        tracing::error!("live.db was damaged ({}); it is kept as {file}", kept.why);
+    }
     for kept in &loaded.set_aside {
         tracing::error!("not understood, and left as it is: {kept}");
     }

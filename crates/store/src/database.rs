@@ -11,6 +11,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{StoreError, sort, sort_io};
+use crate::log::{self, Synced};
+use crate::row::Table;
+
+/// Single facts, in either file.
+pub(crate) const META: Table = Table { name: "meta", what: "note", columns: &["key", "value"] };
 
 /// How long a writer in another program is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -23,8 +28,8 @@ pub(crate) struct Kind {
     pub(crate) application_id: i32,
     /// Schemas: the n-th, from 0, takes version n to n + 1. Released ones are never changed.
     pub(crate) migrations: &'static [&'static str],
-    /// `PRAGMA synchronous`.
-    pub(crate) synchronous: &'static str,
+    /// What is on the disk when.
+    pub(crate) synced: Synced,
     /// What to do when it is damaged.
     pub(crate) remedy: &'static str,
 }
@@ -49,7 +54,7 @@ impl Database {
         let file = dir.join(kind.name);
         create_if_absent(dir, &file).map_err(|source| sort_io(source, file.clone()))?;
         let whole = |error| sort(error, "open", file.clone(), kind.remedy);
-        refuse_a_log_without_its_file(&file, kind)?;
+        refuse_a_damaged_log(&file, kind)?;
         // Without SQLITE_OPEN_CREATE, and with no URI, so that the path means itself.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&file, flags).map_err(whole)?;
@@ -103,7 +108,7 @@ impl Database {
             .connection
             .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
             .map_err(failed)?;
-        self.connection.pragma_update(None, "synchronous", kind.synchronous).map_err(failed)?;
+        self.connection.pragma_update(None, "synchronous", kind.synced.pragma()).map_err(failed)?;
         for (to, schema) in (1_i64..).zip(kind.migrations) {
             if to <= version {
                 continue;
@@ -112,9 +117,9 @@ impl Database {
                 transaction.execute_batch(schema)?;
                 transaction.pragma_update(None, "application_id", kind.application_id)?;
                 transaction.pragma_update(None, "user_version", to)?;
+                // The sum of the row is that of older content, where there is one.
                 transaction.execute(
-                    "INSERT INTO meta (key, value) VALUES ('schema_by', ?1)
-                     ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    "REPLACE INTO meta (key, value) VALUES ('schema_by', ?1)",
                     [concat!("vfnet ", env!("CARGO_PKG_VERSION"))],
                 )
             })?;
@@ -133,17 +138,20 @@ fn create_if_absent(dir: &Path, file: &Path) -> io::Result<()> {
     }
 }
 
-/// SQLite throws the log of an empty file away. A file of ours is never empty once it has one,
-/// so that this one was cut off.
-fn refuse_a_log_without_its_file(file: &Path, kind: &Kind) -> Result<(), StoreError> {
-    let mut log = file.as_os_str().to_owned();
-    log.push("-wal");
+fn refuse_a_damaged_log(file: &Path, kind: &Kind) -> Result<(), StoreError> {
+    let corrupt = |found| StoreError::Corrupt { file: file.to_owned(), found, remedy: kind.remedy };
+    // SQLite throws the log of an empty file away. A file of ours is never empty once it has
+    // one, so that this one was cut off.
+    let log = log::of(file);
     let len = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
-    if len(file) == 0 && len(Path::new(&log)) > 0 {
-        let found = format!("it is empty, but {} is not", Path::new(&log).display());
-        return Err(StoreError::Corrupt { file: file.to_owned(), found, remedy: kind.remedy });
+    if len(file) == 0 && len(&log) > 0 {
+        return Err(corrupt(format!("it is empty, but {} is not", log.display())));
     }
-    Ok(())
+    match log::damage(file, kind.synced) {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => Err(corrupt(found)),
+        Err(source) => Err(sort_io(source, log)),
+    }
 }
 
 /// The file's schema version, 0 for an empty file.
@@ -164,11 +172,67 @@ fn check(connection: &Connection, file: &Path, kind: &Kind) -> Result<i64, Store
         let known = kind.newest();
         return Err(StoreError::Newer { file: file.to_owned(), found: version, known });
     }
-    let found: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sorted)?;
-    if found != "ok" {
+    let corrupt = |found| {
         let remedy = kind.remedy;
-        return Err(StoreError::Corrupt { file: file.to_owned(), found, remedy });
+        Err(StoreError::Corrupt { file: file.to_owned(), found, remedy })
+    };
+    let found: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(sorted)?;
+    if found != "ok" {
+        return corrupt(found);
+    }
+    if empty {
+        return Ok(0);
+    }
+    if let Some(found) = other_schema(connection, version, kind).map_err(sorted)? {
+        return corrupt(found);
+    }
+    if let Some(found) = damaged_note(connection).map_err(sorted)? {
+        return corrupt(found);
     }
     Ok(version)
+}
+
+/// What is not as schemas up to this version have it, in words: SQLite takes any text for a
+/// schema that can be read as one.
+fn other_schema(
+    connection: &Connection,
+    version: i64,
+    kind: &Kind,
+) -> rusqlite::Result<Option<String>> {
+    let as_made = Connection::open_in_memory()?;
+    for (_, schema) in (1..=version).zip(kind.migrations) {
+        as_made.execute_batch(schema)?;
+    }
+    let found = if schema(connection)? == schema(&as_made)? {
+        None
+    } else {
+        Some(format!("its tables are not those of schema version {version}"))
+    };
+    Ok(found)
+}
+
+/// Tables and indexes, but for what `ANALYZE` may have left.
+fn schema(connection: &Connection) -> rusqlite::Result<Vec<[Option<String>; 4]>> {
+    let ask = "SELECT type, name, tbl_name, sql FROM sqlite_schema
+               WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name";
+    let mut statement = connection.prepare(ask)?;
+    statement
+        .query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?
+        .collect()
+}
+
+/// A row of `meta` that is not as it was written, in words. Everything else depends on these.
+fn damaged_note(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare("SELECT * FROM meta")?;
+    if statement.column_index("sum").is_err() {
+        return Ok(None);
+    }
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Err(reason) = META.check(row) {
+            return Ok(Some(format!("{}: {reason}", META.title(row))));
+        }
+    }
+    Ok(None)
 }

@@ -10,6 +10,7 @@ use vfnet_model::{guest, network};
 
 use crate::database::Kind;
 use crate::error::remedy;
+use crate::log::Synced;
 use crate::row::{Reason, Rows, Table, Writing, uuid};
 
 /// Version of the documents' language: raised when a document that this vfnet writes could be
@@ -19,8 +20,8 @@ pub(crate) const FORMAT: i64 = 1;
 pub(crate) const KIND: Kind = Kind {
     name: crate::STATE_FILE,
     application_id: 0x7666_6e53,
-    migrations: &[include_str!("schema/state-1.sql")],
-    synchronous: "FULL",
+    migrations: &[include_str!("schema/state-1.sql"), include_str!("schema/state-2.sql")],
+    synced: Synced::EachTransaction,
     remedy: remedy::STATE,
 };
 

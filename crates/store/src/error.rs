@@ -100,15 +100,23 @@ impl StoreError {
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
     }
+
+    /// What was found, without the file's name and without advice.
+    pub(crate) fn finding(&self) -> String {
+        match self {
+            Self::Corrupt { found, .. } => found.clone(),
+            Self::Foreign { .. } => "it is a database of something else".to_owned(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// What to do about a damaged file.
 pub(crate) mod remedy {
-    pub(crate) const STATE: &str = "Move it and its -wal and -shm files out of the way and put \
-        a backup in its place, or save what can be read with: sqlite3 state.db .recover";
-    pub(crate) const LIVE: &str = "It says which VFs are lent and what they were before. Reboot \
-        the host, which voids it; or, when no guest runs and no VF is lent, move it and its \
-        -wal and -shm files out of the way and start vfnetd again";
+    pub(crate) const STATE: &str = "Keep what can be read of it with `vfnet state rebuild`; or \
+        move it and its -wal and -shm files out of the way and put a backup in its place";
+    pub(crate) const LIVE: &str = "It says which VFs are lent and what they were before. At its \
+        next start vfnetd keeps it aside, and finds running guests without it";
 }
 
 /// Sorts an error of SQLite by what can be done about it.
@@ -118,8 +126,16 @@ pub(crate) fn sort(
     file: PathBuf,
     remedy: &'static str,
 ) -> StoreError {
-    let rusqlite::Error::SqliteFailure(code, _) = &error else {
-        return StoreError::Sqlite { doing, file, source: error };
+    let code = match &error {
+        rusqlite::Error::SqliteFailure(code, _) => code,
+        // Rows are read one by one elsewhere; what else is read has always this shape.
+        rusqlite::Error::Utf8Error(..)
+        | rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..) => {
+            return StoreError::Corrupt { file, found: error.to_string(), remedy };
+        }
+        _ => return StoreError::Sqlite { doing, file, source: error },
     };
     match (code.code, code.extended_code) {
         // No room for the index of the log is an I/O error to SQLite (sqlite: unixOpenSharedMemory).

@@ -10,13 +10,15 @@
 //!
 //! Read first: [`Store`], and `docs/record-format.md` for every table and column.
 
+mod aside;
 mod database;
 mod definitions;
 mod error;
 mod live;
 mod lock;
+mod log;
 mod row;
 mod store;
 
 pub use error::StoreError;
-pub use store::{LIVE_FILE, LOCK_FILE, Loaded, STATE_FILE, Store};
+pub use store::{KeptAside, LIVE_FILE, LOCK_FILE, Loaded, STATE_FILE, Store};

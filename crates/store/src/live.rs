@@ -9,9 +9,10 @@ use vfnet_engine::{
 };
 use vfnet_model::BootId;
 
-use crate::database::Kind;
+use crate::database::{Kind, META};
 use crate::definitions::{FORMAT, network_definition};
 use crate::error::remedy;
+use crate::log::Synced;
 use crate::row::{Reason, Rows, Table, Writing, uuid};
 
 /// `synchronous = NORMAL` costs nothing on tmpfs, and keeps the file whole where somebody put
@@ -19,8 +20,12 @@ use crate::row::{Reason, Rows, Table, Writing, uuid};
 pub(crate) const KIND: Kind = Kind {
     name: crate::LIVE_FILE,
     application_id: 0x7666_6e4c,
-    migrations: &[include_str!("schema/live-1.sql"), include_str!("schema/live-2.sql")],
-    synchronous: "NORMAL",
+    migrations: &[
+        include_str!("schema/live-1.sql"),
+        include_str!("schema/live-2.sql"),
+        include_str!("schema/live-3.sql"),
+    ],
+    synced: Synced::EachCheckpoint,
     remedy: remedy::LIVE,
 };
 
@@ -53,7 +58,6 @@ const EDIT: Table = Table {
 };
 const PENDING: Table =
     Table { name: "pending", what: "pending autostart of", columns: &["uuid", "kind"] };
-const META: Table = Table { name: "meta", what: "note", columns: &["key", "value"] };
 
 const BOOT_ID: &str = "boot_id";
 const AUTOSTARTED: &str = "autostarted";

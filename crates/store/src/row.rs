@@ -1,10 +1,14 @@
 //! Rows of either file: written whole, read one by one, and never lost for not being understood.
+//!
+//! SQLite finds damage to its own structure, but a changed bit within a value is a value to it.
+//! So each row has a checksum of its other columns in its last one, `sum`; it is NULL in rows
+//! that an older schema wrote, or that people have changed by hand.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, ToSql, Transaction};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row, ToSql, Transaction, params_from_iter};
 use uuid::Uuid;
 use vfnet_engine::{Entry, Key};
 use vfnet_model::explain;
@@ -53,10 +57,20 @@ impl Table {
         transaction: &Transaction<'_>,
         values: &[&dyn ToSql],
     ) -> rusqlite::Result<()> {
-        let marks = vec!["?"; self.columns.len()].join(", ");
-        let sql =
-            format!("REPLACE INTO {} ({}) VALUES ({marks})", self.name, self.columns.join(", "));
-        transaction.prepare_cached(&sql)?.execute(values).map(drop)
+        let mut sum = Sum::default();
+        for value in values {
+            match value.to_sql()? {
+                ToSqlOutput::Borrowed(value) => sum.add(value),
+                ToSqlOutput::Owned(value) => sum.add(ValueRef::from(&value)),
+                _ => return Err(rusqlite::Error::InvalidParameterName(self.name.to_owned())),
+            }
+        }
+        let marks = vec!["?"; self.columns.len() + 1].join(", ");
+        let columns = self.columns.join(", ");
+        let sql = format!("REPLACE INTO {} ({columns}, sum) VALUES ({marks})", self.name);
+        let sum = sum.value();
+        let values = values.iter().copied().chain([&sum as &dyn ToSql]);
+        transaction.prepare_cached(&sql)?.execute(params_from_iter(values)).map(drop)
     }
 
     /// Removes a row, if there is one.
@@ -95,14 +109,17 @@ impl Table {
         key: impl Fn(&Row<'_>) -> Result<Key, Reason>,
         mut entry: impl FnMut(&Row<'_>, Key) -> Result<Entry, Reason>,
     ) -> rusqlite::Result<()> {
-        let sql =
-            format!("SELECT {} FROM {} ORDER BY rowid DESC", self.columns.join(", "), self.name);
+        let sql = format!(
+            "SELECT {}, sum FROM {} ORDER BY rowid DESC",
+            self.columns.join(", "),
+            self.name
+        );
         let mut statement = connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let key = key(row);
             let named = key.as_ref().ok().copied();
-            match key.and_then(|key| entry(row, key)) {
+            match key.and_then(|key| self.check(row).and_then(|()| entry(row, key))) {
                 Ok(entry) => into.entries.push(entry),
                 Err(reason) => {
                     into.set_aside.push(format!("{}: {}", self.title(row), explain(&*reason)));
@@ -113,8 +130,23 @@ impl Table {
         Ok(())
     }
 
+    /// Whether a row is as it was written.
+    pub(crate) fn check(&self, row: &Row<'_>) -> Result<(), Reason> {
+        let Some(written) = row.get::<_, Option<u32>>("sum")? else { return Ok(()) };
+        let mut sum = Sum::default();
+        for column in self.columns {
+            sum.add(row.get_ref(*column)?);
+        }
+        if sum.value() == written {
+            return Ok(());
+        }
+        Err("its checksum is that of another content: it was damaged, or changed by hand (then \
+             its sum is to be set to NULL)"
+            .into())
+    }
+
     /// A row, for people: its key, and its name where it has one.
-    fn title(&self, row: &Row<'_>) -> String {
+    pub(crate) fn title(&self, row: &Row<'_>) -> String {
         let text = |column: &str| match row.get_ref(column) {
             Ok(ValueRef::Text(text)) => Some(String::from_utf8_lossy(text).into_owned()),
             Ok(ValueRef::Integer(number)) => Some(number.to_string()),
@@ -125,6 +157,36 @@ impl Table {
             Some(name) => format!("{} '{name}' ({key})", self.what),
             None => format!("{} {key}", self.what),
         }
+    }
+}
+
+/// The checksum of a row: CRC-32 over each value's kind, length and bytes.
+#[derive(Default)]
+struct Sum(crc32fast::Hasher);
+
+impl Sum {
+    fn add(&mut self, value: ValueRef<'_>) {
+        let number;
+        let (kind, bytes): (u8, &[u8]) = match value {
+            ValueRef::Null => (b'n', &[]),
+            ValueRef::Integer(value) => {
+                number = value.to_le_bytes();
+                (b'i', &number)
+            }
+            ValueRef::Real(value) => {
+                number = value.to_le_bytes();
+                (b'r', &number)
+            }
+            ValueRef::Text(text) => (b't', text),
+            ValueRef::Blob(blob) => (b'b', blob),
+        };
+        self.0.update(&[kind]);
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    fn value(self) -> u32 {
+        self.0.finalize()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vfnet_engine::{Entry, Home, Key, Record};
 use vfnet_model::BootId;
@@ -12,7 +12,7 @@ use crate::database::Database;
 use crate::error::StoreError;
 use crate::lock::Lock;
 use crate::row::Writing;
-use crate::{definitions, live};
+use crate::{aside, definitions, live};
 
 /// Name of the file of definitions, in the state directory.
 pub const STATE_FILE: &str = "state.db";
@@ -39,6 +39,18 @@ pub struct Loaded {
     /// What could not, in words: which row, and why. These rows stay where they are; where one
     /// is written over later, it is copied to the table `set_aside` of its file first.
     pub set_aside: Vec<String>,
+    /// Where `live.db` went that was there, if it was damaged. What it said of this boot is not
+    /// in `entries`; what runs and what is lent has to be found otherwise.
+    pub kept_aside: Option<KeptAside>,
+}
+
+/// A damaged file that has been moved out of the way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptAside {
+    /// Where it is now; its `-wal` and `-shm` are beside it.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 impl Store {
@@ -49,7 +61,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Every [`StoreError`]. A file that is refused keeps its contents.
+    /// Every [`StoreError`]. A file that is refused keeps its contents. A damaged `live.db` is
+    /// no error: it is kept aside, and a new one begun, see [`Loaded::kept_aside`].
     pub fn open(
         state_dir: &Path,
         run_dir: &Path,
@@ -59,7 +72,14 @@ impl Store {
         make(run_dir, 0o755)?;
         let locks = [Lock::take(state_dir, LOCK_FILE)?, Lock::take(run_dir, LOCK_FILE)?];
         let state = Database::open(state_dir, &definitions::KIND)?;
-        let mut live = Database::open(run_dir, &live::KIND)?;
+        let (mut live, kept_aside) = match Database::open(run_dir, &live::KIND) {
+            Err(damage @ (StoreError::Corrupt { .. } | StoreError::Foreign { .. })) => {
+                let file = aside::keep(&run_dir.join(LIVE_FILE))?;
+                let kept = KeptAside { file, why: damage.finding() };
+                (Database::open(run_dir, &live::KIND)?, Some(kept))
+            }
+            opened => (opened?, None),
+        };
         live.write("clear what another boot left in", |transaction| {
             live::void_other_boots(transaction, boot)
         })?;
@@ -70,7 +90,7 @@ impl Store {
         rows.set_aside.extend(of_this_boot.set_aside);
         rows.unreadable.extend(of_this_boot.unreadable);
 
-        let loaded = Loaded { entries: rows.entries, set_aside: rows.set_aside };
+        let loaded = Loaded { entries: rows.entries, set_aside: rows.set_aside, kept_aside };
         Ok((Self { state, live, unreadable: rows.unreadable, _locks: locks }, loaded))
     }
 

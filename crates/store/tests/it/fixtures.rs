@@ -11,11 +11,15 @@ use rusqlite::Connection;
 use vfnet_engine::State;
 
 use crate::entries::uuid;
-use crate::place::{Place, ask, sql};
+use crate::place::{Place, ask, spelled, sql};
 
-const STATE: [&str; 1] = [include_str!("../fixtures/state-1.sql")];
-const LIVE: [&str; 2] =
-    [include_str!("../fixtures/live-1.sql"), include_str!("../fixtures/live-2.sql")];
+const STATE: [&str; 2] =
+    [include_str!("../fixtures/state-1.sql"), include_str!("../fixtures/state-2.sql")];
+const LIVE: [&str; 3] = [
+    include_str!("../fixtures/live-1.sql"),
+    include_str!("../fixtures/live-2.sql"),
+    include_str!("../fixtures/live-3.sql"),
+];
 
 /// Files of these versions, from 1.
 fn written_by(state: usize, live: usize) -> Place {
@@ -84,6 +88,33 @@ fn version_2_of_the_live_file_is_read() {
     assert_eq!((on_bridge.bridge.as_str(), on_bridge.owner_name.as_str()), ("br0", "guest3"));
     assert_eq!(state.edits[&uuid(2)].live.vfs.len(), 2);
     assert_eq!(state.edits[&uuid(2)].config.network.name.as_str(), "net2");
+}
+
+#[test]
+fn rows_of_versions_2_and_3_have_checksums_that_hold() {
+    let place = written_by(2, 3);
+    let summed = "SELECT count(*) FROM claim WHERE sum IS NOT NULL";
+    assert_eq!(ask::<i64>(&place.live_file(), summed), 13);
+    let summed = "SELECT count(*) FROM guest WHERE sum IS NOT NULL";
+    assert_eq!(ask::<i64>(&place.state_file(), summed), 2);
+    let (_store, loaded) = place.open();
+    assert_eq!(loaded.set_aside, Vec::<String>::new());
+    let there = spelled(&loaded.entries).into_keys().collect::<Vec<_>>();
+    let (_store, before) = written_by(1, 2).open();
+    assert_eq!(there, spelled(&before.entries).into_keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_schema_version_has_a_file() {
+    let new = Place::new();
+    new.open();
+    for (file, fixtures) in [(new.state_file(), &STATE[..]), (new.live_file(), &LIVE[..])] {
+        let newest: u32 = ask(&file, "PRAGMA user_version");
+        assert_eq!(usize::try_from(newest).unwrap(), fixtures.len(), "of {}", file.display());
+        for (version, fixture) in (1..).zip(fixtures) {
+            assert!(fixture.contains(&format!("PRAGMA user_version = {version};")), "{version}");
+        }
+    }
 }
 
 #[test]

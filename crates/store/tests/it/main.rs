@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crash;
+mod damage;
 mod entries;
 mod fixtures;
 mod full;
 mod place;
+mod power_cut;
 mod refused;
 mod round_trip;
 mod unreadable;

@@ -34,7 +34,7 @@ fn a_second_daemon_is_refused_when_only_the_run_directory_is_shared() {
 #[test]
 fn a_file_of_a_newer_schema_is_refused_and_keeps_every_byte() {
     let place = Place::filled();
-    for (file, newest) in [(place.state_file(), 1), (place.live_file(), 2)] {
+    for (file, newest) in [(place.state_file(), 2), (place.live_file(), 3)] {
         sql(&file, "PRAGMA user_version = 99");
         let before = fs::read(&file).unwrap();
         let refusal = place.refusal();
@@ -91,19 +91,23 @@ fn a_damaged_file_is_named_with_a_way_to_go_on_and_left_as_it_is() {
         }),
     ];
     for (what, damage) in damage {
-        for file in [Place::state_file, Place::live_file] {
-            let place = Place::filled();
-            let file = file(&place);
-            damage(&file);
-            let before = fs::read(&file).unwrap();
-            let refusal = place.refusal();
-            let StoreError::Corrupt { file: named, .. } = &refusal else {
-                panic!("{what}: {refusal:?}");
-            };
-            assert_eq!(*named, file);
-            assert!(refusal.to_string().contains("out of the way"), "{refusal}");
-            assert!(fs::read(&file).unwrap() == before, "{what} of {}", file.display());
-        }
+        let place = Place::filled();
+        let file = place.state_file();
+        damage(&file);
+        let before = fs::read(&file).unwrap();
+        let refusal = place.refusal();
+        let StoreError::Corrupt { file: named, .. } = &refusal else {
+            panic!("{what}: {refusal:?}");
+        };
+        assert_eq!(*named, file);
+        assert!(refusal.to_string().contains("vfnet state rebuild"), "{refusal}");
+        assert!(fs::read(&file).unwrap() == before, "{what} of {}", file.display());
+
+        let place = Place::filled();
+        damage(&place.live_file());
+        let before = fs::read(place.live_file()).unwrap();
+        let kept = place.open().1.kept_aside.unwrap_or_else(|| panic!("{what}"));
+        assert!(fs::read(&kept.file).unwrap() == before, "{what} of {}", kept.file.display());
     }
 }
 
