@@ -18,10 +18,13 @@ pub(crate) fn make(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), St
         format!("PF {pf} cannot make {count} VFs: {}{}", explain(&fault), hint(&fault))
     })?;
     let mut made = 0;
+    let mut down = None;
     let settled = host.wait(SETTLING, &mut || {
         let Ok(now) = host.inventory() else { return false };
         let vfs = now.vfs_of(pf);
         made = vfs.len();
+        let netdev = now.pfs.get(&pf).and_then(|pf| pf.netdev.as_ref());
+        down = netdev.filter(|netdev| !netdev.up).map(|netdev| netdev.name.clone());
         let autoprobe = now.pfs.get(&pf).is_some_and(|pf| pf.autoprobe);
         let ready = vfs.iter().all(|vf| {
             let probed = vf.binding.driver.is_none() || vf.netdev.is_some();
@@ -30,7 +33,10 @@ pub(crate) fn make(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), St
         made == usize::from(count) && ready
     });
     if !settled && made < usize::from(count) {
-        return Err(format!("PF {pf} was to make {count} VFs and made {made}"));
+        // bnxt_en says success and makes none (kernel: bnxt_sriov_configure).
+        let raise = down.map(|name| format!(" (it is down; raise it: ip link set {name} up)"));
+        let raise = raise.unwrap_or_default();
+        return Err(format!("PF {pf} was to make {count} VFs and made {made}{raise}"));
     }
     Ok(())
 }

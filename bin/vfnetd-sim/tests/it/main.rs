@@ -10,6 +10,7 @@ mod client;
 mod crashes;
 mod daemon;
 mod devices;
+mod drivers;
 mod faults;
 mod guests;
 mod hooks;
