@@ -24,11 +24,11 @@ pub enum Support {
 pub enum ZeroMac {
     /// Clears it: the VF may choose its own again.
     Accepted,
-    /// Refused; a locally administered address of the VF's own ([`parked_mac`]) is the nearest.
+    /// Refused; the VF's own MAC is the nearest, and where it had none [`parked_mac`].
     Refused,
     /// Refused (EPERM) unless spoof checking is off.
     SpoofchkMustBeOff,
-    /// Not known: zero is tried, then [`parked_mac`].
+    /// Not known: zero is tried, then what is nearest.
     Unknown,
 }
 

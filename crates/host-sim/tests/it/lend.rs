@@ -281,7 +281,7 @@ const FAULTS: [FaultKind; 6] = [
     FaultKind::Vanish,
 ];
 
-const WRITES: [OpKind; 10] = [
+const OPERATIONS: [OpKind; 13] = [
     OpKind::SetMac,
     OpKind::SetVlan,
     OpKind::SetSpoofchk,
@@ -292,11 +292,14 @@ const WRITES: [OpKind; 10] = [
     OpKind::Unbind,
     OpKind::Probe,
     OpKind::NetdevMac,
+    OpKind::LoadDriver,
+    OpKind::ReadVf,
+    OpKind::ReadAttributes,
 ];
 
-/// Every fault at each of the first two times of every write, for good or once.
+/// Every fault at each of the first two times of every operation, for good or once.
 fn every_fault() -> impl Iterator<Item = (FaultPoint, FaultKind)> {
-    WRITES.into_iter().flat_map(|op| {
+    OPERATIONS.into_iter().flat_map(|op| {
         FAULTS.into_iter().flat_map(move |kind| {
             (0..2).flat_map(move |spared| {
                 let once = FaultPoint::next(op).after(spared);
