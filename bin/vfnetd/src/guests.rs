@@ -6,6 +6,7 @@
 //! is free, its devices are root's again and its directory is gone, so that its VFs can go back.
 
 mod order;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -292,7 +293,12 @@ impl Guests {
         };
         let pid = handle.process().pid.unsigned_abs();
         let uid = self.uid(order.run.uid_slot);
-        match Launched::load(&run_dir) {
+        // What was written down cannot be read: it is made anew from the record.
+        let launched = Launched::load(&run_dir).or_else(|fault| {
+            tracing::error!("guest {name}: cannot read its live.json: {}", explain(&fault));
+            order.launched(&self.places, &run_dir)
+        });
+        match launched {
             Ok(launched) => {
                 let prelaunch = matches!(handle.state().await, Ok(RunState::Prelaunch));
                 let document =
@@ -318,7 +324,7 @@ impl Guests {
                 self.coming().remove(&guest);
             }
             // By its run directory it can still be ended.
-            Err(fault) => tracing::error!("guest {name}: {}", explain(&fault)),
+            Err(fault) => tracing::error!("guest {name}: has no live document: {fault}"),
         }
         engine.tell(Input::Adopted(guest, pid)).await;
         if matches!(handle.state().await, Ok(RunState::Paused | RunState::Prelaunch)) {
@@ -389,10 +395,13 @@ impl Guests {
     pub async fn clean_up(&self, order: &LaunchOrder) {
         let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
         let name = order.run.definition.name.clone();
+        let order = order.clone();
         let cleaned = tokio::task::spawn_blocking(move || {
-            let alive = run_dir.is_locked().unwrap_or(true);
-            if let (false, Ok(launched)) = (alive, Launched::load(&run_dir)) {
-                launched.remove_taps();
+            if !run_dir.is_locked().unwrap_or(true) {
+                match Launched::load(&run_dir) {
+                    Ok(launched) => launched.remove_taps(),
+                    Err(_) => order.remove_taps_by_name(),
+                }
             }
             supervisor::clean_up(&run_dir)
         })

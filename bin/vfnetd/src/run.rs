@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use vfnet_engine::{Engine, Entry, GuestRun, Input, Remembered, State};
+use vfnet_engine::{Engine, Entry, GuestRun, Input, Record, Remembered, State};
 use vfnet_host::{DeviceTree, Host, HostError};
 use vfnet_qemu::Launcher;
 use vfnet_store::{Store, StoreError};
@@ -100,7 +100,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
     }
     let host = setting.host;
     let boot_id = host.boot_id()?;
-    let (store, loaded) = Store::open(&config.state_dir, &config.run_dir, &boot_id)?;
+    let (mut store, loaded) = Store::open(&config.state_dir, &config.run_dir, &boot_id)?;
     if let Some(kept) = &loaded.kept_aside {
         let file = kept.file.display();
         tracing::error!("live.db was damaged ({}); it is kept as {file}", kept.why);
@@ -126,8 +126,15 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         uids: (is_root && real_guests).then_some(config.guest_uids()?),
         launcher: setting.launcher,
     });
-    let alive = runtime.block_on(find_guests(&guests, &loaded.entries));
-    let remembered = Remembered { entries: loaded.entries, inventory: host.inventory()?, alive };
+    let inventory = host.inventory()?;
+    let mut entries = loaded.entries;
+    let strangers = guests.strangers(&entries, &inventory);
+    let records: Vec<_> =
+        strangers.iter().map(|entry| Record::Put(Box::new(entry.clone()))).collect();
+    store.commit(&records)?;
+    entries.extend(strangers);
+    let alive = runtime.block_on(find_guests(&guests, &entries));
+    let remembered = Remembered { entries, inventory, alive };
     let (mut engine, first) = Engine::recover(remembered);
     let hooks = config.network_hooks.clone().map(|dir| {
         engine.call_hooks();

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use vfnet_rpc::error::ErrorCode;
@@ -14,6 +15,7 @@ use vfnet_rpc::xdr::Text;
 
 use crate::client::Client;
 use crate::daemon::{Daemon, HW, Ran, guest};
+use crate::until;
 
 fn text(text: impl Into<String>) -> Text {
     Text::new(text).expect("short enough")
@@ -134,25 +136,95 @@ fn on_a_full_disk_nothing_new_is_taken_and_everything_is_given_back() {
     assert_eq!(daemon.lent(), 0);
 }
 
-#[test]
-fn without_the_record_of_what_is_lent_no_vf_is_taken_from_a_guest() {
+/// The daemon is killed, this is done to its run directory, and the next one finds web1 again
+/// with its VF, lends others meanwhile, and takes it back.
+fn web1_is_found_again(harm: impl FnOnce(&Path)) {
     let Some(mut daemon) = Daemon::with_pool() else { return };
     daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
     daemon.define_guest(&guest("web2", "52:54:00:00:00:02"));
+    let clean = daemon.host().facts();
     daemon.says(&["start", "web1"]);
     let pid = daemon.guest_pid("web1");
     daemon.kill();
-    for name in ["live.db", "live.db-wal", "live.db-shm"] {
-        std::fs::remove_file(daemon.path("run").join(name)).expect("removed");
-    }
+    harm(&daemon.path("run"));
     daemon.go_on();
-    daemon.says(&["net-start", "hw"]);
+    assert_eq!(daemon.guest_pid("web1"), pid);
+    until("web1 is adopted", || daemon.virsh(&["domstate", "web1"]).stdout.contains("running"));
+    until("network hw runs again", || daemon.says(&["net-list", "--name"]).contains("hw"));
     daemon.says(&["start", "web2"]);
     assert!(daemon.says(&["dumpxml", "web2"]).contains("function='0x2'"));
-    let refusal = daemon.refuses(&["start", "web1"]);
-    assert!(refusal.contains("a guest runs in"), "{refusal}");
-    assert_eq!(daemon.guest_pid("web1"), pid);
+    assert!(daemon.says(&["dumpxml", "web1"]).contains("52:54:00:00:00:01"));
     assert_eq!(daemon.lent(), 2);
+    daemon.says(&["destroy", "web1"]);
+    daemon.says(&["destroy", "web2"]);
+    assert_eq!(daemon.lent(), 0);
+    assert_eq!(daemon.host().facts(), clean);
+    daemon.kill_and_go_on();
+    assert_eq!(daemon.rows(&["list", "--name"]), Vec::<String>::new());
+}
+
+#[test]
+fn without_the_record_of_what_is_lent_guests_are_found_with_their_vfs() {
+    web1_is_found_again(|run| {
+        for name in ["live.db", "live.db-wal", "live.db-shm"] {
+            std::fs::remove_file(run.join(name)).expect("removed");
+        }
+    });
+}
+
+#[test]
+fn a_damaged_record_of_what_is_lent_is_kept_and_guests_are_found_with_their_vfs() {
+    web1_is_found_again(|run| {
+        for name in ["live.db", "live.db-wal"] {
+            let path = run.join(name);
+            let bytes = std::fs::read(&path).expect("read");
+            std::fs::write(path, vec![0xa5; bytes.len()]).expect("written");
+        }
+    });
+}
+
+#[test]
+fn guests_are_found_by_what_they_have_open_where_nothing_written_down_can_be_read() {
+    web1_is_found_again(|run| {
+        std::fs::write(run.join("live.db"), vec![0xa5; 8192]).expect("written");
+        for dir in std::fs::read_dir(run.join("guests")).expect("it is there") {
+            let live = dir.expect("it can be listed").path().join("live.json");
+            std::fs::write(live, [0xa5; 100]).expect("written");
+        }
+    });
+}
+
+#[test]
+fn a_claim_that_was_damaged_is_made_good_from_the_guest_that_has_the_vf() {
+    web1_is_found_again(|run| {
+        let database = rusqlite::Connection::open(run.join("live.db")).expect("a database");
+        database.execute("UPDATE claim SET vf = 'nowhere'", []).expect("set");
+    });
+}
+
+#[test]
+fn damaged_definitions_are_refused_with_what_to_do_and_guests_go_on() {
+    let Some(mut daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["start", "web1"]);
+    let pid = daemon.guest_pid("web1");
+    daemon.kill();
+    let paths = ["state/state.db", "state/state.db-wal"].map(|name| daemon.path(name));
+    let whole = paths.each_ref().map(|path| std::fs::read(path).expect("read"));
+    let spoiled = whole.each_ref().map(|bytes| vec![0xa5; bytes.len()]);
+    let put = |contents: &[Vec<u8>]| {
+        for (path, bytes) in paths.iter().zip(contents) {
+            std::fs::write(path, bytes).expect("written");
+        }
+    };
+    put(&spoiled);
+    let ran: Ran = daemon.command().output().expect("ran").into();
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(ran.stderr.contains("vfnet state rebuild"), "{}", ran.stderr);
+    assert_eq!(paths.each_ref().map(|path| std::fs::read(path).expect("read")), spoiled);
+    put(&whole);
+    daemon.go_on();
+    assert_eq!(daemon.guest_pid("web1"), pid);
 }
 
 #[test]
@@ -169,6 +241,8 @@ fn a_guest_whose_live_document_is_not_understood_goes_on_and_can_be_ended() {
     }
     daemon.go_on();
     assert_eq!(daemon.guest_pid("web1"), pid);
+    until("it is found", || daemon.virsh(&["domstate", "web1"]).stdout.contains("running"));
+    assert!(daemon.says(&["dumpxml", "web1"]).contains("<alias name='hostdev0'/>"));
     daemon.says(&["destroy", "web1"]);
     assert_eq!(daemon.lent(), 0);
 }

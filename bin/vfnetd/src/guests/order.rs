@@ -32,6 +32,13 @@ pub struct LaunchOrder {
 /// What was started. Kept in the guest's run directory, for the next daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Launched {
+    /// Version of the file. Absent, 0, it has no `record`. A field with a default does not raise
+    /// it.
+    #[serde(default)]
+    version: u32,
+    /// What was on record of it, should the record be lost.
+    #[serde(default)]
+    pub(super) record: Option<OnRecord>,
     /// The document with every device's alias and address.
     pub(super) guest: Guest,
     /// What it has besides.
@@ -40,6 +47,13 @@ pub(super) struct Launched {
     pub(super) paused: bool,
     taps: Vec<NetdevName>,
     before_run: BeforeRun,
+}
+
+/// What the engine has on record of a guest when it is launched.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct OnRecord {
+    pub(super) run: GuestRun,
+    pub(super) claims: Vec<Claim>,
 }
 
 /// All that starting a guest takes.
@@ -76,6 +90,38 @@ impl LaunchOrder {
         run_dir: &RunDir,
         uid: Option<u32>,
     ) -> Result<Start, String> {
+        let (launched, plan) = self.plan(places, run_dir)?;
+        let owner = uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
+        make_taps(&launched.live.interfaces, owner)?;
+        let kvm = (launched.guest.hypervisor == Hypervisor::Kvm).then(kvm_group).flatten();
+        let log = vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest);
+        let spec =
+            LaunchSpec::of(plan, log).map_err(|arg| format!("'{}' is not UTF-8", arg.display()))?;
+        let spec = LaunchSpec {
+            credentials: uid.map(|uid| Credentials {
+                uid,
+                gid: uid,
+                groups: kvm.into_iter().collect(),
+            }),
+            vfio_devices: self.vfio_devices(places),
+            // It is VFIO that locks a guest's memory.
+            memlock: spec.memlock.filter(|_| places.vfio.is_some()),
+            ..spec
+        };
+        Ok(Start { launched, spec })
+    }
+
+    /// How the guest is run: as it was, where its document and its VFs are those that it was
+    /// started with.
+    pub(super) fn launched(&self, places: &Places, run_dir: &RunDir) -> Result<Launched, String> {
+        self.plan(places, run_dir).map(|(launched, _)| launched)
+    }
+
+    fn plan(
+        &self,
+        places: &Places,
+        run_dir: &RunDir,
+    ) -> Result<(Launched, command_line::Plan), String> {
         let mut guest = vfnet_model::guest::parse(&self.run.definition.xml)
             .map_err(|fault| format!("its document is not understood any more: {fault}"))?;
         guest.emulator.get_or_insert_with(|| places.emulator.display().to_string());
@@ -91,27 +137,31 @@ impl LaunchOrder {
             run_dir: &run_dir.guest_dir(),
         };
         let plan = command_line::plan(&guest, resolved).map_err(|fault| explain(&fault))?;
-        let owner = uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
-        let taps = make_taps(&interfaces, owner)?;
-        let kvm = (guest.hypervisor == Hypervisor::Kvm).then(kvm_group).flatten();
-        let (guest, before_run) = (plan.guest.clone(), plan.before_run.clone());
-        let log = vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest);
-        let spec =
-            LaunchSpec::of(plan, log).map_err(|arg| format!("'{}' is not UTF-8", arg.display()))?;
-        let spec = LaunchSpec {
-            credentials: uid.map(|uid| Credentials {
-                uid,
-                gid: uid,
-                groups: kvm.into_iter().collect(),
-            }),
-            vfio_devices: self.vfio_devices(places),
-            // It is VFIO that locks a guest's memory.
-            memlock: spec.memlock.filter(|_| places.vfio.is_some()),
-            ..spec
+        let record = OnRecord { run: self.run.clone(), claims: self.claims.clone() };
+        let launched = Launched {
+            version: Launched::VERSION,
+            record: Some(record),
+            guest: plan.guest.clone(),
+            taps: taps(&interfaces),
+            live: LiveGuest { id: self.run.id, interfaces, ..LiveGuest::default() },
+            paused: self.paused,
+            before_run: plan.before_run.clone(),
         };
-        let live = LiveGuest { id: self.run.id, interfaces, ..LiveGuest::default() };
-        let launched = Launched { guest, live, paused: self.paused, taps, before_run };
-        Ok(Start { launched, spec })
+        Ok((launched, plan))
+    }
+
+    /// Removes what was made for it on the host besides files, where nobody has said what that
+    /// was: the taps that it would be given.
+    pub(super) fn remove_taps_by_name(&self) {
+        let Ok(guest) = vfnet_model::guest::parse(&self.run.definition.xml) else { return };
+        let taps: Vec<_> = guest
+            .interfaces
+            .iter()
+            .enumerate()
+            .filter(|(_, interface)| !matches!(interface.source, InterfaceSource::Hostdev { .. }))
+            .filter_map(|(place, interface)| self.tap(place, interface).ok())
+            .collect();
+        remove_taps(&taps);
     }
 
     fn vfio_devices(&self, places: &Places) -> Vec<PathBuf> {
@@ -145,19 +195,31 @@ impl LaunchOrder {
         };
         let bridge =
             bridge.ok_or_else(|| format!("nothing was found for its interface {place}"))?;
-        let tap = match &interface.target {
-            Some(tap) => tap.clone(),
+        let tap = self.tap(place, interface)?;
+        Ok(Attachment::Bridge { bridge: bridge.clone(), tap, port: None })
+    }
+
+    fn tap(&self, place: usize, interface: &Interface) -> Result<NetdevName, String> {
+        match &interface.target {
+            Some(tap) => Ok(tap.clone()),
             // Unique, because user ids are; short enough for the kernel's 15 bytes.
             None => format!("vfnet{}n{place}", self.run.uid_slot)
                 .parse()
-                .map_err(|fault: vfnet_model::names::BadName| fault.to_string())?,
-        };
-        Ok(Attachment::Bridge { bridge: bridge.clone(), tap, port: None })
+                .map_err(|fault: vfnet_model::names::BadName| fault.to_string()),
+        }
     }
 }
 
+fn taps(interfaces: &[Attachment]) -> Vec<NetdevName> {
+    let taps = interfaces.iter().filter_map(|attachment| match attachment {
+        Attachment::Bridge { tap, .. } => Some(tap.clone()),
+        Attachment::Vf { .. } => None,
+    });
+    taps.collect()
+}
+
 /// Makes the taps of a guest, all of them or none.
-fn make_taps(interfaces: &[Attachment], owner: u32) -> Result<Vec<NetdevName>, String> {
+fn make_taps(interfaces: &[Attachment], owner: u32) -> Result<(), String> {
     let mut taps = Vec::new();
     for attachment in interfaces {
         let Attachment::Bridge { bridge, tap, .. } = attachment else { continue };
@@ -167,7 +229,7 @@ fn make_taps(interfaces: &[Attachment], owner: u32) -> Result<Vec<NetdevName>, S
         }
         taps.push(tap.clone());
     }
-    Ok(taps)
+    Ok(())
 }
 
 fn remove_taps(taps: &[NetdevName]) {
@@ -185,6 +247,7 @@ fn kvm_group() -> Option<u32> {
 
 impl Launched {
     const FILE: &str = "live.json";
+    const VERSION: u32 = 1;
 
     /// Writes it down for the next daemon.
     pub(super) fn save(&self, run_dir: &RunDir) -> io::Result<()> {
@@ -203,7 +266,17 @@ impl Launched {
 
     /// What an earlier daemon wrote down.
     pub(super) fn load(run_dir: &RunDir) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default)]
+            version: u32,
+        }
         let bytes = std::fs::read(run_dir.path().join(Self::FILE))?;
+        let Head { version } = serde_json::from_slice(&bytes)?;
+        if version > Self::VERSION {
+            let why = format!("{} has version {version}, a newer vfnetd's", Self::FILE);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         serde_json::from_slice(&bytes).map_err(io::Error::from)
     }
 
