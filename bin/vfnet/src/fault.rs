@@ -9,6 +9,7 @@ use vfnet_rpc::client::ReplyError;
 use vfnet_rpc::error::{ErrorCode, WireError};
 use vfnet_rpc::frame::FrameError;
 use vfnet_rpc::xdr::BoundError;
+use vfnet_store::StoreError;
 
 /// Refused or failed.
 const FAILED: u8 = 1;
@@ -42,6 +43,10 @@ pub(crate) enum Fault {
     Write { path: PathBuf, source: io::Error },
     #[error("{refused} could not be moved; see the list")]
     Incomplete { refused: usize },
+    #[error("the state is not as it should be; see above")]
+    Unsound,
+    #[error("cannot rebuild the state")]
+    Rebuild { source: Box<vfnet_store::StoreError> },
     #[error("cannot write to stdout")]
     Output(#[source] io::Error),
     #[error("cannot use this terminal for a console")]
@@ -143,6 +148,13 @@ impl Fault {
             Self::Unreachable { source, .. } => how_to_reach(source.kind()),
             Self::StillRunning { guest, .. } => {
                 return Some(format!("vfnet guest destroy {guest} ends it at once"));
+            }
+            Self::Unsound => {
+                "stop vfnetd and say `vfnet state rebuild` where a file is refused; what becomes \
+                 of single records, docs/operations.md says"
+            }
+            Self::Rebuild { source } if matches!(**source, StoreError::InUse { .. }) => {
+                "systemctl stop vfnetd.socket vfnetd-ro.socket vfnetd; guests run on"
             }
             Self::NotFound(_) => "vfnet vf ls lists the VFs of this host",
             Self::Exists { .. } => "name another directory, or say --force",

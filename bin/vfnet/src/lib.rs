@@ -1,4 +1,5 @@
-//! The command line of vfnet: a client of the daemon's socket, and nothing else.
+//! The command line of vfnet: a client of the daemon's socket, and nothing else, but for `vfnet
+//! state`, which is for when the daemon cannot start.
 //!
 //! It knows no more of the host than the daemon tells: libvirt's calls for networks and guests,
 //! vfnet's own program for what libvirt has no call for. It blocks, does one thing, and ends.
@@ -19,6 +20,7 @@ mod net;
 mod options;
 mod progress;
 mod screen;
+mod state;
 mod table;
 mod views;
 
@@ -75,6 +77,9 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
         clap_complete::generate(shell, &mut Options::command(), "vfnet", &mut script);
         return screen.show_bytes(&script);
     }
+    if let Command::State(command) = command {
+        return state::state(&screen, command);
+    }
     let socket = socket.unwrap_or_else(|| {
         std::env::var_os("VFNET_SOCKET")
             .filter(|path| !path.is_empty())
@@ -92,6 +97,6 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
         Command::Guest(command) => guest::guest(daemon, &screen, command),
         Command::Export(options) => export::export(daemon, &screen, &options),
         Command::Import(options) => import::import(daemon, &screen, &options),
-        Command::Completions { .. } => Ok(()),
+        Command::State(_) | Command::Completions { .. } => Ok(()),
     }
 }

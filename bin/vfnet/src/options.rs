@@ -83,6 +83,9 @@ pub(crate) enum Command {
     /// over all the same. Nothing of libvirt's is changed.
     #[command(after_help = IMPORT)]
     Import(ImportOptions),
+    /// What vfnetd writes down: whether it is whole, and a way on when it is not
+    #[command(subcommand)]
+    State(StateCommand),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -100,7 +103,8 @@ impl Command {
     pub(crate) fn access(&self) -> Access {
         let reads = match self {
             Self::Doctor | Self::Status | Self::Pf(_) | Self::Port(_) => true,
-            Self::Completions { .. } => true,
+            // Without the daemon.
+            Self::State(_) | Self::Completions { .. } => true,
             // A document with its passwords is not for who may only read.
             Self::Export(_) | Self::Import(_) => false,
             Self::Vf(command) => matches!(command, VfCommand::Ls),
@@ -164,6 +168,36 @@ pub(crate) struct ImportOptions {
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatePlaces {
+    /// Where state.db is; as the daemon has it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/vfnet")]
+    pub(crate) state_dir: PathBuf,
+    /// Where live.db is; as the daemon has it
+    #[arg(long, value_name = "DIR", default_value = "/run/vfnet")]
+    pub(crate) run_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Look for damage and contradictions in state.db and live.db, and change nothing
+    ///
+    /// Works beside the daemon and without it. Ends with exit code 1 when something is found.
+    Check(StatePlaces),
+    /// Put new files in the place of damaged ones, with what can be read of them
+    ///
+    /// Damaged files are kept, as FILE.damaged-SECONDS; files without damage are left alone. Only
+    /// while the daemon does not run. Guests run on: the daemon finds them, and the VFs that they
+    /// have, at its next start.
+    #[command(after_help = "\
+Example:
+  systemctl stop vfnetd.socket vfnetd-ro.socket vfnetd
+  vfnet state rebuild
+  systemctl start vfnetd.socket vfnetd-ro.socket vfnetd
+  vfnet state check")]
+    Rebuild(StatePlaces),
 }
 
 #[derive(Debug, Subcommand)]

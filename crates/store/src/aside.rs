@@ -32,6 +32,22 @@ pub(crate) fn keep(file: &Path) -> Result<PathBuf, StoreError> {
     Ok(kept)
 }
 
+/// Undoes [`keep`], when no new file could be put in the place.
+pub(crate) fn put_back(kept: &Path, file: &Path) -> Result<(), StoreError> {
+    for part in ["", "-wal", "-shm"] {
+        let (from, to) = (with(kept, part), with(file, part));
+        let moved = match fs::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&to),
+            moved => moved,
+        };
+        match moved {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.map_err(|source| sort_io(source, to))?,
+        }
+    }
+    Ok(())
+}
+
 fn with(path: &Path, part: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(part);

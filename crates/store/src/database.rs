@@ -35,7 +35,7 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    fn newest(&self) -> i64 {
+    pub(crate) fn newest(&self) -> i64 {
         self.migrations.len().try_into().unwrap_or(i64::MAX)
     }
 }
@@ -74,6 +74,33 @@ impl Database {
         let mut database = Self { connection, file, remedy: kind.remedy };
         database.bring_up_to_date(version, kind)?;
         Ok(database)
+    }
+
+    /// Opens the file for looking at it, beside a daemon or without one; `None` where it is not
+    /// there. Also says its schema version. The log is looked at only where nobody `writes` it.
+    pub(crate) fn look(
+        file: &Path,
+        kind: &Kind,
+        writes: bool,
+    ) -> Result<Option<(Self, i64)>, StoreError> {
+        if !file.try_exists().map_err(|source| sort_io(source, file.to_owned()))? {
+            return Ok(None);
+        }
+        if !writes {
+            refuse_a_damaged_log(file, kind)?;
+        }
+        let database = Self::for_reading(file, kind)?;
+        let version = check(&database.connection, file, kind)?;
+        Ok(Some((database, version)))
+    }
+
+    /// Opens a file under any name, whatever is wrong with it.
+    pub(crate) fn for_reading(file: &Path, kind: &Kind) -> Result<Self, StoreError> {
+        let whole = |error| sort(error, "read", file.to_owned(), kind.remedy);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags).map_err(whole)?;
+        connection.busy_timeout(BUSY).map_err(whole)?;
+        Ok(Self { connection, file: file.to_owned(), remedy: kind.remedy })
     }
 
     /// Runs `work` in one transaction: all of it is there afterwards, or nothing.

@@ -80,8 +80,7 @@ fn place(key: Key) -> Option<(&'static Table, String)> {
     }
 }
 
-pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
-    let mut rows = Rows::default();
+pub(crate) fn read(connection: &Connection, mut rows: Rows) -> rusqlite::Result<Rows> {
     let mut names = BTreeSet::new();
     let key = |row: &Row<'_>| uuid(row, "uuid").map(Key::Network);
     NETWORK.read(connection, &mut rows, key, |row, _| {

@@ -14,11 +14,15 @@ mod aside;
 mod database;
 mod definitions;
 mod error;
+mod examine;
 mod live;
 mod lock;
 mod log;
+mod rebuild;
 mod row;
 mod store;
 
 pub use error::StoreError;
+pub use examine::{Examination, Examined, examine};
+pub use rebuild::{Rebuilt, Salvage, rebuild};
 pub use store::{KeptAside, LIVE_FILE, LOCK_FILE, Loaded, STATE_FILE, Store};

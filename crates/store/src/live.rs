@@ -81,6 +81,16 @@ pub(crate) fn void_other_boots(
     META.put(transaction, &[&BOOT_ID, &boot.as_str()])
 }
 
+/// The boot that the file belongs to, where that can be read.
+pub(crate) fn boot(connection: &Connection) -> Option<BootId> {
+    let mut statement =
+        connection.prepare("SELECT key, value, sum FROM meta WHERE key = ?1").ok()?;
+    let mut rows = statement.query([BOOT_ID]).ok()?;
+    let row = rows.next().ok()??;
+    META.check(row).ok()?;
+    row.get::<_, String>("value").ok()?.parse().ok()
+}
+
 fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
     match entry {
         Entry::LiveNetwork(LiveNetwork { uuid, definition, pfs, vfs }) => {
@@ -158,8 +168,7 @@ fn keep(transaction: &Transaction<'_>, key: Key) -> rusqlite::Result<()> {
     }
 }
 
-pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
-    let mut rows = Rows::default();
+pub(crate) fn read(connection: &Connection, mut rows: Rows) -> rusqlite::Result<Rows> {
     let key = |row: &Row<'_>| uuid(row, "uuid").map(Key::LiveNetwork);
     NETWORK.read(connection, &mut rows, key, |row, _| {
         let uuid = uuid(row, "uuid")?;
@@ -207,7 +216,11 @@ pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
     })?;
 
     let autostarted = "SELECT count(*) FROM meta WHERE key = ?1";
-    let autostarted: u32 = connection.query_row(autostarted, [AUTOSTARTED], |row| row.get(0))?;
+    let autostarted: u32 = match connection.query_row(autostarted, [AUTOSTARTED], |row| row.get(0))
+    {
+        Err(_) if rows.damaged => 0,
+        counted => counted?,
+    };
     rows.entries.extend((autostarted > 0).then_some(Entry::Autostarted));
     Ok(rows)
 }

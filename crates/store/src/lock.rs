@@ -39,6 +39,16 @@ impl Lock {
     }
 }
 
+/// Who holds the lock `name` in `dir`: `None` for nobody, else its process id, where its file
+/// says one.
+pub(crate) fn holder(dir: &Path, name: &str) -> Option<Option<u32>> {
+    let file = File::open(dir.join(name)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(pid_in(&file)),
+        _ => None,
+    }
+}
+
 fn pid_in(file: &File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;

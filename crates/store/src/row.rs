@@ -44,6 +44,15 @@ pub(crate) struct Rows {
     pub(crate) set_aside: Vec<String>,
     /// The keys of rows that are set aside, where these can be read.
     pub(crate) unreadable: BTreeSet<Key>,
+    /// Whether the file is damaged: then what cannot be read ends no reading.
+    pub(crate) damaged: bool,
+}
+
+impl Rows {
+    /// Of a damaged file.
+    pub(crate) fn of_damaged() -> Self {
+        Self { damaged: true, ..Self::default() }
+    }
 }
 
 impl Table {
@@ -109,14 +118,41 @@ impl Table {
         key: impl Fn(&Row<'_>) -> Result<Key, Reason>,
         mut entry: impl FnMut(&Row<'_>, Key) -> Result<Entry, Reason>,
     ) -> rusqlite::Result<()> {
-        let sql = format!(
-            "SELECT {}, sum FROM {} ORDER BY rowid DESC",
-            self.columns.join(", "),
-            self.name
-        );
+        let mut seen = BTreeSet::new();
+        if !into.damaged {
+            return self.read_in("DESC", connection, into, &mut seen, &key, &mut entry);
+        }
+        // Up to the damage from both sides.
+        for order in ["DESC", "ASC"] {
+            let read = self.read_in(order, connection, into, &mut seen, &key, &mut entry);
+            if let Err(damage) = read {
+                let said = format!("{}s: read no further: {damage}", self.what);
+                if into.set_aside.last() != Some(&said) {
+                    into.set_aside.push(said);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_in(
+        &self,
+        order: &str,
+        connection: &Connection,
+        into: &mut Rows,
+        seen: &mut BTreeSet<i64>,
+        key: &impl Fn(&Row<'_>) -> Result<Key, Reason>,
+        entry: &mut impl FnMut(&Row<'_>, Key) -> Result<Entry, Reason>,
+    ) -> rusqlite::Result<()> {
+        let (columns, name) = (self.columns.join(", "), self.name);
+        let sql =
+            format!("SELECT {columns}, sum, rowid AS place FROM {name} ORDER BY rowid {order}");
         let mut statement = connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
+            if !seen.insert(row.get("place")?) {
+                continue;
+            }
             let key = key(row);
             let named = key.as_ref().ok().copied();
             match key.and_then(|key| self.check(row).and_then(|()| entry(row, key))) {

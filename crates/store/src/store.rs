@@ -5,13 +5,14 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use vfnet_engine::{Entry, Home, Key, Record};
 use vfnet_model::BootId;
 
 use crate::database::Database;
 use crate::error::StoreError;
 use crate::lock::Lock;
-use crate::row::Writing;
+use crate::row::{Rows, Writing};
 use crate::{aside, definitions, live};
 
 /// Name of the file of definitions, in the state directory.
@@ -45,7 +46,7 @@ pub struct Loaded {
 }
 
 /// A damaged file that has been moved out of the way.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct KeptAside {
     /// Where it is now; its `-wal` and `-shm` are beside it.
     pub file: PathBuf,
@@ -84,8 +85,8 @@ impl Store {
             live::void_other_boots(transaction, boot)
         })?;
 
-        let mut rows = state.read(definitions::read)?;
-        let of_this_boot = live.read(live::read)?;
+        let mut rows = state.read(|it| definitions::read(it, Rows::default()))?;
+        let of_this_boot = live.read(|it| live::read(it, Rows::default()))?;
         rows.entries.extend(of_this_boot.entries);
         rows.set_aside.extend(of_this_boot.set_aside);
         rows.unreadable.extend(of_this_boot.unreadable);
@@ -113,7 +114,7 @@ impl Store {
 }
 
 /// Writes records to the file they belong to, in one transaction; none where there are none.
-fn write<'a>(
+pub(crate) fn write<'a>(
     database: &mut Database,
     rows: &Writing,
     unreadable: &mut BTreeSet<Key>,

@@ -246,3 +246,71 @@ fn a_guest_whose_live_document_is_not_understood_goes_on_and_can_be_ended() {
     daemon.says(&["destroy", "web1"]);
     assert_eq!(daemon.lent(), 0);
 }
+
+/// `vfnet state COMMAND` on the daemon's directories.
+fn vfnet_state(daemon: &Daemon, command: &str) -> Ran {
+    let mut vfnet = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
+    vfnet.args(["state", command, "--state-dir"]).arg(daemon.path("state"));
+    vfnet.arg("--run-dir").arg(daemon.path("run"));
+    vfnet.output().expect("ran").into()
+}
+
+#[test]
+fn state_is_checked_beside_the_daemon_and_after_its_end() {
+    let mut daemon = Daemon::start();
+    let mut client = Client::of(&daemon);
+    client.ask::<NetworkDefineXml>(&text(HW)).expect("defined");
+    let ran = vfnet_state(&daemon, "check");
+    assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains(&format!("in use by vfnetd (pid {})", daemon.pid())));
+    assert!(ran.stdout.contains("state.db: whole, of version 2, with 1 records"), "{}", ran.stdout);
+
+    let refused = vfnet_state(&daemon, "rebuild");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("guests run on"), "{}", refused.stderr);
+
+    daemon.kill();
+    let ran = vfnet_state(&daemon, "check");
+    assert!(ran.status.success() && ran.stdout.contains("not in use"), "{}", ran.stdout);
+    std::fs::write(daemon.path("run/live.db-wal"), [0xa5; 5000]).expect("written");
+    let ran = vfnet_state(&daemon, "check");
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(ran.stdout.contains("the head of its log is not whole"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_host_whose_state_was_spoiled_gets_going_again_without_stopping_a_guest() {
+    let Some(mut daemon) = Daemon::with_pool() else { return };
+    let clean = daemon.host().facts();
+    for (name, mac) in [("web1", "52:54:00:00:00:01"), ("web2", "52:54:00:00:00:02")] {
+        daemon.define_guest(&guest(name, mac));
+        daemon.says(&["start", name]);
+    }
+    let pids = ["web1", "web2"].map(|name| daemon.guest_pid(name));
+    daemon.kill();
+    for name in ["state/state.db", "state/state.db-wal", "run/live.db", "run/live.db-wal"] {
+        let spoilt = Command::new("dd")
+            .args(["if=/dev/urandom", "bs=512", "count=9", "conv=notrunc", "status=none"])
+            .arg(format!("of={}", daemon.path(name).display()))
+            .status();
+        assert!(spoilt.expect("dd runs").success(), "{name}");
+    }
+    let refused: Ran = daemon.command().output().expect("ran").into();
+    assert!(refused.stderr.contains("vfnet state rebuild"), "{}", refused.stderr);
+
+    let ran = vfnet_state(&daemon, "rebuild");
+    assert!(ran.status.success(), "{}", ran.stderr);
+    assert_eq!(ran.stdout.matches("made anew").count(), 2, "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches(".db.damaged-").count(), 2, "{}", ran.stdout);
+    daemon.go_on();
+    for (name, pid) in ["web1", "web2"].into_iter().zip(pids) {
+        assert_eq!(daemon.guest_pid(name), pid);
+        until("it is adopted", || daemon.virsh(&["domstate", name]).stdout.contains("running"));
+    }
+    assert!(vfnet_state(&daemon, "check").status.success());
+    for name in ["web1", "web2"] {
+        daemon.says(&["destroy", name]);
+    }
+    assert_eq!(daemon.lent(), 0);
+    assert_eq!(daemon.host().facts(), clean);
+}

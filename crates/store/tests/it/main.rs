@@ -10,6 +10,7 @@ mod fixtures;
 mod full;
 mod place;
 mod power_cut;
+mod rebuild;
 mod refused;
 mod round_trip;
 mod unreadable;
