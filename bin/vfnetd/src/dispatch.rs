@@ -3,6 +3,7 @@
 
 mod connect;
 mod device;
+mod flags;
 pub(crate) mod guest;
 pub(crate) mod network;
 mod network_edit;
@@ -67,6 +68,7 @@ pub(crate) async fn remote(daemon: &Daemon, call: Call) -> Outcome {
 
 /// Serves a call that is not about another daemon's network.
 pub(crate) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
+    flags::check(&call)?;
     Ok(match call {
         Call::ConnectIsSecure((), a) => a.with(&1),
         Call::ConnectGetType((), a) => a.with(&text("QEMU")),
@@ -142,7 +144,7 @@ pub(crate) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
             port::delete(daemon, &args.port).await.map(|()| a.done())?
         }
         Call::NetworkPortGetParameters(args, a) => {
-            a.with(&port::parameters(daemon, &args.port, args.flags).await?)
+            a.with(&port::parameters(daemon, &args.port).await?)
         }
         Call::NetworkPortSetParameters(args, a) => {
             port::set_parameters(daemon, &args).await.map(|()| a.done())?

@@ -221,6 +221,7 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
     let system = |doing| move |source| RunError::System { doing, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(system("wait for signals"))?;
     let listeners = Listeners::open(&daemon.config, options.network_socket.as_deref())?;
     refuse_own(&daemon.config, options.network_socket.as_deref())?;
     daemon.upstream.start();
@@ -233,9 +234,17 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
     let serving = tokio::spawn(session::serve(listeners, daemon, readers, is_ending));
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("ready");
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to end; guests go on"),
-        _ = interrupt.recv() => tracing::info!("interrupted; guests go on"),
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("told to end; guests go on"),
+            _ = interrupt.recv() => tracing::info!("interrupted; guests go on"),
+            // What libvirt's daemons take for "reload". Networks are not read from files here.
+            _ = hangup.recv() => {
+                tracing::info!("nothing to reload: the configuration is read at the start");
+                continue;
+            }
+        }
+        break;
     }
     notify(&[sd_notify::NotifyState::Stopping]);
     ending.send_replace(true);

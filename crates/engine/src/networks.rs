@@ -25,7 +25,8 @@ impl Turn<'_> {
             && other != def.uuid
         {
             let message = format!("network '{name}' already exists with uuid {other}");
-            return Err(Refusal::new(RefusalKind::OperationFailed, message));
+            return Err(Refusal::new(RefusalKind::OperationFailed, message)
+                .hint("to change it, give that <uuid> in the document, or use virsh net-edit"));
         }
         if let Some(other) = self.state.network(def.uuid)
             && other.network.name != *name

@@ -29,6 +29,16 @@ impl Client {
         Self { socket, decoder: FrameDecoder::new(), serial: 0 }
     }
 
+    /// Whether a daemon answers there. One that listens need not: what a daemon was about to start
+    /// when it was killed has its sockets for a moment.
+    pub(crate) fn is_answered(socket: &Path) -> bool {
+        let Ok(socket) = UnixStream::connect(socket) else { return false };
+        socket.set_read_timeout(Some(LIMIT)).expect("a limit");
+        let mut client = Self { socket, decoder: FrameDecoder::new(), serial: 0 };
+        let greeting = call::<AuthList>(client.serial, &()).encode().expect("a frame");
+        client.socket.write_all(&greeting).is_ok() && client.receive().is_some()
+    }
+
     /// Connected and open.
     pub(crate) fn open(socket: &Path) -> Self {
         let mut client = Self::connect(socket);

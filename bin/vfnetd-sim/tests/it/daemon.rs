@@ -1,7 +1,6 @@
 //! A daemon over a simulated machine of its own, in a directory of its own.
 
 use std::fs::File;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -9,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use vfnet_host_sim::SimHost;
 
+use crate::client::Client;
 use crate::{VIRSH, installed, until};
 
 /// A network whose seven VFs are made at its start.
@@ -166,7 +166,7 @@ impl Daemon {
         until("the daemon listens", || {
             let ended = child.try_wait().expect("a child");
             assert!(ended.is_none(), "the daemon ended with {ended:?}: {}", self.log());
-            UnixStream::connect(&socket).is_ok()
+            Client::is_answered(&socket)
         });
         self.child = Some(child);
     }

@@ -12,6 +12,7 @@ mod daemon;
 mod devices;
 mod drivers;
 mod faults;
+mod flags;
 mod guests;
 mod hooks;
 mod hostile;

@@ -2,7 +2,10 @@
 
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process};
 use vfnet_model::report::ExplainReport;
+use vfnet_rpc::error::ErrorCode;
+use vfnet_rpc::remote::{NetworkCreateXml, NetworkDefineXml, NetworkFlags, NetworkGetXmlDesc};
 use vfnet_rpc::vfnet::{Explain, ExplainArgs};
 use vfnet_rpc::xdr::Text;
 
@@ -238,4 +241,45 @@ fn a_host_that_cannot_pass_devices_through_says_why() {
         assert!(refusal.contains(why), "{machine:?}: {refusal}");
         assert_eq!(daemon.lent(), 0);
     }
+}
+
+#[test]
+fn a_document_without_a_uuid_is_no_new_version_of_the_network_of_its_name() {
+    let daemon = Daemon::start();
+    let mut client = Client::of(&daemon);
+    let document = |title: &str| {
+        let pool = "<forward mode='hostdev' managed='yes'><pf dev='ens1f0'/></forward>";
+        Text::clipped(&format!("<network><name>n</name><title>{title}</title>{pool}</network>"))
+    };
+    let first = client.ask::<NetworkDefineXml>(&document("one")).expect("defined");
+    let failed = Ok(ErrorCode::OperationFailed.number());
+    assert_eq!(client.number::<NetworkDefineXml>(&document("two")), failed);
+    assert_eq!(client.number::<NetworkCreateXml>(&document("two")), failed);
+    let args = NetworkFlags { network: first, flags: 0 };
+    let kept = client.ask::<NetworkGetXmlDesc>(&args).expect("a document");
+    assert!(kept.contains("<title>one</title>"), "{}", &*kept);
+}
+
+#[test]
+fn a_network_that_is_not_kept_has_an_inactive_document_that_can_be_defined() {
+    let daemon = Daemon::over(&["--make=ens1f0=igb:2"]);
+    let mut client = Client::of(&daemon);
+    let pool = "<forward mode='hostdev' managed='yes'><pf dev='ens1f0'/></forward>";
+    let document = Text::clipped(&format!("<network><name>n</name>{pool}</network>"));
+    let network = client.ask::<NetworkCreateXml>(&document).expect("created");
+    let args = NetworkFlags { network, flags: vfnet_rpc::flags::NETWORK_XML_INACTIVE };
+    let inactive = client.ask::<NetworkGetXmlDesc>(&args).expect("a document");
+    assert!(!inactive.contains("<address"), "{}", &*inactive);
+    client.ask::<NetworkDefineXml>(&inactive).expect("defined");
+}
+
+#[test]
+fn a_hangup_ends_nothing() {
+    let daemon = Daemon::start();
+    let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(pid, Signal::HUP).expect("told");
+    until("the daemon says that there is nothing to reload", || {
+        daemon.log().contains("nothing to reload")
+    });
+    Client::of(&daemon).vfs();
 }

@@ -93,23 +93,20 @@ pub(super) async fn names(daemon: &Daemon, active: bool) -> Result<Vec<Text>, Wi
     Ok(networks.into_iter().map(|network| network.name).collect())
 }
 
-/// Reads a document. Without a UUID it is a new version of the network of its name, or gets a
-/// fresh one.
-async fn definition(daemon: &Daemon, xml: &str) -> Result<NetworkDefinition, WireError> {
+/// Reads a document. Without a UUID it gets a fresh one, and is no new version of the network of
+/// its name.
+async fn definition(xml: &str) -> Result<NetworkDefinition, WireError> {
     let mut network = super::parsed(xml, parse)
         .await?
         .and_then(|network| network.served().map(|()| network))
         .map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
-    let name = network.name.clone();
-    let known =
-        daemon.engine.read(move |state| state.network_named(&name)).await.map_err(refused)?;
-    let uuid = network.uuid.or(known).unwrap_or_else(Uuid::new_v4);
+    let uuid = network.uuid.unwrap_or_else(Uuid::new_v4);
     network.uuid = Some(uuid);
     Ok(NetworkDefinition { uuid, network, xml: xml.to_owned() })
 }
 
 pub(super) async fn define(daemon: &Daemon, xml: &str) -> Result<Network, WireError> {
-    let definition = definition(daemon, xml).await?;
+    let definition = definition(xml).await?;
     let network = object(&definition);
     daemon.observer.look().await;
     if let Answer::Network { warnings, name, .. } =
@@ -123,7 +120,7 @@ pub(super) async fn define(daemon: &Daemon, xml: &str) -> Result<Network, WireEr
 }
 
 pub(super) async fn create(daemon: &Daemon, xml: &str) -> Result<Network, WireError> {
-    let definition = definition(daemon, xml).await?;
+    let definition = definition(xml).await?;
     let network = object(&definition);
     daemon.observer.look().await;
     ask(daemon, Request::NetworkCreate(Box::new(definition))).await?;
@@ -176,8 +173,9 @@ pub(super) async fn document(
         let live = state.live_networks.get(&uuid);
         let kept = state.networks.get(&uuid).map(|entry| &entry.definition);
         match (live, kept) {
-            (Some(live), kept) if !inactive || kept.is_none() => live_document(state, live),
+            (Some(live), _) if !inactive => live_document(state, live),
             (_, Some(kept)) => print(&kept.network, Form::Inactive),
+            (Some(live), None) => print(&live.definition.network, Form::Inactive),
             _ => String::new(),
         }
     };

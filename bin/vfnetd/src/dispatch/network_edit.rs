@@ -41,10 +41,6 @@ struct Documents {
 /// Those that the flags choose: without any the running one, or the kept one of a network that
 /// does not run (libvirt: `virNetworkObjUpdateModificationImpact`).
 async fn chosen(daemon: &Daemon, network: &Network, flags: u32) -> Result<Documents, WireError> {
-    let unknown = flags & !(AFFECT_LIVE | AFFECT_CONFIG);
-    if unknown != 0 {
-        return Err(invalid(&format!("flags {unknown:#x} of a change of a network are not known")));
-    }
     let uuid = network.uuid;
     let both = move |state: &State| Documents {
         live: state.live_networks.get(&uuid).map(|live| live.definition.network.clone()),

@@ -15,7 +15,7 @@ use vfnet_rpc::objects::NodeDevice;
 use vfnet_rpc::xdr::Text;
 
 use super::text;
-use crate::{Daemon, wire_error};
+use crate::Daemon;
 
 fn error(code: ErrorCode, detail: &str) -> WireError {
     WireError::new(ErrorDomain::NodeDevice, code, detail)
@@ -60,11 +60,6 @@ fn is_wanted(sort: Sort, flags: u32) -> bool {
 }
 
 pub(super) async fn list_all(daemon: &Daemon, flags: u32) -> Result<Vec<NodeDevice>, WireError> {
-    let known = CAPS | PERSISTENT | TRANSIENT | ACTIVE | INACTIVE;
-    if flags & !known != 0 {
-        let detail = format!("unknown flags {:#x}", flags & !known);
-        return Err(wire_error::invalid(ErrorDomain::NodeDevice, &detail));
-    }
     let all = all(daemon).await?;
     let wanted = all.iter().filter(|(sort, _)| is_wanted(*sort, flags));
     Ok(wanted.map(|(_, name)| NodeDevice { name: text(name.as_str()) }).collect())

@@ -117,10 +117,6 @@ pub(super) async fn create(
         .and_then(|port| port.served().map(|()| port))
         .map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
     let invalid = |detail: &str| wire_error::invalid(ErrorDomain::Network, detail);
-    let unknown = args.flags & !(f::PORT_CREATE_RECLAIM | f::PORT_CREATE_VALIDATE);
-    if unknown != 0 {
-        return Err(invalid(&format!("flags {unknown:#x} of a port's creation are not known")));
-    }
     let reclaim = args.flags & f::PORT_CREATE_RECLAIM != 0;
     let plug = match (reclaim, &document.plug) {
         (false, Plug::None) => None,
@@ -162,9 +158,7 @@ pub(super) async fn delete(daemon: &Daemon, port: &NetworkPort) -> Result<(), Wi
 pub(super) async fn parameters(
     daemon: &Daemon,
     port: &NetworkPort,
-    flags: u32,
 ) -> Result<PortParameters, WireError> {
-    no_flags(flags)?;
     self::port(daemon, port.network.uuid, port.uuid).await?;
     Ok(PortParameters { params: List::empty(), count: 0 })
 }
@@ -174,7 +168,6 @@ pub(super) async fn set_parameters(
     daemon: &Daemon,
     args: &PortSetParametersArgs,
 ) -> Result<(), WireError> {
-    no_flags(args.flags)?;
     port(daemon, args.port.network.uuid, args.port.uuid).await?;
     for param in args.params.iter() {
         let name: &str = &param.field;
@@ -201,11 +194,3 @@ const BANDWIDTH: [&str; 7] = [
     "outbound.peak",
     "outbound.burst",
 ];
-
-fn no_flags(flags: u32) -> Result<(), WireError> {
-    if flags == 0 {
-        return Ok(());
-    }
-    let detail = format!("flags {flags:#x} of a port's parameters are not known");
-    Err(wire_error::invalid(ErrorDomain::Network, &detail))
-}

@@ -48,7 +48,7 @@ Defining
   [1]
   $ sed '/<uuid>/s/1111/2222/' hw.xml > other.xml; virsh net-define other.xml
   error: Failed to define network from other.xml
-  error: operation failed: network 'hw' already exists with uuid 11111111-1111-4111-8111-111111111111
+  error: operation failed: network 'hw' already exists with uuid 11111111-1111-4111-8111-111111111111 (to change it, give that <uuid> in the document, or use virsh net-edit)
   [1]
   $ sed 's/hw</wh</' hw.xml > name.xml; virsh net-define name.xml
   error: Failed to define network from name.xml
