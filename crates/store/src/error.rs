@@ -145,7 +145,8 @@ pub(crate) fn sort(
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
             StoreError::Busy { file, source: error }
         }
-        (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => {
+        // All SQL is this crate's own: where it makes no sense, the file's schema does not.
+        (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) | (_, ffi::SQLITE_ERROR) => {
             StoreError::Corrupt { file, found: error.to_string(), remedy }
         }
         (ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied, _) => {

@@ -229,6 +229,12 @@ fn damaged_definitions_are_refused_with_what_to_do_and_guests_go_on() {
 
 #[test]
 fn a_guest_whose_live_document_is_not_understood_goes_on_and_can_be_ended() {
+    for document in ["{}", "", "{\"version\": 99, \"guest\": \"of another form\"}"] {
+        goes_on_with_the_live_document(document);
+    }
+}
+
+fn goes_on_with_the_live_document(document: &str) {
     let Some(mut daemon) = Daemon::with_pool() else { return };
     daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
     daemon.says(&["start", "web1"]);
@@ -237,7 +243,7 @@ fn a_guest_whose_live_document_is_not_understood_goes_on_and_can_be_ended() {
     let guests = std::fs::read_dir(daemon.path("run").join("guests")).expect("it is there");
     for dir in guests {
         let live = dir.expect("it can be listed").path().join("live.json");
-        std::fs::write(live, "{}").expect("written");
+        std::fs::write(live, document).expect("written");
     }
     daemon.go_on();
     assert_eq!(daemon.guest_pid("web1"), pid);
@@ -249,10 +255,14 @@ fn a_guest_whose_live_document_is_not_understood_goes_on_and_can_be_ended() {
 
 /// `vfnet state COMMAND` on the daemon's directories.
 fn vfnet_state(daemon: &Daemon, command: &str) -> Ran {
+    vfnet_command(daemon, command).output().expect("ran").into()
+}
+
+fn vfnet_command(daemon: &Daemon, command: &str) -> Command {
     let mut vfnet = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
     vfnet.args(["state", command, "--state-dir"]).arg(daemon.path("state"));
     vfnet.arg("--run-dir").arg(daemon.path("run"));
-    vfnet.output().expect("ran").into()
+    vfnet
 }
 
 #[test]
@@ -264,6 +274,12 @@ fn state_is_checked_beside_the_daemon_and_after_its_end() {
     assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains(&format!("in use by vfnetd (pid {})", daemon.pid())));
     assert!(ran.stdout.contains("state.db: whole, of version 2, with 1 records"), "{}", ran.stdout);
+
+    let mut json = vfnet_command(&daemon, "check");
+    let json: Ran = json.arg("--json").output().expect("ran").into();
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).expect("json");
+    assert_eq!((&json["pid"], &json["in_use"]), (&daemon.pid().into(), &true.into()));
+    assert_eq!(json["files"][0]["records"], 1);
 
     let refused = vfnet_state(&daemon, "rebuild");
     assert_eq!(refused.status.code(), Some(1));
