@@ -21,7 +21,8 @@ use crate::daemon::{Daemon, Ran};
 /// event: one that comes right behind the answer to the registration may be lost by libvirt's
 /// client. `heard TEXT` waits until the listener has printed it, and ends it; `quiet` ends it.
 /// What it has printed goes through the sed script that both take; times are printed as WHEN,
-/// MACs in names as MAC, and events that come more than once in a row once.
+/// MACs in names as MAC; virsh's word at its end, when an event comes in while it goes, is left
+/// out; and events that come more than once in a row once.
 const PRELUDE: &str = r#"
 exec 2>&1
 set -o pipefail
@@ -54,7 +55,7 @@ heard() {
 quiet() {
     kill -INT $listener 2> /dev/null
     wait $listener
-    sed -e '/^events received/d; s/^[-0-9]* [0-9:.]*+0000:/WHEN:/' \
+    sed -e '/^events received/d; /references were leaked/d; s/^[-0-9]* [0-9:.]*+0000:/WHEN:/' \
         -e 's/\(_[0-9a-f][0-9a-f]\)\{6\}:/_MAC:/' -e "$1" heard | uniq
 }
 "#;
