@@ -8,6 +8,7 @@
 
 mod source;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use vfnet_model::network::{Mode, head};
@@ -173,8 +174,9 @@ impl Import {
                 Some(known) => self.is_same_network(known, &kept.text)?,
                 None => false,
             };
+            let text = new_version(&kept.text, known.as_ref());
             let defined = self.step(subject, Action::Define, same, |daemon| {
-                daemon.ask::<NetworkDefineXml>(&Text::clipped(&kept.text))
+                daemon.ask::<NetworkDefineXml>(&Text::clipped(&text))
             })?;
             self.say_if_replaced(known.is_some() && !same);
             if !defined {
@@ -378,6 +380,19 @@ impl Import {
     }
 }
 
+/// The document to define a network by. One without a UUID gets that of the network of its name,
+/// as it would be refused as a second one otherwise.
+fn new_version<'a>(text: &'a str, known: Option<&Network>) -> Cow<'a, str> {
+    use vfnet_model::network::{Form, parse, print};
+    match (parse(text), known) {
+        (Ok(mut network), Some(known)) if network.uuid.is_none() => {
+            network.uuid = Some(known.uuid);
+            print(&network, Form::Inactive).into()
+        }
+        _ => text.into(),
+    }
+}
+
 /// Whether a network is one for vfnet; else why it is none, or what is wrong with it.
 fn for_vfnet(text: &str) -> Result<Option<String>, DocumentError> {
     let what = match head(text)?.mode {
@@ -394,4 +409,24 @@ fn for_vfnet(text: &str) -> Result<Option<String>, DocumentError> {
         Mode::Passthrough => "forward mode 'passthrough'",
     };
     Ok(Some(format!("{what} is for a stock network daemon")))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_document_without_a_uuid_takes_the_place_of_the_network_of_its_name() {
+        let pool = "<forward mode='hostdev'><pf dev='ens1f0'/></forward>";
+        let text = format!("<network><name>hw</name>{pool}</network>");
+        let known = Network { name: Text::clipped("hw"), uuid: Uuid::from_u128(7) };
+        let uuid = |text: &str| vfnet_model::network::parse(text).expect("a network").uuid;
+        assert_eq!(uuid(&new_version(&text, Some(&known))), Some(known.uuid));
+        assert_eq!(new_version(&text, None), text);
+        let own = Uuid::from_u128(8);
+        let named = text.replace("<forward", &format!("<uuid>{own}</uuid><forward"));
+        assert_eq!(new_version(&named, Some(&known)), named);
+    }
 }
