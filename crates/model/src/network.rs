@@ -22,7 +22,7 @@ pub use head::{Head, Mode, head};
 pub use options::VfOptions;
 pub use parse::parse;
 pub use print::{Form, Live, print};
-pub(crate) use served::{NO_BANDWIDTH, NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, unsupported};
+pub(crate) use served::{NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, no_bandwidth, unsupported};
 pub use update::{Command, Section, UpdateError, update};
 
 /// The namespace of what libvirt's networks cannot say, by convention with the prefix `vfnet`.

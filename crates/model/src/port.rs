@@ -8,8 +8,8 @@
 use uuid::Uuid;
 
 use crate::network::{
-    Bandwidth, DirectMode, NO_BANDWIDTH, NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, PoolDriver,
-    VirtualPort, unsupported,
+    Bandwidth, DirectMode, NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, PoolDriver, VirtualPort,
+    no_bandwidth, unsupported,
 };
 use crate::xml::connection::{bandwidth, virtual_port, write_bandwidth, write_virtual_port};
 use crate::xml::elements::{
@@ -95,10 +95,11 @@ impl NetworkPort {
             Plug::Direct { .. } => return plug("direct"),
             Plug::None | Plug::HostdevPci { .. } | Plug::Bridge(_) => {}
         }
+        let on_vf = matches!(self.plug, Plug::HostdevPci { .. });
         let trunk = matches!(self.vlan, Some(VlanTags::Trunk(_)));
         for (element, wished, why) in [
             ("virtualport", self.virtual_port.is_some(), NO_VIRTUALPORT),
-            ("bandwidth", self.bandwidth.is_some(), NO_BANDWIDTH),
+            ("bandwidth", self.bandwidth.is_some(), no_bandwidth(on_vf)),
             ("vlan", trunk, NO_TRUNK),
             ("port", self.isolated == Some(true), NO_ISOLATION),
         ] {

@@ -168,7 +168,11 @@ pub(super) async fn set_parameters(
     daemon: &Daemon,
     args: &PortSetParametersArgs,
 ) -> Result<(), WireError> {
-    port(daemon, args.port.network.uuid, args.port.uuid).await?;
+    let document = port(daemon, args.port.network.uuid, args.port.uuid).await?;
+    let why = match document.plug {
+        Plug::HostdevPci { .. } => "the host does not see the traffic of a VF",
+        _ => "vfnet sets no such limits",
+    };
     for param in args.params.iter() {
         let name: &str = &param.field;
         if !BANDWIDTH.contains(&name) {
@@ -176,7 +180,7 @@ pub(super) async fn set_parameters(
             return Err(wire_error::invalid(ErrorDomain::Network, &detail));
         }
         if param.value != ParamValue::UInt(0) {
-            let detail = format!("{name}: the host does not see the traffic of a VF");
+            let detail = format!("{name}: {why}");
             let code = ErrorCode::OperationUnsupported;
             return Err(WireError::new(ErrorDomain::Network, code, &detail));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use vfnet_engine::State;
 use vfnet_model::NetworkName;
-use vfnet_model::network::{Head, head};
+use vfnet_model::network::{Head, Mode, head};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::objects::{ListArgs, Network};
 use vfnet_rpc::remote::{Call, ConnectListAllNetworks, NetworkLookupByName, NetworkLookupByUuid};
@@ -73,10 +73,18 @@ async fn define(daemon: &Daemon, call: Call, xml: &str) -> Outcome {
         if mode.is_served() {
             return dispatch::serve(daemon, call).await;
         }
+        let none = "network_daemon in vfnetd.toml names a stock network daemon's socket, and none is \
+                    named";
+        if mode == Mode::BridgeOverDevices {
+            let detail = format!(
+                "network '{name}': vfnet serves forward mode 'bridge' with <bridge name='…'/>, an \
+                 existing bridge of the host; without, it is handed on where {none}"
+            );
+            return Err(refused(ErrorCode::ConfigUnsupported, &detail));
+        }
         let detail = format!(
             "network '{name}': vfnet serves forward modes 'hostdev' and 'bridge' (onto an \
-             existing bridge); others are handed on where network_daemon in vfnetd.toml names a \
-             stock network daemon's socket, and none is named"
+             existing bridge); others are handed on where {none}"
         );
         return Err(refused(ErrorCode::ConfigUnsupported, &detail));
     };

@@ -4,8 +4,10 @@ use super::{Bandwidth, Direct, DirectMode, Forward, Network, VirtualPort};
 use crate::VlanTags;
 use crate::xml::{DocumentError, Kind};
 
-/// Why a port has no bandwidth.
-pub(crate) const NO_BANDWIDTH: &str = "<bandwidth>: the host does not see the traffic of a VF";
+/// Why a VF has no bandwidth.
+const NO_BANDWIDTH: &str = "<bandwidth>: the host does not see the traffic of a VF";
+/// Why anything else has none.
+const NO_LIMITS: &str = "<bandwidth>: vfnet sets no such limits";
 /// Why a port has no virtual port.
 pub(crate) const NO_VIRTUALPORT: &str =
     "<virtualport>: Open vSwitch, 802.1Qbg and 802.1Qbh are not served";
@@ -78,6 +80,11 @@ fn no_direct(direct: &Direct) -> DocumentError {
     unsupported("/network/forward", message)
 }
 
+/// Why there is no bandwidth, on what is known to be a VF or on anything else.
+pub(crate) const fn no_bandwidth(on_vf: bool) -> &'static str {
+    if on_vf { NO_BANDWIDTH } else { NO_LIMITS }
+}
+
 fn port_wishes(
     path: &str,
     tagged: bool,
@@ -92,9 +99,27 @@ fn port_wishes(
     };
     let refusal = refusal
         .or_else(|| virtual_port.map(|_| ("virtualport", NO_VIRTUALPORT)))
-        .or_else(|| bandwidth.map(|_| ("bandwidth", NO_BANDWIDTH)));
+        .or_else(|| bandwidth.map(|_| ("bandwidth", no_bandwidth(tagged))));
     match refusal {
         Some((element, why)) => Err(unsupported(format!("{path}/{element}"), why)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::network::parse;
+
+    #[test]
+    fn only_a_vfs_traffic_is_said_to_be_out_of_the_hosts_sight() {
+        for (forward, says) in [
+            ("<forward mode='hostdev'><pf dev='p'/></forward>", "the traffic of a VF"),
+            ("<forward mode='bridge'/><bridge name='br0'/>", "sets no such limits"),
+        ] {
+            let limit = "<bandwidth><inbound average='1'/></bandwidth>";
+            let text = format!("<network><name>n</name>{forward}{limit}</network>");
+            let refusal = parse(&text).expect("read").served().expect_err("refused").to_string();
+            assert!(refusal.contains(says), "{refusal}");
+        }
     }
 }
