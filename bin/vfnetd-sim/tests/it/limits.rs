@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -184,7 +185,7 @@ fn memory(daemon: &Daemon, line: &str) -> usize {
 }
 
 /// Goes through what a hostile client may do, again and again; how often.
-fn attack(daemon: &Daemon, over: &AtomicBool) -> usize {
+fn attack(socket: &Path, over: &AtomicBool) -> usize {
     let greeting = call::<AuthList>(1, &()).encode().expect("a frame");
     let mut wrong = call::<AuthList>(1, &());
     wrong.header.program = 0x2000_8087;
@@ -200,14 +201,14 @@ fn attack(daemon: &Daemon, over: &AtomicBool) -> usize {
             (b"GET / HTTP/1.1\r\nHost: vfnet\r\n\r\n", false),
             (&greeting[..], true),
         ] {
-            let Ok(mut socket) = UnixStream::connect(daemon.read_only_socket()) else { continue };
+            let Ok(mut socket) = UnixStream::connect(socket) else { continue };
             let _hung_up = socket.write_all(bytes);
-            if holds && held.len() < 200 {
+            if holds && held.len() < 50 {
                 held.push(socket);
             }
             attacks += 1;
             // A rate that leaves both processors to those who are measured.
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
     attacks
@@ -256,7 +257,12 @@ fn hostile_clients_cost_bounded_memory_and_leave_others_their_speed() {
         .collect();
     let over = AtomicBool::new(false);
     let (beside, attacks, changes) = std::thread::scope(|scope| {
-        let attacks = scope.spawn(|| attack(&daemon, &over));
+        let sockets = [daemon.socket(), daemon.read_only_socket()];
+        let attackers = sockets.map(|socket| {
+            let over = &over;
+            let attacker = move || attack(&socket, over);
+            [scope.spawn(attacker.clone()), scope.spawn(attacker)]
+        });
         let changes = scope.spawn(|| {
             let mut changes = 0;
             while !over.load(Ordering::Relaxed) {
@@ -274,7 +280,9 @@ fn hostile_clients_cost_bounded_memory_and_leave_others_their_speed() {
         newcomer.ask::<ConnectGetHostname>(&()).expect("served");
         assert!(began.elapsed() < LIMIT, "a newcomer waited {:?}", began.elapsed());
         over.store(true, Ordering::Relaxed);
-        (beside, attacks.join().expect("ended"), changes.join().expect("ended"))
+        let attacks = attackers.into_iter().flatten();
+        let attacks = attacks.map(|attacker| attacker.join().expect("ended")).sum::<usize>();
+        (beside, attacks, changes.join().expect("ended"))
     });
     let most = memory(&daemon, "VmHWM");
     drop(silent);
