@@ -2,9 +2,10 @@
 //! back: a connection for every operation, opened, spoken for somebody, and closed (libvirt:
 //! `virGetConnectGeneric`). Between any two calls the host is looked at.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use vfnet_host::Host as _;
@@ -28,7 +29,7 @@ use vfnet_rpc::typed_params::{ParamValue, TypedParam};
 use vfnet_rpc::xdr::{List, Text};
 
 use crate::client::Client;
-use crate::daemon::{Daemon, Ran};
+use crate::daemon::Daemon;
 use crate::installed;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -99,8 +100,9 @@ impl Virtqemud {
     }
 
     /// 46, 43: how the type of an interface is found out before a start.
-    fn mode(&self) -> String {
+    fn mode(&self, daemon: &Daemon) -> String {
         let network = self.hw();
+        look(daemon);
         let args = NetworkFlags { network, flags: 0 };
         let xml = self.once(|client| client.ask::<NetworkGetXmlDesc>(&args)).expect("a document");
         let (_, rest) = xml.split_once("<forward mode='").expect("a forward mode");
@@ -138,9 +140,12 @@ impl Virtqemud {
     }
 
     /// 46, 405; `None` where the port is not known.
-    fn lookup(&self, port: uuid::Uuid) -> Option<NetworkPort> {
+    fn lookup(&self, daemon: &Daemon, port: uuid::Uuid) -> Option<NetworkPort> {
         let args = PortByUuid { network: self.hw(), uuid: port };
-        match self.once(|client| client.ask::<NetworkPortLookupByUuid>(&args)) {
+        look(daemon);
+        let found = self.once(|client| client.ask::<NetworkPortLookupByUuid>(&args));
+        look(daemon);
+        match found {
             Ok(port) => Some(port),
             Err(ReplyError::Server(error)) => {
                 assert_eq!(error.code, ErrorCode::NoNetworkPort.number());
@@ -152,8 +157,7 @@ impl Virtqemud {
 
     /// 46, 405, 410.
     fn release(&self, daemon: &Daemon, nic: &Nic) {
-        let port = self.lookup(nic.port).expect("it is known");
-        look(daemon);
+        let port = self.lookup(daemon, nic.port).expect("it is known");
         let args = PortFlags { port, flags: 0 };
         self.once(|client| client.ask::<NetworkPortDelete>(&args)).expect("deleted");
         look(daemon);
@@ -162,9 +166,9 @@ impl Virtqemud {
     /// What it does for every running guest when it starts: 46, 405, and 406 with RECLAIM, 409
     /// where the port is not known.
     fn reconnect(&self, daemon: &Daemon, nic: &Nic) -> Result<(), i32> {
-        if self.lookup(nic.port).is_none() {
-            look(daemon);
+        if self.lookup(daemon, nic.port).is_none() {
             let network = self.hw();
+            look(daemon);
             let xml = Text::clipped(&nic.document);
             let args = PortCreateArgs { network, xml, flags: PORT_CREATE_RECLAIM };
             let port = match self.once(|client| client.ask::<NetworkPortCreateXml>(&args)) {
@@ -272,7 +276,7 @@ fn untouched<T>(daemon: &mut Daemon, nic: &Nic, act: impl FnOnce(&mut Daemon) ->
 fn a_guest_starts_and_stops_and_its_vf_is_exactly_as_before() {
     let (mut daemon, virtqemud) = site();
     let was = before(&daemon);
-    assert_eq!(virtqemud.mode(), "hostdev");
+    assert_eq!(virtqemud.mode(&daemon), "hostdev");
     let nic = virtqemud.allocate(&daemon, 1, 1).expect("a port");
     let lent = as_is(&daemon, &nic);
     assert_eq!((lent.trust, lent.spoofchk), (true, false), "what virtqemud cannot set");
@@ -287,7 +291,7 @@ fn a_guest_starts_and_stops_and_its_vf_is_exactly_as_before() {
     assert!(as_is(&daemon, &nic).sticky, "libvirt's own way to give back");
     virtqemud.release(&daemon, &nic);
     assert_eq!(as_is(&daemon, &nic), was);
-    assert!(virtqemud.lookup(nic.port).is_none());
+    assert!(virtqemud.lookup(&daemon, nic.port).is_none());
 }
 
 #[test]
@@ -414,14 +418,16 @@ fn a_reclaim_needs_a_vf_and_a_creation_must_not_have_one() {
 fn a_ports_parameters_are_none_and_bandwidth_is_refused() {
     let (mut daemon, virtqemud) = site();
     let nic = virtqemud.allocate(&daemon, 1, 1).expect("a port");
-    let port = virtqemud.lookup(nic.port).expect("known");
+    let port = virtqemud.lookup(&daemon, nic.port).expect("known");
     for room in [0, 16] {
         let args = PortParametersArgs { port: port.clone(), room, flags: 0 };
         let found = virtqemud.once(|client| client.ask::<NetworkPortGetParameters>(&args));
+        look(&daemon);
         let found = found.expect("none");
         assert_eq!((found.count, found.params.len()), (0, 0));
     }
-    let set = |field: &str, value| {
+    let set = |daemon: &Daemon, field: &str, value| {
+        look(daemon);
         let params =
             vec![TypedParam { field: Text::clipped(field), value: ParamValue::UInt(value) }];
         let params = List::new(params).expect("one");
@@ -429,11 +435,11 @@ fn a_ports_parameters_are_none_and_bandwidth_is_refused() {
         virtqemud.once(|client| client.number::<NetworkPortSetParameters>(&args))
     };
     let unsupported = Ok(ErrorCode::OperationUnsupported.number());
-    untouched(&mut daemon, &nic, |_| {
-        assert_eq!(set("inbound.average", 1000), unsupported);
-        assert_eq!(set("outbound.peak", 1000), unsupported);
-        assert_eq!(set("colour", 1), Ok(ErrorCode::InvalidArg.number()));
-        assert!(set("inbound.average", 0).is_err(), "no limit is what it has");
+    untouched(&mut daemon, &nic, |daemon| {
+        assert_eq!(set(daemon, "inbound.average", 1000), unsupported);
+        assert_eq!(set(daemon, "outbound.peak", 1000), unsupported);
+        assert_eq!(set(daemon, "colour", 1), Ok(ErrorCode::InvalidArg.number()));
+        assert!(set(daemon, "inbound.average", 0).is_err(), "no limit is what it has");
     });
 }
 
@@ -450,20 +456,27 @@ fn a_guests_nic_on_a_bridge_is_a_port_too() {
         flags,
     };
     let made = virtqemud.once(|client| client.ask::<NetworkPortCreateXml>(&args("", 0)));
+    look(&daemon);
     let port = PortFlags { port: made.expect("made"), flags: 0 };
     daemon.kill();
     virtqemud.serve(&mut daemon);
+    look(&daemon);
     let document = virtqemud.once(|client| client.ask::<NetworkPortGetXmlDesc>(&port));
     let plug = "<plug type='bridge' bridge='br0'/>";
     assert!(document.expect("there").contains(plug));
+    look(&daemon);
     let again = args(plug, PORT_CREATE_RECLAIM);
     virtqemud.once(|client| client.ask::<NetworkPortCreateXml>(&again)).expect("known");
+    look(&daemon);
     virtqemud.once(|client| client.ask::<NetworkPortDelete>(&port)).expect("deleted");
+    look(&daemon);
     let gone = virtqemud.once(|client| client.number::<NetworkPortGetXmlDesc>(&port));
     assert_eq!(gone, Ok(ErrorCode::NoNetworkPort.number()));
 }
 
-fn python(script: &str, arguments: &[&str], socket: &Path) -> Option<Ran> {
+/// Runs a script, which may have vfnetd look at the host by a line `look`; the last line that it
+/// prints.
+fn python(daemon: &Daemon, script: &str, arguments: &[&str], socket: &Path) -> Option<String> {
     const PYTHON: &str = "/usr/bin/python3";
     if !installed(PYTHON) || !crate::bindings::installed_for_python() {
         return None;
@@ -471,7 +484,21 @@ fn python(script: &str, arguments: &[&str], socket: &Path) -> Option<Ran> {
     let uri = format!("network+unix:///system?socket={}", socket.display());
     let mut command = Command::new("timeout");
     command.args(["60", PYTHON, "-c", script, &uri]).args(arguments);
-    Some(command.output().expect("python runs").into())
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = command.spawn().expect("python runs");
+    let mut asks = running.stdin.take().expect("a pipe");
+    let said = BufReader::new(running.stdout.take().expect("a pipe"));
+    let mut last = None;
+    for line in said.lines() {
+        let line = line.expect("text");
+        if line == "look" {
+            look(daemon);
+            writeln!(asks, "looked").expect("python waits for it");
+        }
+        last = Some(line);
+    }
+    assert!(running.wait().expect("ended").success(), "its fault is above");
+    last
 }
 
 const PORTS: &str = r#"
@@ -481,31 +508,48 @@ import libvirt
 uri, port, plugged = sys.argv[1:4]
 libvirt.registerErrorHandler(lambda *_: None, None)
 
+def look():
+    print('look', flush=True)
+    assert sys.stdin.readline() == 'looked\n'
+
 def once(operation):
     conn = libvirt.open(uri)
     try:
-        return operation(conn.networkLookupByName('hw'))
+        net = conn.networkLookupByName('hw')
+        look()
+        done = operation(net)
+        look()
+        return done
     finally:
         conn.close()
+
+def known(operation):
+    def found(net):
+        port = net.portLookupByUUIDString(uuid)
+        look()
+        return operation(port)
+    return once(found)
 
 def refused(code, operation):
     try:
         once(operation)
     except libvirt.libvirtError as error:
         assert error.get_error_code() == code, (error.get_error_code(), str(error))
+        look()
         return
     raise AssertionError('granted')
 
-made = once(lambda net: net.portCreateXML(port, 0).XMLDesc())
+uuid = '22222222-2222-4222-8222-222222222201'
+reclaim = libvirt.VIR_NETWORK_PORT_CREATE_RECLAIM
+assert once(lambda net: net.portCreateXML(port, 0).UUIDString()) == uuid
+made = known(lambda port: port.XMLDesc())
 assert "type='hostdev-pci'" in made, made
 refused(libvirt.VIR_ERR_NETWORK_PORT_EXIST, lambda net: net.portCreateXML(port, 0))
-uuid = '22222222-2222-4222-8222-222222222201'
-once(lambda net: net.portLookupByUUIDString(uuid))
-assert once(lambda net: net.portCreateXML(made, libvirt.VIR_NETWORK_PORT_CREATE_RECLAIM).UUIDString()) == uuid
-refused(libvirt.VIR_ERR_INVALID_ARG, lambda net: net.portCreateXML(port, libvirt.VIR_NETWORK_PORT_CREATE_RECLAIM))
+assert once(lambda net: net.portCreateXML(made, reclaim).UUIDString()) == uuid
+refused(libvirt.VIR_ERR_INVALID_ARG, lambda net: net.portCreateXML(port, reclaim))
 refused(libvirt.VIR_ERR_INVALID_ARG, lambda net: net.portCreateXML(plugged, 0))
 assert [p.UUIDString() for p in once(lambda net: net.listAllPorts())] == [uuid]
-once(lambda net: net.portLookupByUUIDString(uuid).delete())
+known(lambda port: port.delete())
 refused(libvirt.VIR_ERR_NO_NETWORK_PORT, lambda net: net.portLookupByUUIDString(uuid))
 print('served')
 "#;
@@ -517,10 +561,11 @@ fn the_python_binding_makes_takes_up_and_deletes_ports() {
     let plug = "<plug type='hostdev-pci' managed='yes'>\
         <address domain='0x0000' bus='0x01' slot='0x10' function='0x0'/></plug>";
     let arguments = [port_xml(1, 1, ""), port_xml(2, 2, plug)];
-    let Some(ran) = python(PORTS, &[&arguments[0], &arguments[1]], &virtqemud.socket) else {
+    let arguments = [arguments[0].as_str(), arguments[1].as_str()];
+    let Some(said) = python(&daemon, PORTS, &arguments, &virtqemud.socket) else {
         return;
     };
-    assert_eq!(ran.stdout.trim(), "served", "{}", ran.stderr);
+    assert_eq!(said, "served");
     assert_eq!(before(&daemon), was);
 }
 
@@ -560,15 +605,21 @@ fn what_is_lent_is_counted_over_updates_and_restarts_and_a_stop_does_not_forget_
     assert!(document(&daemon).contains("silver"));
     // What would poison the document is refused: a second kind of member, a bandwidth.
     let poison = [
-        (network_update::SECTION_FORWARD_INTERFACE, "<interface dev='ens1f0v1'/>"),
+        (
+            network_update::SECTION_FORWARD_INTERFACE,
+            "<interface dev='ens1f0v1'/>",
+            ErrorCode::OperationInvalid,
+        ),
         (
             network_update::SECTION_PORTGROUP,
             "<portgroup name='x'><bandwidth><inbound average='1'/></bandwidth></portgroup>",
+            ErrorCode::ConfigUnsupported,
         ),
     ];
-    for (section, xml) in poison {
+    for (section, xml, refusal) in poison {
         let args = update(network_update::ADD_LAST, section, xml);
-        Client::of(&daemon).number::<NetworkUpdate>(&args).expect("refused");
+        let number = Client::of(&daemon).number::<NetworkUpdate>(&args);
+        assert_eq!(number, Ok(refusal.number()), "{xml}");
     }
     daemon.kill();
     virtqemud.serve(&mut daemon);
@@ -590,5 +641,6 @@ fn what_is_lent_is_counted_over_updates_and_restarts_and_a_stop_does_not_forget_
 fn a_garbage_managed_is_refused() {
     let (daemon, _) = site();
     let garbage = WISHING.replace("managed='yes'", "managed='perhaps'");
-    Client::of(&daemon).number::<NetworkDefineXml>(&Text::clipped(&garbage)).expect("refused");
+    let number = Client::of(&daemon).number::<NetworkDefineXml>(&Text::clipped(&garbage));
+    assert_eq!(number, Ok(ErrorCode::XmlError.number()));
 }
