@@ -1,4 +1,4 @@
-//! The project's own commands: demo, test, lab, install.
+//! The project's own commands: demo, test, sim, lab, install.
 
 #![expect(clippy::disallowed_methods, reason = "not part of the daemon: it drives cargo and QEMU")]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program for a terminal")]
@@ -14,6 +14,7 @@ mod layers;
 mod man;
 mod packages;
 mod screen;
+mod sim;
 mod stages;
 mod stock_libvirt;
 
@@ -48,6 +49,8 @@ enum Task {
         #[arg(long)]
         deep: bool,
     },
+    /// Live whole lives of a simulated host, from seeds, and look at every promise at every step
+    Sim(sim::Options),
     /// Work with an emulated SR-IOV host
     #[command(subcommand)]
     Lab(LabTask),
@@ -132,6 +135,7 @@ fn main() -> ExitCode {
             _ => Depth::Full,
         })
         .map(exit_code),
+        Some(Task::Sim(options)) => sim::sim(&options).map(exit_code),
         Some(Task::Lab(task)) => run_lab(task),
         Some(Task::Install(options)) => install::install(&options).map(|()| ExitCode::SUCCESS),
         Some(Task::Deb) => deb::build().map(|package| tell(&package)),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::workspace;
-use crate::{hosts, layers, packages, stock_libvirt};
+use crate::{hosts, layers, packages, sim, stock_libvirt};
 
 /// How much of it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +84,11 @@ pub(crate) fn test(depth: Depth) -> Result<bool> {
     let built = run.check("build", || cargo_holds(&["build", "--quiet", "--workspace"]));
     if built {
         run.tests("simulated and wire", || unit_tests(depth));
+        let seconds = if depth == Depth::Quick { 10 } else { 60 };
+        run.check("simulated lives", || {
+            ensure!(sim::for_seconds(seconds)?, "a promise is broken, or something never happens");
+            Ok(())
+        });
         if has_doc_tests(&workspace().join("crates"))? {
             run.tests("documentation", || cargo_test(&["test", "--quiet", "--workspace", "--doc"]));
         }

@@ -16,6 +16,7 @@ use crate::place::host_obstacle;
 use crate::record::{Entry, Key};
 use crate::refusal::{Because, Refusal, RefusalKind};
 use crate::state::State;
+use crate::vfs::group_is_taken;
 
 type Outcome = Result<Option<Answer>, Refusal>;
 
@@ -41,6 +42,7 @@ impl Turn<'_> {
         if there {
             return Ok(Some(Answer::Done));
         }
+        nobody_has_its_group(self.state, vf, "detached")?;
         let original = Original::seen(vf, self.state.is_on_vfio(vf));
         let claim = administrators(self.state, vf, original, ClaimState::Preparing);
         let id = claim.id;
@@ -60,7 +62,7 @@ impl Turn<'_> {
         if at_home && vf.binding.driver_override.is_none() {
             return Ok(Some(Answer::Done));
         }
-        self.group_is_at_rest(address)?;
+        self.group_is_at_rest(address, "reattached")?;
         let claim = administrators(self.state, vf, Original::Unknown, ClaimState::Releasing);
         let id = claim.id;
         // Unlike what was lent, it is claimed only now.
@@ -83,6 +85,7 @@ impl Turn<'_> {
             let message = format!("{address} is not reset: the host drives it with {driver}");
             return Err(Refusal::invalid(message).hint("detach it first: virsh nodedev-detach"));
         }
+        nobody_has_its_group(self.state, vf, "reset")?;
         let original = Original::seen(vf, self.state.is_on_vfio(vf));
         let claim = administrators(self.state, vf, original, ClaimState::Preparing);
         let id = claim.id;
@@ -145,6 +148,17 @@ fn idle_vf(state: &State, address: PciAddress) -> Result<&Vf, Refusal> {
             Err(Refusal::invalid(format!("PCI device {address} is in use: {}", claim.why_taken())))
         }
         None => Ok(vf),
+    }
+}
+
+/// Refuses while somebody has another VF of the group, or it is on its way back from them.
+fn nobody_has_its_group(state: &State, vf: &Vf, done: &'static str) -> Result<(), Refusal> {
+    let members = vf.iommu_group.and_then(|group| state.inventory.groups.get(&group));
+    let others = members.into_iter().flatten().filter(|member| member.address != vf.address);
+    let mut claims = others.filter_map(|member| state.claim_on(member.address));
+    match claims.find(|claim| claim.owner != Owner::Administrator) {
+        None => Ok(()),
+        Some(other) => Err(group_is_taken(vf.address, done, other)),
     }
 }
 

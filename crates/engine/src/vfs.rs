@@ -181,7 +181,7 @@ impl Turn<'_> {
                     let why = claim.why_taken();
                     return Err(Refusal::invalid(format!("{vf} needs no restoring: it is {why}")));
                 }
-                self.group_is_at_rest(vf)?;
+                self.group_is_at_rest(vf, "restored")?;
                 // Its guest may have been started again meanwhile, and has nothing to do with it.
                 let id = claim.id;
                 self.put(Entry::Claim(Claim { owner: Owner::Administrator, ..claim }));
@@ -212,7 +212,7 @@ impl Turn<'_> {
                 "{address} needs no restoring: it is free and clean"
             )));
         }
-        self.group_is_at_rest(address)?;
+        self.group_is_at_rest(address, "restored")?;
         let claim = administrators(self.state, vf, Original::Unknown, ClaimState::Releasing);
         let id = claim.id;
         // Unlike what was lent, it is claimed only now.
@@ -223,14 +223,14 @@ impl Turn<'_> {
     }
 
     /// Refuses to give a VF back to the host under another one of its group that is in use.
-    pub(crate) fn group_is_at_rest(&self, address: PciAddress) -> Result<(), Refusal> {
+    pub(crate) fn group_is_at_rest(
+        &self,
+        address: PciAddress,
+        done: &'static str,
+    ) -> Result<(), Refusal> {
         match self.state.used_in_group_of(address) {
             None => Ok(()),
-            Some(other) => Err(Refusal::invalid(format!(
-                "{address} is not restored: it shares its IOMMU group with {}, {}",
-                other.vf,
-                other.why_taken()
-            ))),
+            Some(other) => Err(group_is_taken(address, done, other)),
         }
     }
 
@@ -335,6 +335,14 @@ impl Turn<'_> {
             self.start_failed(guest, refusal);
         }
     }
+}
+
+pub(crate) fn group_is_taken(vf: PciAddress, done: &'static str, other: &Claim) -> Refusal {
+    Refusal::invalid(format!(
+        "{vf} is not {done}: it shares its IOMMU group with {}, {}",
+        other.vf,
+        other.why_taken()
+    ))
 }
 
 /// A port's identity where no client chose one: unique in this boot, and made without chance,

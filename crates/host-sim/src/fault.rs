@@ -124,21 +124,29 @@ impl FaultKind {
 
 /// The faults that are still to come, in the order they were asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Faults(Vec<(FaultPoint, FaultKind)>);
+pub(crate) struct Faults {
+    due: Vec<(FaultPoint, FaultKind)>,
+    hits: Vec<(OpKind, FaultKind)>,
+}
 
 impl Faults {
     pub(crate) fn add(&mut self, point: FaultPoint, kind: FaultKind) {
-        self.0.push((point, kind));
+        self.due.push((point, kind));
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.due.clear();
+    }
+
+    /// What has hit since this was asked last.
+    pub(crate) fn take_hits(&mut self) -> Vec<(OpKind, FaultKind)> {
+        std::mem::take(&mut self.hits)
     }
 
     /// The fault that hits this operation, counted as used.
     pub(crate) fn hit(&mut self, op: OpKind, device: Option<PciAddress>) -> Option<FaultKind> {
         let mut hit = None;
-        self.0.retain_mut(|(point, kind)| {
+        self.due.retain_mut(|(point, kind)| {
             let meant = point.op == op && (point.device.is_none() || point.device == device);
             if !meant || hit.is_some() {
                 return true;
@@ -156,6 +164,7 @@ impl Faults {
                 }
             }
         });
+        self.hits.extend(hit.map(|kind| (op, kind)));
         hit
     }
 }

@@ -156,6 +156,16 @@ impl SimHost {
         self.with_kernel(|kernel| kernel.trace.clone())
     }
 
+    /// How much that is.
+    pub fn writes(&self) -> usize {
+        self.with_kernel(|kernel| kernel.trace.len())
+    }
+
+    /// What was written after the first `known` writes.
+    pub fn writes_after(&self, known: usize) -> Vec<Write> {
+        self.with_kernel(|kernel| kernel.trace.get(known..).unwrap_or_default().to_vec())
+    }
+
     /// Forgets what was written.
     pub fn clear_trace(&self) {
         self.with_kernel(|kernel| kernel.trace.clear());
@@ -177,6 +187,11 @@ impl SimHost {
     /// Forgets all faults. What is stuck stays stuck.
     pub fn clear_faults(&self) {
         self.with_kernel(|kernel| kernel.faults.clear());
+    }
+
+    /// The faults that have hit an operation since this was asked last.
+    pub fn take_hits(&self) -> Vec<(OpKind, FaultKind)> {
+        self.with_kernel(|kernel| kernel.faults.take_hits())
     }
 
     /// Lets go of an operation on this device that a fault holds up.

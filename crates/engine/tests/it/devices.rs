@@ -1,7 +1,7 @@
 //! The administrator takes single VFs from the host and gives them back.
 
 use vfnet_engine::{Answer, RefusalKind, Request};
-use vfnet_host_sim::{FaultKind, FaultPoint, OpKind};
+use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost};
 use vfnet_model::PciAddress;
 
 use crate::scene::{
@@ -112,4 +112,18 @@ fn a_kill_while_the_administrator_is_at_work_leaves_nothing() {
         let after = world.host.facts()[&vf(0)].clone();
         assert_eq!((after.driver, after.driver_override), (before.driver, before.driver_override));
     }
+}
+
+#[test]
+fn a_vf_is_neither_detached_nor_reset_beside_one_that_somebody_has() {
+    let pair = SimHost::builder().pf("ens1f0", PF, Driver::Igb).vfs(2).groups_of(2);
+    let mut world = with_network(pair.autoprobe_off().build());
+    granted(world.ask(define(guest_with("web", vec![nic("hw", mac(1))]))));
+    granted(world.ask(start("web")));
+    for request in [detach(vf(1)), Request::DeviceReset(vf(1))] {
+        let why = refused(&mut world, request, RefusalKind::OperationInvalid);
+        assert!(why.contains("shares its IOMMU group with 0000:01:10.0, held by guest web"));
+    }
+    granted(world.ask(destroy("web")));
+    granted(world.ask(Request::DeviceReset(vf(1))));
 }

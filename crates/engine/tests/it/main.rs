@@ -3,17 +3,22 @@
 //! `VFNET_DEEP=1` tries many more orders of events and many more random lives.
 
 mod autostart;
+mod bugs;
 mod chaos;
+mod clean;
+mod coverage;
 mod crashes;
 mod devices;
 mod document;
 mod edits;
+mod events;
 mod lives;
 mod outside;
 mod pools;
 mod ports;
 mod promises;
 mod scene;
+mod sim;
 mod world;
 
 /// Whether there is time to try much more.

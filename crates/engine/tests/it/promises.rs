@@ -189,6 +189,7 @@ pub(crate) fn at_rest(world: &World) {
         world.broken(&format!("{} runs, and nobody knows", short(*guest)));
     }
     orphans(world);
+    ports_are_of_this_boot(world);
     free_vfs_are_as_they_were(world);
     if world.daemon.unsaved.is_empty() {
         what_is_known_is_on_record(world);
@@ -202,6 +203,16 @@ fn orphans(world: &World) {
         let runs = claim.owner.guest().is_some_and(|guest| world.processes.contains_key(&guest));
         if of_run && !runs {
             world.broken(&format!("{} is {} without a guest", claim.vf, claim.state.word()));
+        }
+    }
+}
+
+fn ports_are_of_this_boot(world: &World) {
+    let outside = |claim: &&Claim| claim.executor == Executor::Outside && claim.is_port();
+    for claim in world.state().claims.values().filter(outside) {
+        if claim.network.as_ref().is_some_and(|of| world.ports_of_earlier_boots.contains(&of.port))
+        {
+            world.broken(&format!("{} is lent to whom an earlier boot lent it", claim.vf));
         }
     }
 }
@@ -224,6 +235,12 @@ fn free_vfs_are_as_they_were(world: &World) {
             unheard(&mut found);
             unheard(&mut was);
         }
+        // Where none is taken back, the VF's own stays set, or one that is nobody's.
+        let own = Some(found.admin_mac) == found.netdev_mac;
+        let parked = found.admin_mac == vfnet_model::drivers::parked_mac(vf);
+        if world.mac_stays_set.contains(&facts.pf) && (own || parked) {
+            (found.admin_mac, found.sticky) = (was.admin_mac, was.sticky);
+        }
         if found != was {
             world.broken(&format!("{vf} is free, and is not as it was:\n{found:?}\n{was:?}"));
         }
@@ -232,7 +249,9 @@ fn free_vfs_are_as_they_were(world: &World) {
 
 /// Without what the host may change meanwhile.
 fn plain(facts: &VfFacts) -> VfFacts {
-    VfFacts { uses: Vec::new(), stuck: false, ..facts.clone() }
+    // Where a driver hands on the MAC that a VF has chosen, it comes from the PF from then on.
+    let mac_from_pf = facts.mac_from_pf && facts.netdev_mac != Some(facts.admin_mac);
+    VfFacts { uses: Vec::new(), stuck: false, mac_from_pf, ..facts.clone() }
 }
 
 /// A PF that is down does not hear which MAC a VF has chosen; it learns that when it is up again

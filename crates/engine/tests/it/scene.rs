@@ -4,7 +4,7 @@ use uuid::Uuid;
 use vfnet_engine::{
     GuestDefinition, HostdevNeed, NetworkDefinition, NicNeed, NicSource, PortRequest, Request,
 };
-use vfnet_host_sim::{Driver, PfBuilder, SimHost};
+use vfnet_host_sim::{Driver, SimHost};
 use vfnet_model::{MacAddress, PciAddress};
 
 use crate::world::{World, granted};
@@ -24,21 +24,6 @@ pub(crate) fn vf(index: u8) -> PciAddress {
 /// An igb PF with this many VFs.
 pub(crate) fn igb(vfs: u16) -> SimHost {
     SimHost::builder().vfio_loaded().pf("ens1f0", PF, Driver::Igb).vfs(vfs).build()
-}
-
-/// An igb PF with seven VFs and a card that vfnet does not know, with four.
-pub(crate) fn two_cards() -> SimHost {
-    both_cards().build()
-}
-
-/// The same; the VFs of the second card are without a driver, and two each share an IOMMU group.
-pub(crate) fn two_cards_one_in_pairs() -> SimHost {
-    both_cards().groups_of(2).autoprobe_off().build()
-}
-
-fn both_cards() -> PfBuilder {
-    let first = SimHost::builder().pf("ens1f0", PF, Driver::Igb).vfs(7);
-    first.pf("ens2f0", PF2, Driver::Generic).vfs(4)
 }
 
 pub(crate) fn mac(last: u8) -> MacAddress {

@@ -14,15 +14,18 @@ use std::time::Duration;
 use uuid::Uuid;
 use vfnet_engine::{
     Announcement, Answer, Claim, ClaimId, ClaimState, Decision, Effect, Ended, Engine, Entry,
-    Failure, GivenBack, HeldBy, Home, Input, Key, Moment, Record, Refusal, Remembered, Reply,
-    Request, State, Ticket, Urgency,
+    Failure, GivenBack, HeldBy, Home, Input, Key, Moment, Owner, Record, Refusal, Remembered,
+    Reply, Request, State, Ticket, Urgency,
 };
 use vfnet_host::lend::{self, Deadlines, Lending};
 use vfnet_host::{Host, HostError};
 use vfnet_host_sim::{SimCrash, SimHost, VfFacts};
-use vfnet_model::PciAddress;
 use vfnet_model::inventory::{Incarnation, Inventory};
 use vfnet_model::vf::WantedSettings;
+use vfnet_model::{DriverName, PciAddress};
+
+use crate::bugs::{self, Bug};
+use crate::coverage::{self, Coverage};
 
 /// The program under test has died.
 #[derive(Debug)]
@@ -99,6 +102,8 @@ pub(crate) struct World {
     pub(crate) left_over: BTreeSet<PciAddress>,
     /// Whether commits fail.
     pub(crate) disk_full: bool,
+    /// How many commits are still to fail otherwise.
+    pub(crate) store_errors: usize,
     /// Whether a PF has been down at some time.
     pub(crate) macs_may_be_unheard: bool,
     /// Whether guests' processes fail to start.
@@ -109,6 +114,18 @@ pub(crate) struct World {
     pub(crate) guests_die_with_the_daemon: bool,
     /// What has been done so far, for whoever reads a failure.
     pub(crate) story: Vec<String>,
+    /// What is wrong with this daemon on purpose.
+    pub(crate) bug: Option<Bug>,
+    /// Which changes of claims have been seen, and under which faults.
+    pub(crate) coverage: Coverage,
+    /// Decisions that came to something, and works that were carried out.
+    pub(crate) steps: u64,
+    /// PFs on which a VF keeps some MAC, once one was set.
+    pub(crate) mac_stays_set: BTreeSet<PciAddress>,
+    /// Where the daemon dies next, in words.
+    pub(crate) dies: &'static str,
+    /// Ports of earlier boots that nobody has asked for since.
+    pub(crate) ports_of_earlier_boots: BTreeSet<Uuid>,
     points: usize,
     death: Option<usize>,
     chance: u64,
@@ -132,11 +149,18 @@ impl World {
             said: Vec::new(),
             left_over: BTreeSet::new(),
             disk_full: false,
+            store_errors: 0,
             macs_may_be_unheard: false,
             no_emulator: false,
             hooks: seed.is_multiple_of(2),
             guests_die_with_the_daemon: false,
             story: Vec::new(),
+            bug: None,
+            coverage: Coverage::default(),
+            steps: 0,
+            mac_stays_set: BTreeSet::new(),
+            dies: coverage::BETWEEN,
+            ports_of_earlier_boots: BTreeSet::new(),
             points: 0,
             death: None,
             chance: seed,
@@ -156,11 +180,16 @@ impl World {
 
     /// Points and kernel writes passed so far.
     pub(crate) fn passed(&self) -> (usize, usize) {
-        (self.points, self.host.trace().len())
+        (self.points, self.host.writes())
     }
 
     /// From now on, counted from here.
     pub(crate) fn die_at(&mut self, death: Death) {
+        self.dies = match death {
+            Death::Point(_) => coverage::AT_A_POINT,
+            Death::BeforeWrite(_) => coverage::BEFORE_A_WRITE,
+            Death::AfterWrite(_) => coverage::AFTER_A_WRITE,
+        };
         match death {
             Death::Point(n) => self.death = Some(self.points + n),
             Death::BeforeWrite(n) => self.host.crash_before(n),
@@ -171,6 +200,7 @@ impl World {
     /// Takes back what [`World::die_at`] has in store.
     pub(crate) fn live_on(&mut self) {
         self.death = None;
+        self.dies = coverage::BETWEEN;
         self.host.revive();
     }
 
@@ -193,6 +223,9 @@ impl World {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.story.push(format!("ask {}: {}", ticket.0, brief(&request)));
+        if let Request::PortCreate(port) = &request {
+            self.ports_of_earlier_boots.remove(&port.port);
+        }
         self.waiting.insert(ticket);
         if self.tell(Input::Ask(ticket, request)).is_err() {
             self.restart();
@@ -214,6 +247,9 @@ impl World {
     /// The look reaches the engine.
     pub(crate) fn seen(&mut self, began: Moment, inventory: Inventory) {
         self.remember_clean_vfs();
+        if self.bug == Some(Bug::LentVfWrittenTo) && self.repairs_what_is_lent().is_err() {
+            return self.restart();
+        }
         if self.tell(Input::Observed { began, inventory: Box::new(inventory) }).is_err() {
             self.restart();
         }
@@ -248,6 +284,18 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.story.push("daemon dies, and is started again".into());
         self.waiting.clear();
+        let dies = std::mem::replace(&mut self.dies, coverage::BETWEEN);
+        for claim in self.daemon.engine.state().claims.values() {
+            self.coverage.died(&claim.state, dies);
+        }
+        if !self.daemon.unsaved.is_empty() {
+            // What was done to these, and could not be recorded, is undone or done again.
+            let administrators = self.durable.values().filter_map(|entry| match entry {
+                Entry::Claim(claim) if claim.owner == Owner::Administrator => Some(claim.vf),
+                _ => None,
+            });
+            self.left_over.extend(administrators);
+        }
         self.daemon = Daemon::default();
         if self.guests_die_with_the_daemon {
             for guest in self.processes.keys().copied().collect::<Vec<_>>() {
@@ -272,7 +320,14 @@ impl World {
         for (pf, count) in vfs {
             self.host.make_vfs(*pf, *count).expect("a PF that has just booted makes VFs");
         }
-        self.durable.retain(|key, _| key.home() == Home::Definitions);
+        self.dies = coverage::POWER_CUT;
+        let ports = self.state().claims.values().filter(|claim| claim.is_port());
+        let ports: Vec<_> = ports.filter_map(|claim| claim.network.as_ref()).collect();
+        let ports: Vec<_> = ports.into_iter().map(|of| of.port).collect();
+        self.ports_of_earlier_boots.extend(ports);
+        if self.bug != Some(Bug::BootNotChecked) {
+            self.durable.retain(|key, _| key.home() == Home::Definitions);
+        }
         self.remember_clean_vfs();
         self.restart();
     }
@@ -281,13 +336,6 @@ impl World {
     pub(crate) fn guest_ends(&mut self, guest: Uuid, ended: Ended) {
         self.story.push(format!("{} ends: {ended:?}", short(guest)));
         self.process_ends(guest, ended);
-    }
-
-    /// What a VF is as nobody lends it may change by creation only.
-    pub(crate) fn remember_clean_vfs(&mut self) {
-        for (vf, facts) in self.host.facts() {
-            self.clean.entry((vf, facts.incarnation)).or_insert(facts);
-        }
     }
 
     /// A promise is broken: says which, and how it came to that.
@@ -302,7 +350,7 @@ impl World {
             .durable
             .values()
             .filter_map(|entry| match entry {
-                Entry::Run(run) if self.processes.contains_key(&run.guest) => Some(run.guest),
+                Entry::Run(run) if self.is_found_alive(run.guest) => Some(run.guest),
                 _ => None,
             })
             .collect();
@@ -332,7 +380,10 @@ impl World {
     pub(crate) fn tell(&mut self, input: Input) -> Result<(), Crashed> {
         let asks = matches!(input, Input::Ask(..));
         let before = asks.then(|| crate::promises::picture(self.state()));
+        let before_it = self.coverage.before(self.state(), &input);
         let decision = self.daemon.engine.decide(input);
+        let fails = self.commit_fails().filter(|_| !decision.records.is_empty());
+        self.coverage.after(before_it, self.daemon.engine.state(), fails);
         let refused = matches!(&decision.effects[..], [Effect::Answer(_, Err(_))]);
         let changed = |before| {
             before != crate::promises::picture(self.state()) || !decision.records.is_empty()
@@ -345,13 +396,20 @@ impl World {
 
     fn commit_and_act(&mut self, mut decision: Decision) -> Result<(), Crashed> {
         self.point()?;
+        self.steps += u64::from(!decision.records.is_empty() || !decision.effects.is_empty());
+        if self.bug == Some(Bug::EffectsBeforeRecords) {
+            self.act_at_once(&mut decision)?;
+        }
         let records = std::mem::take(&mut decision.records);
         if !self.commit(&records) {
             self.story.push("(that could not be recorded)".into());
-            if decision.urgency == Urgency::MayBeRefused {
+            let refused = decision.urgency == Urgency::MayBeRefused;
+            if self.may_be_refused(refused) {
                 let asker = decision.asker;
-                // Here nothing is ever written in part.
-                let _undone = self.daemon.engine.revert(decision);
+                if self.bug != Some(Bug::RefusedAndNotTakenBack) {
+                    // Here nothing is ever written in part.
+                    let _undone = self.daemon.engine.revert(decision);
+                }
                 if let Some(ticket) = asker {
                     self.answer(ticket, Err(Decision::unrecorded("the disk is full")));
                 }
@@ -374,11 +432,14 @@ impl World {
         if records.is_empty() {
             return true;
         }
-        if self.disk_full {
+        if self.commit_fails().is_some() {
+            self.store_errors = self.store_errors.saturating_sub(1);
             return false;
         }
         let unsaved = std::mem::take(&mut self.daemon.unsaved);
-        for record in unsaved.iter().chain(records) {
+        let unsaved = if self.bug == Some(Bug::UnsavedForgotten) { Vec::new() } else { unsaved };
+        let bug = self.bug;
+        for record in unsaved.iter().chain(records).filter(|record| bugs::writes(bug, record)) {
             assert_ne!(record.key().home(), Home::Memory, "what lives in memory is not recorded");
             match record {
                 Record::Put(entry) => self.durable.insert(entry.key(), (**entry).clone()),
@@ -388,8 +449,17 @@ impl World {
         true
     }
 
+    /// Why the next commit fails, if it does.
+    fn commit_fails(&self) -> Option<&'static str> {
+        match (self.disk_full, self.store_errors) {
+            (true, _) => Some(coverage::DISK_FULL),
+            (false, 0) => None,
+            (false, _) => Some(coverage::STORE_ERROR),
+        }
+    }
+
     /// As the daemon does: what an effect needs is read from the state at once.
-    fn begin_effect(&mut self, effect: Effect) {
+    pub(crate) fn begin_effect(&mut self, effect: Effect) {
         let claim = |id| self.state().claims.get(&id);
         let job = match effect {
             Effect::Answer(ticket, reply) => return self.answer(ticket, reply),
@@ -405,13 +475,14 @@ impl World {
                 Some(Job::Launch { guest, vfs: self.to_be_opened(guest) })
             }
             Effect::Adopt(guest) => Some(Job::Adopt(guest)),
+            Effect::Kill(_) if self.bug == Some(Bug::KillForgotten) => return,
             Effect::Kill(guest) => Some(Job::Kill(guest)),
             Effect::CallHook(hook, live) => {
                 Some(Job::Tell(Input::HookRan { network: live.uuid, hook, outcome: Ok(()) }))
             }
         };
         match job {
-            Some(job) => self.daemon.jobs.push(job),
+            Some(job) => self.begin_job(job),
             None => self.broken("an effect names a claim that is not there"),
         }
     }
@@ -441,11 +512,12 @@ impl World {
         self.replies.insert(ticket, reply);
     }
 
-    fn carry_out(&mut self, job: Job) -> Result<(), Crashed> {
+    pub(crate) fn carry_out(&mut self, job: Job) -> Result<(), Crashed> {
         if let Job::Tell(input) = job {
             return self.hear(input);
         }
         self.point()?;
+        self.steps += 1;
         let outcome = match job {
             Job::Prepare(id, lending) => Some(self.prepare(id, &lending)?),
             Job::HandOver(id, lending) => Some(self.hand_over(id, &lending)?),
@@ -464,6 +536,10 @@ impl World {
             Job::Tell(_) => None,
         };
         self.point()?;
+        if let Some(claim) = outcome.as_ref().and_then(coverage::claim_of) {
+            self.coverage.hit(claim, &self.host.take_hits());
+        }
+        let outcome = outcome.map(|outcome| self.falsified(outcome));
         self.daemon.jobs.extend(outcome.map(Job::Tell));
         crate::promises::always(self);
         Ok(())
@@ -480,7 +556,16 @@ impl World {
             }
             _ => None,
         };
+        let done = self.administrator_has(&input);
         self.tell(input)?;
+        if let Some(((vf, incarnation), facts)) = done {
+            let on_vfio = facts.driver.as_ref().is_some_and(DriverName::is_vfio);
+            if on_vfio && !facts.admin_mac.is_zero() {
+                // To be told from what an earlier holder left by nobody, it comes back to the host.
+                self.left_over.insert(vf);
+            }
+            self.clean.insert((vf, incarnation), facts);
+        }
         if let Some(guest) = launched {
             self.daemon.followed.insert(guest);
             if !self.processes.contains_key(&guest) {
@@ -522,6 +607,10 @@ impl World {
     }
 
     fn give_back(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
+        if let Some(done) = self.gives_back_otherwise(id) {
+            return Ok(done);
+        }
+        let lending = &self.tampered(lending);
         let host = self.host.clone();
         let vf = lending.vf;
         let done = self.at_the_kernel(|| {
@@ -559,11 +648,11 @@ impl World {
     }
 
     /// Kernel work, at whose writes the program may die. Each write is on record as being due.
-    fn at_the_kernel<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Crashed> {
-        let written = self.host.trace().len();
+    pub(crate) fn at_the_kernel<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Crashed> {
+        let written = self.host.writes();
+        self.host.take_hits();
         let done = catch_unwind(AssertUnwindSafe(work));
-        let trace = self.host.trace();
-        for write in &trace[written..] {
+        for write in &self.host.writes_after(written) {
             self.story.push(format!("  kernel: {write}"));
             crate::promises::at_a_write(self, write);
         }
@@ -632,7 +721,7 @@ impl World {
         }
     }
 
-    fn moment(&mut self) -> Moment {
+    pub(crate) fn moment(&mut self) -> Moment {
         self.daemon.moments += 1;
         Moment(self.daemon.moments)
     }

@@ -1,0 +1,45 @@
+//! What VFs are while nobody lends them: as they were made, or as the administrator has them.
+
+use std::time::Duration;
+
+use vfnet_engine::{Input, Owner};
+use vfnet_host_sim::VfFacts;
+use vfnet_model::PciAddress;
+use vfnet_model::inventory::Incarnation;
+use vfnet_model::vf::Original;
+
+use crate::world::World;
+
+impl World {
+    /// What a VF is as nobody lends it may change by creation only.
+    pub(crate) fn remember_clean_vfs(&mut self) {
+        let known =
+            |(vf, facts): (PciAddress, VfFacts)| self.clean.contains_key(&(vf, facts.incarnation));
+        if !self.host.facts().into_iter().all(known) {
+            // Some drivers make a new VF's netdev late.
+            self.host.advance(Duration::from_secs(10));
+        }
+        for (vf, facts) in self.host.facts() {
+            self.clean.entry((vf, facts.incarnation)).or_insert(facts);
+        }
+    }
+
+    /// What the administrator has made of a VF is what it is from then on.
+    pub(crate) fn administrator_has(
+        &self,
+        input: &Input,
+    ) -> Option<((PciAddress, Incarnation), VfFacts)> {
+        let (Input::WasReset(id, Ok(())) | Input::GivenBack { claim: id, .. }) = input else {
+            return None;
+        };
+        let claim = self.state().claims.get(id)?;
+        let restored = matches!(input, Input::GivenBack { .. });
+        if claim.owner != Owner::Administrator || (restored && claim.original != Original::Unknown)
+        {
+            return None;
+        }
+        let facts = self.host.facts().remove(&claim.vf)?;
+        let same = facts.incarnation == claim.incarnation;
+        same.then_some(((claim.vf, claim.incarnation), facts))
+    }
+}
