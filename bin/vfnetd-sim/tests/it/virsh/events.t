@@ -118,5 +118,6 @@ What was changed
   event 'metadata-change' for network hw: type description, uri <null>
   event 'metadata-change' for network hw: type title, uri <null>
   event 'metadata-change' for network hw: type element, uri http://rack.example/
+  event 'metadata-change' for network hw: type element, uri http://rack.example/
   event 'metadata-change' for network hw: type element, uri http://last.example/
   event loop interrupted
