@@ -66,6 +66,10 @@ Defining
   error: Failed to define network from nat.xml
   error: unsupported configuration: network 'hw': vfnet serves forward modes 'hostdev' and 'bridge' (onto an existing bridge); others are handed on where network_daemon in vfnetd.toml names a stock network daemon's socket, and none is named
   [1]
+  $ sed "s/<pf.*//; s/hostdev' managed='yes/bridge/" hw.xml > nameless-bridge.xml; virsh net-define nameless-bridge.xml
+  error: Failed to define network from nameless-bridge.xml
+  error: unsupported configuration: network 'hw': vfnet serves forward mode 'bridge' with <bridge name='…'/>, an existing bridge of the host; without, it is handed on where network_daemon in vfnetd.toml names a stock network daemon's socket, and none is named
+  [1]
   $ sed "s/<.forward>/&<ip address='10.0.0.1'\/>/" hw.xml > ip.xml; virsh net-define ip.xml
   error: Failed to define network from ip.xml
   error: unsupported configuration: <ip>: the host has no address in such a network (at /network/ip)
