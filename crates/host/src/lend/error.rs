@@ -173,7 +173,10 @@ fn mend(cause: &Cause, step: Step, vf: PciAddress, pf: Option<&Pf>) -> Option<St
         Cause::Host(HostError::Process { .. } | HostError::Gone { .. })
             if step == Step::LoadDriver =>
         {
-            Some("has the running kernel such a driver? vfio-pci's option is CONFIG_VFIO_PCI".to_owned())
+            Some(
+                "has the running kernel such a driver? vfio-pci's option is CONFIG_VFIO_PCI"
+                    .to_owned(),
+            )
         }
         _ => None,
     }
