@@ -3,12 +3,12 @@
 
 use uuid::Uuid;
 use vfnet_engine::{
-    Claim, ClaimId, ClaimState, Decision, Effect, Entry, Executor, GivenBack, HeldBy, Input, Record,
+    Claim, ClaimId, ClaimState, Decision, Effect, Entry, Executor, GivenBack, Input, Record,
 };
 use vfnet_host::Host;
 use vfnet_host::lend::Lending;
+use vfnet_model::MacAddress;
 use vfnet_model::vf::{Original, VfSetting};
-use vfnet_model::{DriverName, MacAddress};
 
 use crate::world::{Crashed, Job, World};
 
@@ -17,7 +17,6 @@ use crate::world::{Crashed, Job, World};
 pub(crate) enum Bug {
     EffectsBeforeRecords,
     ClaimNotRecorded,
-    PrepareNotReadBack,
     GiveBackNotReadBack,
     BootNotChecked,
     FreeWhileReleasing,
@@ -35,10 +34,9 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// Each, and what is wrong.
-    pub(crate) const ALL: [(Self, &str); 16] = [
+    pub(crate) const ALL: [(Self, &str); 15] = [
         (Self::EffectsBeforeRecords, "an effect is carried out before its record is committed"),
         (Self::ClaimNotRecorded, "claims that are being prepared are not recorded"),
-        (Self::PrepareNotReadBack, "what preparing has set is not read back"),
         (Self::GiveBackNotReadBack, "what giving back has set is not read back"),
         (Self::BootNotChecked, "records of an earlier boot are taken for this one's"),
         (Self::FreeWhileReleasing, "a VF is free while it is still being given back"),
@@ -108,15 +106,6 @@ impl World {
     /// What the engine is told of how kernel work has ended.
     pub(crate) fn falsified(&self, outcome: Input) -> Input {
         match outcome {
-            Input::Prepared(claim, Err(failure))
-                if self.has(Bug::PrepareNotReadBack)
-                    && failure.why.contains("after being told") =>
-            {
-                let held = self.state().claims.get(&claim).and_then(|claim| claim.iommu_group);
-                let driver: DriverName = "vfio-pci".parse().expect("a driver name");
-                let held = held.map(|group| HeldBy { driver, group });
-                Input::Prepared(claim, held.ok_or(failure))
-            }
             Input::GivenBack { claim, outcome: GivenBack::Unclean(_), seen, at }
                 if self.has(Bug::GiveBackNotReadBack) =>
             {

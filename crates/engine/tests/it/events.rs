@@ -552,7 +552,10 @@ impl Scenery<'_> {
         for _ in 0..2 {
             Self::gives_all_back(world);
         }
-        if let Some(claim) = world.state().claims.values().next() {
+        let mut claims = world.state().claims.values();
+        // What another daemon has half put back may stay set aside.
+        let left = claims.find(|claim| !world.left_over.contains(&claim.vf));
+        if let Some(claim) = left {
             world.broken(&format!("{} is still claimed at the end: {claim:?}", claim.vf));
         }
     }
@@ -581,6 +584,7 @@ fn outside_gives_up(world: &mut World, which: usize) {
     let Some(claim) = lent(world, which) else { return };
     world.story.push(format!("another daemon puts {} back in its own way", claim.vf));
     world.host.revive();
+    world.left_over.insert(claim.vf);
     if let Err(fault) = crate::outside::try_to_give_up(&world.host, claim.vf, mac(10)) {
         world.story.push(format!("  in vain: {fault}"));
     }

@@ -238,7 +238,7 @@ fn free_vfs_are_as_they_were(world: &World) {
         // Where none is taken back, the VF's own stays set, or one that is nobody's.
         let own = Some(found.admin_mac) == found.netdev_mac;
         let parked = found.admin_mac == vfnet_model::drivers::parked_mac(vf);
-        if world.mac_stays_set.contains(&facts.pf) && (own || parked) {
+        if parked || (own && world.mac_stays_set.contains(&facts.pf)) {
             (found.admin_mac, found.sticky) = (was.admin_mac, was.sticky);
         }
         if found != was {

@@ -19,7 +19,7 @@ use crate::events::{Event, Life};
 mod cells;
 
 /// Seeds within which every planted bug is found.
-const SEEDS_PER_BUG: u64 = 3_000;
+const SEEDS_PER_BUG: u64 = 500;
 /// Lives that are lived again to make one shorter.
 const MOST_TRIES: usize = 600;
 

@@ -557,8 +557,11 @@ impl World {
             _ => None,
         };
         let done = self.administrator_has(&input);
-        self.tell(input)?;
-        if let Some(((vf, incarnation), facts)) = done {
+        let claim = coverage::claim_of(&input);
+        let lives = self.tell(input);
+        let recorded = claim.is_some_and(|id| !self.durable.contains_key(&Key::Claim(id)));
+        let known = recorded || lives.is_ok();
+        if let Some(((vf, incarnation), facts)) = done.filter(|_| known) {
             let on_vfio = facts.driver.as_ref().is_some_and(DriverName::is_vfio);
             if on_vfio && !facts.admin_mac.is_zero() {
                 // To be told from what an earlier holder left by nobody, it comes back to the host.
@@ -566,6 +569,7 @@ impl World {
             }
             self.clean.insert((vf, incarnation), facts);
         }
+        lives?;
         if let Some(guest) = launched {
             self.daemon.followed.insert(guest);
             if !self.processes.contains_key(&guest) {
@@ -631,6 +635,11 @@ impl World {
         let host = self.host.clone();
         let done = self.at_the_kernel(|| host.reset(vf, Deadlines::default().unbind))?;
         self.story.push(format!("reset {vf}: {done:?}"));
+        let meant = self.state().claims.get(&id).map(|claim| claim.incarnation);
+        if self.host.facts().get(&vf).map(|facts| facts.incarnation) != meant {
+            // The kernel resets whatever has the address by then.
+            self.left_over.insert(vf);
+        }
         let outcome = done.map_err(|fault| Failure {
             stuck: matches!(fault, HostError::Stuck { .. }).then(|| format!("to reset {vf}")),
             why: vfnet_model::explain(&fault),
