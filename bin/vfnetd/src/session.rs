@@ -29,7 +29,9 @@ use vfnet_rpc::flags::CONNECT_RO;
 use vfnet_rpc::frame::{FRAME_MAX, FrameDecoder, FrameError};
 use vfnet_rpc::keepalive::Keepalive;
 use vfnet_rpc::procedures::{Access, Payload};
-use vfnet_rpc::remote::{AuthType, Call, CloseReason, ConnectEventConnectionClosed, Feature};
+use vfnet_rpc::remote::{
+    AuthType, Call, CloseReason, ConnectEventConnectionClosed, Feature, SetIdentityArgs,
+};
 use vfnet_rpc::server::{Incoming, event};
 use vfnet_rpc::xdr::{List, Text};
 
@@ -407,6 +409,16 @@ impl Session {
         }
     }
 
+    /// Root says for whom it asks: whoever may only read does not write by way of another daemon.
+    fn act_for(&mut self, identity: &SetIdentityArgs) {
+        let uid = identity.params.iter().find(|param| &*param.field == "unix-user-id");
+        let Some(uid) = uid.and_then(|param| param.value.as_u64()) else { return };
+        tracing::debug!(uid, "a client of another daemon");
+        if u32::try_from(uid).is_ok_and(|uid| self.reception.readers.contains(&uid)) {
+            self.access = Access::Read;
+        }
+    }
+
     async fn refuse(&self, id: CallId, error: WireError) -> Next {
         self.outbox.send(id.answer(Err(error))).await;
         Next::Read
@@ -505,8 +517,11 @@ impl Session {
                 self.wants_to_know = false;
                 Ok(answer.done())
             }
-            Call::ConnectSetIdentity(_, answer) => match self.uid {
-                0 => Ok(answer.done()),
+            Call::ConnectSetIdentity(args, answer) => match self.uid {
+                0 => {
+                    self.act_for(&args);
+                    Ok(answer.done())
+                }
                 _ => Err(WireError::new(
                     ErrorDomain::Access,
                     ErrorCode::AccessDenied,

@@ -69,6 +69,12 @@ pub struct NetworkOf {
     pub port: Uuid,
     /// The portgroup that the owner named.
     pub portgroup: Option<String>,
+    /// Whether the guest's own filters are trusted, as the port's document says; without effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_guest_rx_filters: Option<bool>,
+    /// Whether the port is isolated, as its document says: never `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<bool>,
 }
 
 /// Who holds a VF.

@@ -274,6 +274,10 @@ pub struct PortRequest {
     pub mac: MacAddress,
     /// A tag of the port's own.
     pub vlan: Option<VlanId>,
+    /// Whether the guest's own filters are trusted: kept for the port's document.
+    pub trust_guest_rx_filters: Option<bool>,
+    /// `<port isolated='…'/>`: kept for the port's document.
+    pub isolated: Option<bool>,
     /// What the client says it has already, when it takes up a port that was forgotten.
     pub plug: Option<Plugged>,
     /// VFs that have failed for this request, and how.
@@ -284,7 +288,14 @@ pub struct PortRequest {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Plugged {
     /// A VF.
-    Vf(PciAddress),
+    Vf {
+        /// Where it is.
+        address: PciAddress,
+        /// Whether its holder binds and unbinds drivers.
+        managed: bool,
+        /// The VFIO driver that was named.
+        driver: Option<DriverName>,
+    },
     /// A bridge.
     Bridge(NetdevName),
 }

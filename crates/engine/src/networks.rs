@@ -219,6 +219,9 @@ impl Turn<'_> {
             .state
             .claims_on_network(uuid)
             .map(|claim| format!("{} {}", claim.vf, claim.why_taken()))
+            .chain(self.state.bridge_ports_of(uuid).map(|port| {
+                format!("port {} of guest {} of another daemon", port.port, port.owner_name)
+            }))
             .collect();
         if !held.is_empty() && !force {
             let message = format!("network '{name}' is in use: {}", held.join("; "));

@@ -16,7 +16,7 @@
 use uuid::Uuid;
 use vfnet_model::network::{Forward, Pool};
 use vfnet_model::vf::{Original, WantedSettings};
-use vfnet_model::{MacAddress, NetdevName, PciAddress, Vlan, VlanId, VlanProtocol};
+use vfnet_model::{DriverName, MacAddress, NetdevName, PciAddress, Vlan, VlanId, VlanProtocol};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
 use crate::decision::{Effect, Turn};
@@ -42,9 +42,12 @@ impl Turn<'_> {
             let bridge = bridge.clone();
             return self.bridge_port(request, bridge).map(Some);
         }
-        match request.plug {
+        match &request.plug {
             None => {}
-            Some(Plugged::Vf(vf)) => return self.port_reclaim(&request, vf).map(Some),
+            Some(Plugged::Vf { address, managed, driver }) => {
+                let (vf, managed, driver) = (*address, *managed, driver.clone());
+                return self.port_reclaim(&request, vf, managed, driver).map(Some);
+            }
             Some(Plugged::Bridge(_)) => {
                 let message = "Port reclaim requested but plug type is not hostdev-pci";
                 return Err(Refusal::new(RefusalKind::InvalidArgument, message));
@@ -63,9 +66,28 @@ impl Turn<'_> {
             Err(refusal) if request.tried.is_empty() => return Err(refusal),
             Err(refusal) => return Err(none_would_do(request.tried, refusal)),
         };
+        self.keep_for_the_document(id, &request);
         self.put(Entry::PortJob(id, PortJob { create: ticket, request, delete: None }));
         self.effect(Effect::HandOver(id));
         Ok(None)
+    }
+
+    /// What a port's document says without effect on its VF: its own word, else its portgroup's,
+    /// else the network's.
+    fn keep_for_the_document(&mut self, id: ClaimId, request: &PortRequest) {
+        let Some(mut claim) = self.state.claims.get(&id).cloned() else { return };
+        let document = self.state.live_networks.get(&request.network).map(|live| &live.definition);
+        let inherited = document.and_then(|document| {
+            let group = document.network.portgroup(request.portgroup.as_deref());
+            group
+                .and_then(|group| group.trust_guest_rx_filters)
+                .or(document.network.trust_guest_rx_filters)
+        });
+        if let Some(of) = &mut claim.network {
+            of.trust_guest_rx_filters = request.trust_guest_rx_filters.or(inherited);
+            of.isolated = request.isolated;
+        }
+        self.put(Entry::Claim(claim));
     }
 
     fn port_is_known(&self, port: Uuid) -> bool {
@@ -107,8 +129,16 @@ impl Turn<'_> {
         })
     }
 
-    /// Takes up a port that its guest has all along, and that was forgotten here.
-    fn port_reclaim(&mut self, request: &PortRequest, vf: PciAddress) -> Result<Answer, Refusal> {
+    /// Takes up a port that its guest has all along, and that was forgotten here. What the guest
+    /// has is a fact, so that only another holder, of the VF or of the MAC, and a VF of another pool
+    /// stand in the way.
+    fn port_reclaim(
+        &mut self,
+        request: &PortRequest,
+        vf: PciAddress,
+        managed: bool,
+        driver: Option<DriverName>,
+    ) -> Result<Answer, Refusal> {
         let owner = owner(request);
         if self.state.bridge_ports.contains_key(&request.port) {
             return Err(port_exists(request.port));
@@ -125,7 +155,7 @@ impl Turn<'_> {
         }
         let live = self.network_for_ports(request.network)?;
         let pool = self.state.pool(live);
-        let asked = asked(live, request, &pool)?;
+        let asked = Asked { managed, driver, ..asked_again(live, request, &pool)? };
         let in_the_way = if pool.contains(&vf) {
             another_holds(self.state, vf, &asked)
         } else {
@@ -137,6 +167,7 @@ impl Turn<'_> {
             return Err(Refusal { vfs, ..Refusal::new(RefusalKind::Exhausted, message) });
         }
         let id = self.claim_this(asked, vf, ClaimState::Lent)?;
+        self.keep_for_the_document(id, request);
         let found = self.state.inventory.vfs.get(&vf);
         if found.is_none_or(|found| self.state.is_on_vfio(found))
             && let Some(claim) = self.state.claims.get(&id).cloned()
@@ -285,6 +316,21 @@ fn asked<'a>(
         managed: *managed,
         driver: driver.as_ref().and_then(|driver| driver.model.clone()),
     })
+}
+
+/// The same of a port that is taken up: a portgroup that has gone meanwhile says nothing of it.
+fn asked_again<'a>(
+    live: &LiveNetwork,
+    request: &PortRequest,
+    candidates: &'a [PciAddress],
+) -> Result<Asked<'a>, Refusal> {
+    let known = live.definition.network.portgroup(request.portgroup.as_deref()).is_some();
+    let portgroup = request.portgroup.clone().filter(|_| known);
+    let mut asked = asked(live, &PortRequest { portgroup, ..request.clone() }, candidates)?;
+    if let Some((_, _, portgroup)) = &mut asked.network {
+        portgroup.clone_from(&request.portgroup);
+    }
+    Ok(asked)
 }
 
 /// Who else has a VF, its IOMMU group or its MAC. What the host does with it is no matter: it is

@@ -63,7 +63,7 @@ impl Turn<'_> {
         let id = ClaimId(self.state.last_claim + 1);
         let network = asked.network.map(|(uuid, name, portgroup)| {
             let port = asked.port.unwrap_or_else(|| port_identity(uuid, &asked.owner, id));
-            NetworkOf { uuid, name, port, portgroup }
+            NetworkOf { uuid, name, port, portgroup, trust_guest_rx_filters: None, isolated: None }
         });
         let claim = Claim {
             id,

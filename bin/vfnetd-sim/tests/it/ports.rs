@@ -2,7 +2,7 @@
 
 use vfnet_rpc::error::ErrorCode;
 use vfnet_rpc::remote::{
-    NetworkCreate, NetworkDefineXml, NetworkPortCreateXml, NetworkPortDelete,
+    NetworkCreate, NetworkDefineXml, NetworkDestroy, NetworkPortCreateXml, NetworkPortDelete,
     NetworkPortGetXmlDesc, PortCreateArgs, PortFlags,
 };
 use vfnet_rpc::vfnet::NetworkDestroyForced;
@@ -96,4 +96,51 @@ fn the_network_daemons_socket_serves_the_same() {
     Client::open(&socket).ask::<NetworkDefineXml>(&Text::clipped(HW)).expect("defined");
     until("the main socket is there", || daemon.socket().exists());
     Client::of(&daemon).vfs();
+}
+
+#[test]
+fn a_port_that_is_taken_up_is_as_its_guest_has_it() {
+    let daemon = Daemon::over(&["--make=ens1f0=igb:2"]);
+    let mut client = Client::of(&daemon);
+    let document = HW.replace("vfs='7'", "");
+    let hw = client.ask::<NetworkDefineXml>(&Text::clipped(&document)).expect("defined");
+    client.ask::<NetworkCreate>(&hw).expect("started");
+    let plugged = "<group>gone</group><mac address='52:54:00:00:00:01'/>\
+         <bandwidth><inbound average='1000'/></bandwidth><rxfilters trustGuest='yes'/>\
+         <plug type='hostdev-pci' managed='no'><driver name='vfio' model='mlx5_vfio_pci'/>\
+         <address domain='0x0000' bus='0x01' slot='0x10' function='0x2'/></plug>";
+    let xml = port(1, "52:54:00:00:00:01").replace("<mac address='52:54:00:00:00:01'/>", plugged);
+    let args = PortCreateArgs {
+        network: hw,
+        xml: Text::clipped(&xml),
+        flags: vfnet_rpc::flags::PORT_CREATE_RECLAIM,
+    };
+    let made = client.ask::<NetworkPortCreateXml>(&args).expect("taken up");
+    let printed = client.ask::<NetworkPortGetXmlDesc>(&PortFlags { port: made, flags: 0 });
+    let printed = printed.expect("a document");
+    for part in [
+        "<group>gone</group>",
+        "<rxfilters trustGuest='yes'/>",
+        "<plug type='hostdev-pci' managed='no'>",
+        "<driver name='vfio' model='mlx5_vfio_pci'/>",
+        "function='0x2'",
+    ] {
+        assert!(printed.contains(part), "no {part} in {}", &*printed);
+    }
+}
+
+#[test]
+fn a_bridge_network_with_a_port_in_use_is_stopped_by_force_alone() {
+    let daemon = Daemon::start();
+    let mut client = Client::of(&daemon);
+    let document = "<network><name>br</name><forward mode='bridge'/><bridge name='br0'/></network>";
+    let br = client.ask::<NetworkDefineXml>(&Text::clipped(document)).expect("defined");
+    client.ask::<NetworkCreate>(&br).expect("started");
+    let xml = Text::clipped(&port(1, "52:54:00:00:00:01"));
+    let args = PortCreateArgs { network: br.clone(), xml, flags: 0 };
+    let made = client.ask::<NetworkPortCreateXml>(&args).expect("made");
+    let in_use = Ok(ErrorCode::OperationInvalid.number());
+    assert_eq!(client.number::<NetworkDestroy>(&br), in_use);
+    client.ask::<NetworkDestroyForced>(&Text::clipped("br")).expect("stopped");
+    client.ask::<NetworkPortDelete>(&PortFlags { port: made, flags: 0 }).expect("still there");
 }

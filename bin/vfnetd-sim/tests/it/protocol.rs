@@ -2,7 +2,8 @@
 //! beside one another, and the table of procedures.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use vfnet_rpc::client::{Received, Reply, ReplyError};
@@ -16,13 +17,14 @@ use vfnet_rpc::remote::{
     self, Call, CallbackArgs, CloseReason, ConnectClose, ConnectDomainEventCallbackDeregisterAny,
     ConnectDomainEventCallbackRegisterAny, ConnectGetHostname, ConnectNetworkEventDeregisterAny,
     ConnectNetworkEventRegisterAny, ConnectNodeDeviceEventRegisterAny, ConnectOpen,
-    ConnectOpenArgs, ConnectRegisterCloseCallback, ConnectSupportsFeature,
+    ConnectOpenArgs, ConnectRegisterCloseCallback, ConnectSetIdentity, ConnectSupportsFeature,
     ConnectUnregisterCloseCallback, DomainCreate, DomainDefineXml, DomainDestroy,
     DomainEventRegister, Feature, NetworkDefineXml, NetworkEventRegister, NetworkUndefine,
-    NodeDeviceEventRegister, RemoteEvent,
+    NodeDeviceEventRegister, RemoteEvent, SetIdentityArgs,
 };
+use vfnet_rpc::typed_params::{ParamValue, TypedParam};
 use vfnet_rpc::vfnet;
-use vfnet_rpc::xdr::Text;
+use vfnet_rpc::xdr::{List, Text};
 
 use crate::bindings::{PYTHON, installed_for_python};
 use crate::client::Client;
@@ -443,4 +445,59 @@ fn a_client_that_says_goodbye_hears_the_answers_that_are_ready_and_the_end() {
     assert_eq!((serial, answer.of::<ConnectClose>()), (closed, Ok(())));
     client.socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
     assert_eq!(client.receive(), None);
+}
+
+fn speaks_for(uid: u64) -> SetIdentityArgs {
+    let user = TypedParam { field: Text::clipped("unix-user-id"), value: ParamValue::ULong(uid) };
+    SetIdentityArgs { params: List::new(vec![user]).expect("few"), flags: 0 }
+}
+
+#[test]
+fn root_that_speaks_for_a_reader_is_held_to_reading() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let daemon = Daemon::configured("read_only_users = [1005]\n");
+    let denied = Ok(ErrorCode::OperationDenied.number());
+    let mut client = Client::of(&daemon);
+    client.ask::<ConnectSetIdentity>(&speaks_for(1006)).expect("root may");
+    client.ask::<NetworkDefineXml>(&network("a")).expect("no reader");
+    client.ask::<ConnectSetIdentity>(&speaks_for(1005)).expect("root may");
+    assert_eq!(client.number::<NetworkDefineXml>(&network("b")), denied);
+}
+
+/// Says the error number that CONNECT_SET_IDENTITY is answered with.
+const IMPOSTOR: &str = r#"
+import socket, struct, sys
+def call(client, number, serial, body):
+    frame = struct.pack('>IIIIII', 0x20008086, 1, number, 0, serial, 0) + body
+    client.sendall(struct.pack('>I', 4 + len(frame)) + frame)
+    head = client.recv(4, socket.MSG_WAITALL)
+    return client.recv(struct.unpack('>I', head)[0] - 4, socket.MSG_WAITALL)
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+call(client, 66, 1, b'')
+call(client, 1, 2, struct.pack('>III', 1, 14, 0)[:8] + b'qemu:///system\0\0' + struct.pack('>I', 0))
+reply = call(client, 419, 3, struct.pack('>II', 0, 0))
+print(struct.unpack('>I', reply[24:28])[0])
+"#;
+
+#[test]
+fn nobody_but_root_speaks_for_others() {
+    if !rustix::process::getuid().is_root() || !installed("/usr/bin/setpriv") {
+        return;
+    }
+    let daemon = Daemon::start();
+    for (path, mode) in [(daemon.path(""), 0o755), (daemon.socket(), 0o666)] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("others may come in");
+    }
+    let ran = Command::new("/usr/bin/setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["timeout", "30", "/usr/bin/python3", "-c", IMPOSTOR])
+        .arg(daemon.socket())
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "88\n", "{ran:?}");
 }

@@ -84,8 +84,8 @@ pub(crate) fn of_claim(claim: &Claim) -> Option<PortDocument> {
         virtual_port: None,
         bandwidth: None,
         vlan: wanted.vlan.filter(|vlan| vlan.id != VlanId::NONE).map(|vlan| VlanTags::One(vlan.id)),
-        isolated: None,
-        trust_guest_rx_filters: None,
+        isolated: of.isolated,
+        trust_guest_rx_filters: of.trust_guest_rx_filters,
         plug,
     })
 }
@@ -113,14 +113,19 @@ pub(super) async fn create(
     daemon: &Daemon,
     args: &PortCreateArgs,
 ) -> Result<NetworkPort, WireError> {
+    let reclaim = args.flags & f::PORT_CREATE_RECLAIM != 0;
+    // A guest that runs has what it has, whatever would be refused to it today.
     let document = parse(&args.xml)
-        .and_then(|port| port.served().map(|()| port))
+        .and_then(|port| if reclaim { Ok(port) } else { port.served().map(|()| port) })
         .map_err(|fault| wire_error::document(ErrorDomain::Network, &fault))?;
     let invalid = |detail: &str| wire_error::invalid(ErrorDomain::Network, detail);
-    let reclaim = args.flags & f::PORT_CREATE_RECLAIM != 0;
     let plug = match (reclaim, &document.plug) {
         (false, Plug::None) => None,
-        (true, Plug::HostdevPci { address, .. }) => Some(Plugged::Vf(*address)),
+        (true, Plug::HostdevPci { address, managed, driver }) => Some(Plugged::Vf {
+            address: *address,
+            managed: *managed,
+            driver: driver.as_ref().and_then(|driver| driver.model.clone()),
+        }),
         (true, Plug::Bridge(bridge)) => Some(Plugged::Bridge(bridge.clone())),
         (false, _) => {
             return Err(invalid("Port reclaim not requested but plug type is not none"));
@@ -142,6 +147,8 @@ pub(super) async fn create(
         portgroup: document.group,
         mac: document.mac,
         vlan: document.vlan.and_then(|tags| tags.single()),
+        trust_guest_rx_filters: document.trust_guest_rx_filters,
+        isolated: document.isolated,
         plug,
         tried: Vec::new(),
     };

@@ -206,6 +206,8 @@ impl<'a> Known<'a> {
                 name: name.clone(),
                 port: Uuid::new_v4(),
                 portgroup: portgroup.clone(),
+                trust_guest_rx_filters: None,
+                isolated: None,
             }),
             _ => None,
         });

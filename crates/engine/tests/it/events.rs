@@ -403,7 +403,7 @@ impl Scenery<'_> {
                     // Taken for the guest's doing, so that it goes to the host's driver.
                     world.left_over.insert(vf);
                 }
-                let plug = Some(Plugged::Vf(vf));
+                let plug = Some(Plugged::Vf { address: vf, managed: true, driver: None });
                 let asked = PortRequest { plug, ..port(NETWORKS[*network], *which, mac(*last)) };
                 world.begin(Request::PortCreate(Box::new(asked)));
             }

@@ -23,8 +23,12 @@ fn delete(number: u8) -> Request {
     Request::PortDelete { network: net("hw"), port: port("hw", number, mac(0)).port }
 }
 
+fn has(address: PciAddress) -> Option<Plugged> {
+    Some(Plugged::Vf { address, managed: true, driver: None })
+}
+
 fn reclaim(number: u8, last: u8, vf: PciAddress) -> Request {
-    create_port(PortRequest { plug: Some(Plugged::Vf(vf)), ..port("hw", number, mac(last)) })
+    create_port(PortRequest { plug: has(vf), ..port("hw", number, mac(last)) })
 }
 
 fn vf_of(reply: Reply) -> PciAddress {
@@ -184,7 +188,7 @@ fn a_port_is_taken_up_again_as_its_guest_has_it() {
     }
     let other = create_port(PortRequest {
         owner: net("someone else"),
-        plug: Some(Plugged::Vf(vf(1))),
+        plug: has(vf(1)),
         ..port("hw", 1, mac(1))
     });
     assert_eq!(refusal(world.ask(other)).kind, RefusalKind::PortExists);

@@ -98,6 +98,8 @@ pub(crate) fn port(network: &str, port: u8, mac: MacAddress) -> PortRequest {
         mac,
         vlan: None,
         plug: None,
+        trust_guest_rx_filters: None,
+        isolated: None,
         tried: Vec::new(),
     }
 }

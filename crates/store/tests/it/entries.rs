@@ -101,6 +101,8 @@ pub(crate) fn claim(id: u64) -> Claim {
             name: "net2".parse().unwrap(),
             port: uuid(77),
             portgroup: Some("fast".to_owned()),
+            trust_guest_rx_filters: None,
+            isolated: None,
         }),
         vf: vf(id % 64),
         pf: "0000:01:00.0".parse().unwrap(),
