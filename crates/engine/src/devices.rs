@@ -14,7 +14,7 @@ use crate::decision::{Effect, Turn, Urgency};
 use crate::input::{Answer, Failure, HeldBy, Ticket};
 use crate::place::host_obstacle;
 use crate::record::{Entry, Key};
-use crate::refusal::{Because, Refusal, RefusalKind};
+use crate::refusal::{Refusal, RefusalKind};
 use crate::state::State;
 use crate::vfs::group_is_taken;
 
@@ -107,7 +107,9 @@ impl Turn<'_> {
 
     /// Detaching or resetting has ended: the VF is free as it then is, or goes back.
     pub(crate) fn device_is_done(&mut self, id: ClaimId, outcome: Result<(), Failure>) {
-        let Some(vf) = self.state.claims.get(&id).map(|claim| claim.vf) else { return };
+        if !self.state.claims.contains_key(&id) {
+            return;
+        }
         let reply = match outcome {
             Ok(()) => {
                 self.happen(id, Happening::Done);
@@ -120,9 +122,7 @@ impl Turn<'_> {
                         self.give_back(id);
                     }
                 }
-                let mut refusal = Refusal::new(RefusalKind::OperationFailed, "the VF is as before");
-                refusal.vfs.push(Because { vf, reason: why });
-                Err(refusal)
+                Err(Refusal::new(RefusalKind::OperationFailed, why))
             }
         };
         if let Some(ticket) = self.state.vf_jobs.get(&id).copied() {

@@ -301,7 +301,7 @@ Detached, attached again, reset
   [1]
   $ virsh nodedev-detach pci_0000_01_10_2 --driver nonsense
   error: Failed to detach device pci_0000_01_10_2
-  error: operation failed: the VF is as before: 0000:01:10.2 cannot load a VFIO driver for VF 0000:01:10.2: modprobe failed: FATAL: Module nonsense not found (has the running kernel such a driver? vfio-pci's option is CONFIG_VFIO_PCI)
+  error: operation failed: cannot load a VFIO driver for VF 0000:01:10.2: modprobe failed: FATAL: Module nonsense not found (has the running kernel such a driver? vfio-pci's option is CONFIG_VFIO_PCI)
   [1]
   $ virsh nodedev-detach pci_0000_99_00_0
   error: Could not find matching device 'pci_0000_99_00_0'
