@@ -84,7 +84,7 @@ struct Reception {
     calls: usize,
     large: Arc<Semaphore>,
     ending: watch::Receiver<bool>,
-    /// Dropped with the last session.
+    /// Dropped when the last client has gone.
     _there: mpsc::Sender<()>,
 }
 
