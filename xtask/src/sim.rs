@@ -57,6 +57,16 @@ pub(crate) fn sim(options: &Options) -> Result<bool> {
     run("sim::whole_lives", &words)
 }
 
+/// So many lives, the same ones each time; whether every promise held.
+///
+/// # Errors
+///
+/// When cargo cannot be run.
+pub(crate) fn known_seeds(seeds: u64) -> Result<bool> {
+    println!("seeds 1 to {seeds}");
+    run("sim::whole_lives", &format!("first=1 seeds={seeds}"))
+}
+
 /// New seeds for so long; whether every promise held.
 ///
 /// # Errors
@@ -71,7 +81,7 @@ pub(crate) fn for_seconds(seconds: u64) -> Result<bool> {
 fn run(test: &str, words: &str) -> Result<bool> {
     let mut cargo = cargo();
     cargo.args(["test", "--quiet", "--profile", "sim", "-p", "vfnet-engine", "--test", "it", "--"]);
-    cargo.args(["--quiet", "--ignored", "--exact", test, "--nocapture"]);
+    cargo.args(["--ignored", "--exact", test, "--nocapture"]);
     let status = cargo.env("VFNET_SIM", words).status().context("cannot run cargo")?;
     Ok(status.success())
 }

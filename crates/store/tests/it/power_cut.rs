@@ -1,5 +1,5 @@
 //! What a power cut may leave of the file of definitions, made from what SQLite wrote and when
-//! it synced (`docs/decisions/0015-power-cuts-from-the-files.md`).
+//! it synced (`docs/decisions/0017-power-cuts-from-the-files.md`).
 
 use std::collections::BTreeMap;
 use std::fs;
