@@ -24,6 +24,7 @@ use vfnet_host_sim::SimHost;
 use vfnet_model::PciAddress;
 use vfnet_qemu::Launcher;
 use vfnetd::options::Options;
+use vfnetd::steps::Steps;
 use vfnetd::{Setting, log, procedures};
 
 /// What the name of the stand-in has after the machine's.
@@ -94,6 +95,7 @@ fn switch_on(sim: &SimOptions) -> Result<Setting, Box<dyn std::error::Error>> {
         vfio: None,
         launcher: Launcher::this_program(),
         stand_in: Some(stand_in),
+        steps: Steps::default(),
     })
 }
 

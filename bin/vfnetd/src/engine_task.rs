@@ -13,6 +13,8 @@ use vfnet_engine::{
 };
 use vfnet_store::Store;
 
+use crate::steps::{Step, Steps};
+
 /// Letters that may wait before senders do.
 const MAILBOX: usize = 1024;
 
@@ -111,12 +113,14 @@ pub fn start(
     store: Store,
     mailbox: Mailbox,
     hands: impl CarryOut,
+    steps: Steps,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let mut desk = Desk {
             engine,
             store,
             hands,
+            steps,
             waiting: BTreeMap::new(),
             last_ticket: 0,
             unsaved: Vec::new(),
@@ -133,6 +137,7 @@ struct Desk<H> {
     engine: Engine,
     store: Store,
     hands: H,
+    steps: Steps,
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     last_ticket: u64,
     /// Records of decisions that had to go on though they could not be committed, and what takes
@@ -146,6 +151,9 @@ impl<H: CarryOut> Desk<H> {
         match letter {
             Letter::Read(question) => question(self.engine.state()),
             Letter::Tell(input) => {
+                if let Some(step) = Step::ended_by(&input) {
+                    self.steps.end(step);
+                }
                 let decision = self.engine.decide(input);
                 self.settle(decision);
             }
@@ -177,6 +185,8 @@ impl<H: CarryOut> Desk<H> {
             self.keep(records);
         }
         for effect in decision.effects {
+            let step = Step::of(&effect);
+            self.steps.begin(step);
             match effect {
                 Effect::Answer(ticket, reply) => self.answer(ticket, reply),
                 Effect::AskAgain(ticket, request) => {
@@ -185,6 +195,9 @@ impl<H: CarryOut> Desk<H> {
                 }
                 effect => self.hands.carry_out(effect, self.engine.state()),
             }
+            if step.is_over_at_once() {
+                self.steps.end(step);
+            }
         }
     }
 
@@ -192,12 +205,15 @@ impl<H: CarryOut> Desk<H> {
         if records.is_empty() {
             return Ok(());
         }
+        self.steps.begin(Step::Record);
         if self.unsaved.is_empty() {
-            return self.store.commit(records);
+            self.store.commit(records)?;
+        } else {
+            let all: Vec<_> = self.unsaved.iter().chain(records).cloned().collect();
+            self.store.commit(&all)?;
+            self.unsaved.clear();
         }
-        let all: Vec<_> = self.unsaved.iter().chain(records).cloned().collect();
-        self.store.commit(&all)?;
-        self.unsaved.clear();
+        self.steps.end(Step::Record);
         Ok(())
     }
 

@@ -23,6 +23,7 @@ use vfnet_qemu::uid::UidRange;
 use vfnet_qemu::{EndKind, GuestEvent, RunDir, RunState, console};
 
 use crate::engine_task::EngineHandle;
+use crate::steps::{Step, Steps};
 pub use order::LaunchOrder;
 use order::{Launched, Start};
 
@@ -63,6 +64,7 @@ pub struct Places {
 #[derive(Clone, Debug)]
 pub struct Guests {
     places: Arc<Places>,
+    steps: Steps,
     running: Arc<Mutex<BTreeMap<Uuid, Running>>>,
     /// Guests on their way to running, or being found again, with their run directories.
     coming: Arc<Mutex<BTreeMap<Uuid, RunDir>>>,
@@ -116,8 +118,8 @@ pub enum CommandError {
 
 impl Guests {
     /// Nobody runs yet.
-    pub fn new(places: Places) -> Self {
-        Self { places: Arc::new(places), running: Arc::default(), coming: Arc::default() }
+    pub fn new(places: Places, steps: Steps) -> Self {
+        Self { places: Arc::new(places), steps, running: Arc::default(), coming: Arc::default() }
     }
 
     /// The run directory of a guest.
@@ -227,6 +229,7 @@ impl Guests {
         let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
         let (places, ready) = (Arc::clone(&self.places), order.clone());
         let dir = run_dir.clone();
+        self.steps.begin(Step::MakeReady);
         // Starts iproute2, copies files.
         let start = tokio::task::spawn_blocking(move || {
             // One that nobody has on record any more must keep its taps and its documents.
@@ -238,10 +241,13 @@ impl Guests {
             Ok::<_, String>(start)
         });
         let Start { launched, spec } = start.await.map_err(|fault| fault.to_string())??;
+        self.steps.end(Step::MakeReady);
+        self.steps.begin(Step::StartProcess);
         let (handle, events) =
             supervisor::start(&self.places.launcher, &run_dir, &spec, START_LIMIT)
                 .await
                 .map_err(|fault| explain(&fault))?;
+        self.steps.end(Step::StartProcess);
         let pid = handle.process().pid.unsigned_abs();
         match self.begin(handle.clone(), launched, uid).await {
             Ok(running) => Ok((running, pid, events)),
@@ -261,11 +267,13 @@ impl Guests {
         uid: Option<u32>,
     ) -> Result<Running, String> {
         let qmp = |fault: vfnet_qemu::GuestError| explain(&fault);
+        self.steps.begin(Step::LetRun);
         launched.before_run(&handle).await.map_err(qmp)?;
         let live = launched.look(&handle).await.map_err(qmp)?;
         if !launched.paused {
             handle.resume().await.map_err(qmp)?;
         }
+        self.steps.end(Step::LetRun);
         Ok(Running { handle, document: LiveDocument { guest: launched.guest, live }, uid })
     }
 
@@ -396,6 +404,7 @@ impl Guests {
         let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
         let name = order.run.definition.name.clone();
         let order = order.clone();
+        self.steps.begin(Step::CleanUp);
         let cleaned = tokio::task::spawn_blocking(move || {
             if !run_dir.is_locked().unwrap_or(true) {
                 match Launched::load(&run_dir) {
@@ -406,6 +415,7 @@ impl Guests {
             supervisor::clean_up(&run_dir)
         })
         .await;
+        self.steps.end(Step::CleanUp);
         match cleaned {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => tracing::error!("guest {name}: cannot clean up: {}", explain(&fault)),

@@ -20,6 +20,7 @@ use crate::hooks::Hooks;
 use crate::listen::{ListenError, Listeners};
 use crate::observe::Observer;
 use crate::options::{Config, ConfigError, Options};
+use crate::steps::Steps;
 use crate::upstream::{OwnSocket, Upstream, refuse_own};
 use crate::{Daemon, session};
 
@@ -45,6 +46,8 @@ pub struct Setting {
     /// What stands for QEMU, on a simulated machine: it takes the place of the configured one,
     /// and runs as the daemon's user, because it has to reach the simulated machine.
     pub stand_in: Option<PathBuf>,
+    /// Who looks on.
+    pub steps: Steps,
 }
 
 impl std::fmt::Debug for Setting {
@@ -118,14 +121,15 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         .map_err(|source| RunError::System { doing: "start threads", source })?;
 
     let is_root = rustix::process::geteuid().is_root();
-    let guests = Guests::new(Places {
+    let places = Places {
         run: config.run_dir.join("guests"),
         logs: config.log_dir.clone(),
         vfio: setting.vfio,
         emulator: config.emulator.clone(),
         uids: (is_root && real_guests).then_some(config.guest_uids()?),
         launcher: setting.launcher,
-    });
+    };
+    let guests = Guests::new(places, setting.steps.clone());
     let inventory = host.inventory()?;
     let mut entries = loaded.entries;
     let strangers = guests.strangers(&entries, &inventory);
@@ -152,7 +156,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         runtime.handle().clone(),
     );
     let announcements = hands.announcements().clone();
-    engine_task::start(engine, first, store, mailbox, hands)
+    engine_task::start(engine, first, store, mailbox, hands, setting.steps)
         .map_err(|source| RunError::System { doing: "start the engine", source })?;
 
     let upstream = Upstream::new(&config, handle.clone());

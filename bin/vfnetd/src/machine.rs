@@ -1,0 +1,73 @@
+//! The daemon on this machine: what it runs over, and the parts that its program plays besides.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vfnet_host::linux::LinuxHost;
+use vfnet_host::uevent::Announcements;
+use vfnet_qemu::Launcher;
+
+use crate::steps::Steps;
+use crate::{Setting, Watch};
+
+/// One wait for announcements; it is begun again at once.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// How long announcements may go on after the first until the host is looked at: on a host whose
+/// links come and go all the time, it would else be looked at all the time.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Plays the part that the first argument names, if it names one: the launcher of a guest, or a
+/// write to the kernel. To be called before there are threads or options.
+pub fn part() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    match args.next()?.to_str()? {
+        "launch" => Some(vfnet_qemu::launch::launch_main(args)),
+        "kernel-write" => Some(vfnet_host::writer::kernel_write_main(args)),
+        _ => None,
+    }
+}
+
+/// The machine that this program runs on.
+pub fn this_machine() -> Setting {
+    // As the launcher: the running program itself, even if its file has been replaced.
+    let host = LinuxHost::this_machine("/proc/self/exe".into(), vec!["kernel-write".into()]);
+    let host = Arc::new(host);
+    Setting {
+        devices: Arc::<LinuxHost>::clone(&host),
+        host,
+        watch: watch(),
+        vfio: Some(Path::new("/dev/vfio").to_owned()),
+        launcher: Launcher::this_program(),
+        stand_in: None,
+        steps: Steps::default(),
+    }
+}
+
+/// Waits for the kernel's announcements, and takes those of one moment together.
+fn watch() -> Option<Watch> {
+    match Announcements::listen() {
+        Ok(announcements) => Some(Box::new(move || {
+            loop {
+                let taken = announcements.wait(LONG).and_then(|()| {
+                    std::thread::sleep(MOMENT);
+                    announcements.take()
+                });
+                match taken {
+                    Ok(changes) if changes.is_empty() => {}
+                    Ok(_) => return true,
+                    Err(fault) => {
+                        tracing::error!("cannot follow the kernel's announcements: {fault}");
+                        return false;
+                    }
+                }
+            }
+        })),
+        Err(fault) => {
+            tracing::error!("changes of the host will be seen late: {fault}");
+            None
+        }
+    }
+}
