@@ -161,7 +161,9 @@ impl Guests {
                 let owner = running.uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
                 Ok(console::Console::open_pty(&path, owner)?)
             }
-            Some(ConsolePlace::Socket(path)) => Ok(console::Console::connect(&path).await?),
+            Some(ConsolePlace::Socket(path)) => {
+                Ok(console::Console::connect(&path, running.handle.process()).await?)
+            }
             None => Err(CommandError::NoConsole(device.map(ToOwned::to_owned))),
         }
     }
@@ -441,7 +443,7 @@ impl LiveDocument {
                 return None;
             }
             match source {
-                CharSource::Unix { path: Some(path), .. } => {
+                CharSource::Unix { path: Some(path), listen: true } => {
                     Some(ConsolePlace::Socket(PathBuf::from(path)))
                 }
                 _ => self.live.ptys.get(alias).map(|path| ConsolePlace::Pty(PathBuf::from(path))),

@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
+use crate::process_id::ProcessId;
 use crate::{readiness, socket};
 
 /// Why a console cannot be opened.
@@ -50,8 +51,7 @@ impl Console {
     pub fn open_pty(path: &Path, owner: u32) -> Result<Self, ConsoleError> {
         let not_a_pty = || ConsoleError::NotAPty { path: path.to_owned() };
         let failed = |source| ConsoleError::Open { path: path.to_owned(), source };
-        let number = path.strip_prefix("/dev/pts").ok().and_then(Path::to_str);
-        if !number.is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit())) {
+        if !is_pty_name(path) {
             return Err(not_a_pty());
         }
         let flags = OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
@@ -73,13 +73,20 @@ impl Console {
             .map_err(failed)
     }
 
-    /// Connects to a socket on which QEMU listens.
-    pub async fn connect(path: &Path) -> Result<Self, ConsoleError> {
-        let stream = socket::connect(path).await;
+    /// Connects to a socket on which this process, which is QEMU's, listens. A path that leads to
+    /// anybody else's is refused.
+    pub async fn connect(path: &Path, qemu: &ProcessId) -> Result<Self, ConsoleError> {
+        let stream = socket::connect(path, qemu.pid).await;
         stream
             .map(Self::Unix)
             .map_err(|source| ConsoleError::Open { path: path.to_owned(), source })
     }
+}
+
+/// Whether a path is that of a pty: `/dev/pts/N`.
+pub fn is_pty_name(path: &Path) -> bool {
+    let number = path.strip_prefix("/dev/pts").ok().and_then(Path::to_str);
+    number.is_some_and(|n| (1..=10).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 impl AsyncRead for Console {

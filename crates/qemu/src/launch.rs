@@ -18,13 +18,14 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
+use rustix::fs::Mode;
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, umask};
 use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -111,7 +112,7 @@ pub struct ListenSocket {
     pub path: PathBuf,
     /// Its number in QEMU, from [`FIRST_FD`] on.
     pub fd: RawFd,
-    /// Who may connect besides root: mode 0600 and this owner. Absent: the daemon's user.
+    /// Who may connect besides root: this owner alone. Absent: the daemon's user.
     pub owner: Option<u32>,
 }
 
@@ -221,6 +222,9 @@ fn launch(args: impl IntoIterator<Item = OsString>) -> Result<std::convert::Infa
         return Err(early(LaunchError::Usage));
     };
     let run_dir = RunDir::at(parent);
+    // What this process and QEMU make is nobody else's, from the moment that it is there: a mode
+    // set afterwards would be set on whatever is at the path then.
+    umask(Mode::RWXG | Mode::RWXO);
     // Opened now, for the guest's uid could not.
     let told_in = run_dir.open_launch_error().map_err(|error| early(error.into()))?;
     let mut log = None;
@@ -336,7 +340,6 @@ fn bind(listen: &ListenSocket) -> io::Result<OwnedFd> {
         Err(error) => return Err(error),
     }
     let listener = socket::listen(&listen.path)?;
-    std::fs::set_permissions(&listen.path, std::fs::Permissions::from_mode(0o600))?;
     if let Some(uid) = listen.owner {
         std::os::unix::fs::lchown(&listen.path, Some(uid), None)?;
     }

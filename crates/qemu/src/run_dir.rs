@@ -110,24 +110,27 @@ impl RunDir {
         self.path.join("launch-error")
     }
 
-    /// Makes the directories; nothing to do when they are there.
-    pub(crate) fn create(&self, owner: Option<(u32, u32)>) -> Result<(), RunDirError> {
-        let make = |path: &Path, mode| {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(mode)
-                .create(path)
-                .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)))
-                .map_err(failed("make", path))
-        };
-        make(&self.path, 0o711)?;
+    /// Makes the directory, without the guest's own; nothing to do when it is there.
+    pub(crate) fn create(&self) -> Result<(), RunDirError> {
+        let path = &self.path;
+        DirBuilder::new()
+            .recursive(true)
+            .create(path)
+            .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o711)))
+            .map_err(failed("make", path))
+    }
+
+    /// Makes the guest's own directory, empty: what an earlier run put there, which that guest
+    /// could choose, is met by nobody.
+    pub(crate) fn create_guest_dir(&self, owner: Option<(u32, u32)>) -> Result<(), RunDirError> {
         let guest = self.guest_dir();
-        make(&guest, 0o700)?;
-        if let Some((uid, gid)) = owner {
-            std::os::unix::fs::lchown(&guest, Some(uid), Some(gid))
-                .map_err(failed("give away", &guest))?;
+        gone_is_fine(std::fs::remove_dir_all(&guest)).map_err(failed("empty", &guest))?;
+        DirBuilder::new().mode(0o700).create(&guest).map_err(failed("make", &guest))?;
+        match owner {
+            Some((uid, gid)) => std::os::unix::fs::lchown(&guest, Some(uid), Some(gid))
+                .map_err(failed("give away", &guest)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes the lock; `None` when somebody has it, i.e. a guest is alive.
@@ -243,7 +246,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let dir = RunDir::at(tmp.path().join("web1"));
         assert!(!dir.is_locked().unwrap());
-        dir.create(None).unwrap();
+        dir.create().unwrap();
         let lock = dir.lock().unwrap().unwrap();
         let inherited = lock.try_clone().unwrap();
         assert!(dir.lock().unwrap().is_none());
@@ -257,7 +260,7 @@ mod tests {
     fn a_directory_can_be_removed_twice() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = RunDir::at(tmp.path().join("web1"));
-        dir.create(None).unwrap();
+        dir.create().unwrap();
         dir.remove().unwrap();
         dir.remove().unwrap();
         assert!(!dir.path().exists());

@@ -198,7 +198,7 @@ pub async fn start(
         StartError::Spawn { program: launcher.program.clone(), source }
     })?;
     let attached = tokio::select! {
-        attached = timeout(limit, attach(run_dir, spec.uuid, LOOK_AGAIN)) => attached,
+        attached = timeout(limit, attach(&beginning.shared, spec.uuid, LOOK_AGAIN)) => attached,
         () = beginning.exit.ended() => {
             let ended = beginning.end(spec).await;
             return Err(match run_dir.launcher_said() {
@@ -247,7 +247,7 @@ pub async fn adopt(
         Beginning::new(run_dir, process, Arc::new(pidfd)).map_err(AdoptError::Process)?;
     let left = deadline.saturating_duration_since(Instant::now());
     let monitor = tokio::select! {
-        attached = timeout(left, attach(run_dir, spec.uuid, LOOK_AGAIN)) => match attached {
+        attached = timeout(left, attach(&beginning.shared, spec.uuid, LOOK_AGAIN)) => match attached {
             Ok(Ok(monitor)) => Some(monitor),
             Ok(Err(error)) => {
                 tracing::warn!(guest = %spec.name, %error, "adopted without its monitor");
@@ -299,11 +299,12 @@ fn spawn(
     spec: &LaunchSpec,
 ) -> Result<(ProcessId, OwnedFd), StartError> {
     let json = serde_json::to_vec_pretty(spec).map_err(StartError::Spec)?;
-    run_dir.create(spec.credentials.as_ref().map(|whom| (whom.uid, whom.gid)))?;
+    run_dir.create()?;
     let Some(lock) = run_dir.lock()? else {
         return Err(StartError::Running { run_dir: run_dir.path().to_owned() });
     };
     run_dir.clear()?;
+    run_dir.create_guest_dir(spec.credentials.as_ref().map(|whom| (whom.uid, whom.gid)))?;
     run_dir.write_whole("launch.json", &json)?;
     let mut launch = command(&launcher.program, Purpose::Guest);
     launch.args(&launcher.args).arg(run_dir.launch_spec()).stdin(lock);
@@ -344,12 +345,12 @@ struct Monitor {
 }
 
 /// Connects to a monitor as soon as it is there. An error is one that waiting does not mend.
-async fn attach(run_dir: &RunDir, uuid: Uuid, first_wait: Duration) -> Result<Monitor, QmpError> {
+async fn attach(shared: &Shared, uuid: Uuid, first_wait: Duration) -> Result<Monitor, QmpError> {
     let mut wait = first_wait;
     loop {
         sleep(wait).await;
         wait = (wait * 2).min(RECONNECT.min(first_wait * 10));
-        let stream = match socket::connect(&run_dir.qmp_socket()).await {
+        let stream = match socket::connect(&shared.run_dir.qmp_socket(), shared.process.pid).await {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::trace!(%error, "QEMU's monitor is not there yet");
@@ -498,9 +499,9 @@ impl Supervisor {
     }
 
     async fn until_exit(&mut self) {
-        let run_dir = self.shared.run_dir.clone();
+        let shared = Arc::clone(&self.shared);
         let uuid = self.spec.uuid;
-        let mut attaching: Attaching<'_> = Box::pin(attach(&run_dir, uuid, RECONNECT));
+        let mut attaching: Attaching<'_> = Box::pin(attach(&shared, uuid, RECONNECT));
         let mut log_check = tokio::time::interval(LOG_CHECK);
         log_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -510,7 +511,7 @@ impl Supervisor {
                     Some(event) => self.note(event),
                     None => {
                         self.disconnected();
-                        attaching = Box::pin(attach(&run_dir, uuid, RECONNECT));
+                        attaching = Box::pin(attach(&shared, uuid, RECONNECT));
                     }
                 },
                 attached = &mut attaching, if self.monitor.is_none() => {
@@ -523,7 +524,7 @@ impl Supervisor {
                             tracing::warn!(guest = %self.spec.name, %error, "QEMU's monitor");
                         }
                     }
-                    attaching = Box::pin(attach(&run_dir, uuid, RECONNECT));
+                    attaching = Box::pin(attach(&shared, uuid, RECONNECT));
                 },
                 () = room(&self.events), if !self.queue.is_empty() => self.send_one(),
                 _ = log_check.tick() => self.keep_log_small().await,

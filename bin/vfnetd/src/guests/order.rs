@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,7 +15,7 @@ use vfnet_model::network::Forward;
 use vfnet_model::{NetdevName, NetworkName, VlanId, explain};
 use vfnet_qemu::command_line::{self, BeforeRun, Resolved};
 use vfnet_qemu::launch::{Credentials, LaunchSpec};
-use vfnet_qemu::{GuestError, RunDir};
+use vfnet_qemu::{GuestError, RunDir, console};
 
 use super::Places;
 
@@ -302,6 +302,8 @@ impl Launched {
         for chardev in handle.chardevs().await? {
             if let (Some(alias), Some(pty)) =
                 (chardev.label.strip_prefix("char"), chardev.filename.strip_prefix("pty:"))
+                // Clients open what the document names, some of them as root.
+                && console::is_pty_name(Path::new(pty))
             {
                 live.ptys.insert(alias.to_owned(), pty.to_owned());
             }

@@ -71,7 +71,7 @@ async fn a_socket_console_of_a_guest_carries_bytes_both_ways() {
     spec.args.extend(["-chardev".to_owned(), "socket,id=serial0,fd=111".to_owned()]);
     let (guest, _events) = bench.try_start(&spec).await.unwrap();
 
-    let mut console = Console::connect(&path).await.unwrap();
+    let mut console = Console::connect(&path, guest.process()).await.unwrap();
     console.write_all(b"echo").await.unwrap();
     let mut bytes = [0; 27];
     tokio::time::timeout(PATIENCE, console.read_exact(&mut bytes)).await.unwrap().unwrap();
@@ -79,4 +79,29 @@ async fn a_socket_console_of_a_guest_carries_bytes_both_ways() {
     guest.destroy(PATIENCE).await.unwrap();
     let end = tokio::time::timeout(PATIENCE, console.read(&mut bytes)).await.unwrap().unwrap();
     assert_eq!(end, 0);
+}
+
+#[tokio::test]
+async fn a_console_that_qemu_has_made_lead_elsewhere_is_not_opened() {
+    let bench = Bench::new();
+    let mut spec = bench.spec("");
+    let path = bench.run_dir.guest_dir().join("console");
+    spec.sockets.push(ListenSocket { path: path.clone(), fd: 111, owner: None });
+    spec.args.extend(["-chardev".to_owned(), "socket,id=serial0,fd=111".to_owned()]);
+    let (guest, _events) = bench.try_start(&spec).await.unwrap();
+    Console::connect(&path, guest.process()).await.unwrap();
+
+    // What the guest's uid can do in the guest's directory.
+    let others = bench.path("others");
+    let _another_program = std::os::unix::net::UnixListener::bind(&others).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&others, &path).unwrap();
+    let linked = Console::connect(&path, guest.process()).await;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::hard_link(&others, &path).unwrap();
+    let hard_linked = Console::connect(&path, guest.process()).await;
+    for opened in [linked, hard_linked] {
+        assert!(matches!(opened, Err(ConsoleError::Open { .. })), "{opened:?}");
+    }
+    guest.destroy(PATIENCE).await.unwrap();
 }

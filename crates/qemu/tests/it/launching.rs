@@ -1,8 +1,11 @@
 //! What the launcher does before QEMU, and what is told when a start fails.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
+};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,7 +112,7 @@ async fn files_and_sockets_are_there_at_the_numbers_that_the_command_line_names(
     assert_eq!(std::fs::read_link(format!("{fds}/120")).unwrap(), disk);
     assert_eq!(std::fs::read_link(format!("{fds}/130")).unwrap(), serial);
     assert_eq!(std::fs::metadata(&serial).unwrap().mode() & 0o777, 0o600);
-    assert_eq!(std::fs::metadata(&console).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(&console).unwrap().mode() & 0o077, 0);
     let mut line = String::new();
     BufReader::new(UnixStream::connect(&console).unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "qemu-stand-in console\r\n");
@@ -160,6 +163,10 @@ async fn qemu_runs_under_its_own_uid_with_its_limits_and_its_directory() {
         "Groups:\t64200 ",
         "NoNewPrivs:\t1",
         "CapEff:\t0000000000000000",
+        "CapPrm:\t0000000000000000",
+        "CapInh:\t0000000000000000",
+        "CapAmb:\t0000000000000000",
+        "Umask:\t0077",
     ] {
         assert!(status.contains(line), "{line} in {status}");
     }
@@ -168,6 +175,26 @@ async fn qemu_runs_under_its_own_uid_with_its_limits_and_its_directory() {
     assert!(memlock.contains("196608               196608"), "{memlock}");
     let own = std::fs::metadata(bench.run_dir.guest_dir()).unwrap();
     assert_eq!((own.uid(), own.mode() & 0o777), (64_123, 0o700));
+    guest.destroy(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_guest_left_in_its_directory_does_not_wait_for_the_next_run() {
+    let bench = Bench::new();
+    let guest_dir = bench.run_dir.guest_dir();
+    std::fs::create_dir_all(&guest_dir).unwrap();
+    let elsewhere = bench.path("elsewhere");
+    std::fs::write(&elsewhere, "").unwrap();
+    std::fs::set_permissions(&elsewhere, Permissions::from_mode(0o644)).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, guest_dir.join("channel0.sock")).unwrap();
+    std::fs::set_permissions(&guest_dir, Permissions::from_mode(0o777)).unwrap();
+    let mut spec = bench.spec("");
+    let path = guest_dir.join("channel0.sock");
+    spec.sockets.push(ListenSocket { path: path.clone(), fd: 111, owner: None });
+    let (guest, _events) = bench.try_start(&spec).await.unwrap();
+    assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    assert_eq!(std::fs::metadata(&guest_dir).unwrap().mode() & 0o777, 0o700);
+    assert_eq!(std::fs::metadata(&elsewhere).unwrap().mode() & 0o777, 0o644);
     guest.destroy(PATIENCE).await.unwrap();
 }
 
