@@ -12,7 +12,7 @@ use vfnet_engine::{
     NetworkHook, State,
 };
 use vfnet_host::lend::{self, Deadlines, Lending};
-use vfnet_host::{Host, HostError};
+use vfnet_host::Host;
 use vfnet_model::network::{Form, print};
 use vfnet_model::{PciAddress, explain};
 
@@ -156,14 +156,13 @@ impl Hands {
     }
 
     fn reset(&self, claim: &Claim) {
-        let (host, engine, id, vf) =
-            (Arc::clone(&self.host), self.engine.clone(), claim.id, claim.vf);
+        let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
+        let lending = lending(claim);
         self.runtime.spawn(async move {
             let outcome = blocking(move || {
-                host.reset(vf, Deadlines::default().unbind).map_err(|fault| Failure {
-                    stuck: matches!(fault, HostError::Stuck { .. })
-                        .then(|| format!("to reset {vf}")),
-                    why: explain(&fault),
+                lend::reset(&*host, &lending, &Deadlines::default()).map_err(|fault| Failure {
+                    stuck: fault.is_stuck().then(|| format!("to {} {}", fault.step, lending.vf)),
+                    why: fault.explain(),
                     hook: false,
                 })
             });

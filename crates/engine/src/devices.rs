@@ -153,9 +153,7 @@ fn idle_vf(state: &State, address: PciAddress) -> Result<&Vf, Refusal> {
 
 /// Refuses while somebody has another VF of the group, or it is on its way back from them.
 fn nobody_has_its_group(state: &State, vf: &Vf, done: &'static str) -> Result<(), Refusal> {
-    let members = vf.iommu_group.and_then(|group| state.inventory.groups.get(&group));
-    let others = members.into_iter().flatten().filter(|member| member.address != vf.address);
-    let mut claims = others.filter_map(|member| state.claim_on(member.address));
+    let mut claims = state.claims_beside(vf.address);
     match claims.find(|claim| claim.owner != Owner::Administrator) {
         None => Ok(()),
         Some(other) => Err(group_is_taken(vf.address, done, other)),

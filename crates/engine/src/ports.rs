@@ -339,9 +339,9 @@ fn another_holds(state: &State, vf: PciAddress, asked: &Asked<'_>) -> Option<Str
     if let Some(claim) = state.claim_on(vf) {
         return Some(format!("is {}", claim.why_taken()));
     }
-    if let Some(other) = state.used_in_group_of(vf)
-        && !other.owner.same_holder(&asked.owner)
-    {
+    // What another holder has only on its way back is still bound to host drivers or reset.
+    let mut beside = state.claims_beside(vf);
+    if let Some(other) = beside.find(|other| !other.owner.same_holder(&asked.owner)) {
         return Some(format!("shares its IOMMU group with {}, {}", other.vf, other.why_taken()));
     }
     mac_clash(state, state.inventory.vfs.get(&vf)?, &asked.wish())

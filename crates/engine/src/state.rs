@@ -302,15 +302,19 @@ impl State {
         })
     }
 
-    /// A claim whose holder has, or is about to have, another member of a VF's IOMMU group.
-    pub(crate) fn used_in_group_of(&self, vf: PciAddress) -> Option<&Claim> {
-        let group = self.inventory.vfs.get(&vf)?.iommu_group?;
-        let mut others = self.inventory.groups.get(&group)?.iter().filter(|of| of.address != vf);
-        others.find_map(|other| {
-            self.claim_on(other.address).filter(|claim| {
-                let state = &claim.state;
-                matches!(state, ClaimState::Preparing | ClaimState::Held { .. } | ClaimState::Lent)
-            })
+    /// The claims on the other members of a VF's IOMMU group.
+    pub(crate) fn claims_beside(&self, vf: PciAddress) -> impl Iterator<Item = &Claim> {
+        let group = self.inventory.vfs.get(&vf).and_then(|vf| vf.iommu_group);
+        let members = group.and_then(|group| self.inventory.groups.get(&group));
+        let others = members.into_iter().flatten().filter(move |member| member.address != vf);
+        others.filter_map(|other| self.claim_on(other.address))
+    }
+
+    /// One of them whose holder has, or is about to have, its VF.
+    pub(crate) fn used_beside(&self, vf: PciAddress) -> Option<&Claim> {
+        self.claims_beside(vf).find(|claim| {
+            let state = &claim.state;
+            matches!(state, ClaimState::Preparing | ClaimState::Held { .. } | ClaimState::Lent)
         })
     }
 

@@ -228,7 +228,7 @@ impl Turn<'_> {
         address: PciAddress,
         done: &'static str,
     ) -> Result<(), Refusal> {
-        match self.state.used_in_group_of(address) {
+        match self.state.used_beside(address) {
             None => Ok(()),
             Some(other) => Err(group_is_taken(address, done, other)),
         }
@@ -321,6 +321,12 @@ impl Turn<'_> {
     }
 
     fn vanished(&mut self, claim: &Claim) {
+        // Another one that has gone may have ended its guest's start, and this one is on its way
+        // back, which finds out by itself.
+        let now = self.state.claims.get(&claim.id).map(|claim| &claim.state);
+        if now != Some(&claim.state) {
+            return;
+        }
         if !self.happen(claim.id, Happening::Gone) || !self.state.claims.contains_key(&claim.id) {
             return;
         }

@@ -667,7 +667,9 @@ impl Host for SimHost {
     }
 
     fn vfio_group_holder(&self, group: u32) -> Result<Option<String>, HostError> {
-        Ok(self.with_kernel(|kernel| kernel.open_groups.get(&group).map(|who| who.name.clone())))
+        Ok(self.with_kernel(|kernel| {
+            kernel.open_groups.get(&group).map(|open| open.holder.name.clone())
+        }))
     }
 
     fn wait(&self, limit: Duration, done: &mut dyn FnMut() -> bool) -> bool {

@@ -52,7 +52,7 @@ pub struct Kernel {
     pub(crate) vfs: BTreeMap<PciAddress, VfState>,
     pub(crate) others: BTreeMap<PciAddress, OtherState>,
     /// Who has a VFIO group open.
-    pub(crate) open_groups: BTreeMap<u32, Holder>,
+    pub(crate) open_groups: BTreeMap<u32, OpenGroup>,
     pub(crate) next_group: u32,
     pub(crate) next_incarnation: u64,
     pub(crate) next_step: u64,
@@ -171,6 +171,14 @@ pub(crate) struct Holder {
     pub(crate) name: String,
     /// The real process whose end closes the group, if one stands for it.
     pub(crate) process: Option<ProcessId>,
+}
+
+/// A VFIO group that somebody has open, which it is until its last open device is closed or gone
+/// (QEMU: `vfio_group_put`).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct OpenGroup {
+    pub(crate) holder: Holder,
+    pub(crate) devices: BTreeSet<PciAddress>,
 }
 
 /// Chance from a seed (splitmix64).
@@ -423,9 +431,9 @@ impl Kernel {
             _ => {}
         }
         if vf.driver.as_ref().is_some_and(Self::is_vfio)
-            && let Some(who) = vf.group.and_then(|group| self.open_groups.get(&group))
+            && let Some(open) = vf.group.and_then(|group| self.open_groups.get(&group))
         {
-            uses.push(HostUse::VfioOpen(who.name.clone()));
+            uses.push(HostUse::VfioOpen(open.holder.name.clone()));
         }
         uses.extend(vf.rdma.clone().map(HostUse::Rdma));
         uses

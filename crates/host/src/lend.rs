@@ -114,6 +114,8 @@ pub enum Step {
     Netdev,
     /// A last look at everything.
     Verify,
+    /// A reset of the function, which is asked for by itself.
+    Reset,
 }
 
 impl fmt::Display for Step {
@@ -130,8 +132,22 @@ impl fmt::Display for Step {
             Self::Group => "use the IOMMU group of",
             Self::Netdev => "restore the netdev of",
             Self::Verify => "verify",
+            Self::Reset => "reset",
         })
     }
+}
+
+/// Resets a VF's function, if it is still the device of the lending: the kernel resets whatever
+/// has the address.
+///
+/// # Errors
+///
+/// When it is another device or gone, and when the kernel refuses or has not come back.
+pub fn reset(host: &dyn Host, lending: &Lending, deadlines: &Deadlines) -> Result<(), LendError> {
+    let work = Work::new(host, lending, deadlines);
+    work.look(Step::Reset)?;
+    host.reset(lending.vf, deadlines.unbind)
+        .map_err(|source| work.failed(Step::Reset, source.into()))
 }
 
 /// A lending at work: the host, and what is known of the PF.

@@ -30,11 +30,12 @@ pub(crate) enum Bug {
     UnsavedForgotten,
     LiveGuestTakenForLost,
     KillForgotten,
+    ResetWithoutIncarnation,
 }
 
 impl Bug {
     /// Each, and what is wrong.
-    pub(crate) const ALL: [(Self, &str); 15] = [
+    pub(crate) const ALL: [(Self, &str); 16] = [
         (Self::EffectsBeforeRecords, "an effect is carried out before its record is committed"),
         (Self::ClaimNotRecorded, "claims that are being prepared are not recorded"),
         (Self::GiveBackNotReadBack, "what giving back has set is not read back"),
@@ -50,6 +51,7 @@ impl Bug {
         (Self::UnsavedForgotten, "records that could not be committed are never written"),
         (Self::LiveGuestTakenForLost, "guests that live are not found after a restart"),
         (Self::KillForgotten, "a guest is not ended when that is asked for"),
+        (Self::ResetWithoutIncarnation, "what has a VF's address by then is reset for it"),
     ];
 }
 
@@ -123,6 +125,15 @@ impl World {
         let seen = self.host.vf(claim.vf).ok().flatten().map(Box::new);
         let outcome = GivenBack::Clean;
         skipped.then(|| Input::GivenBack { claim: id, outcome, seen, at: self.moment() })
+    }
+
+    /// What is reset.
+    pub(crate) fn reset_by_address(&self, lending: &Lending) -> Lending {
+        let found = self.host.vf(lending.vf).ok().flatten();
+        match found.filter(|_| self.has(Bug::ResetWithoutIncarnation)) {
+            Some(vf) => Lending { incarnation: vf.incarnation, ..lending.clone() },
+            None => lending.clone(),
+        }
     }
 
     pub(crate) fn tampered(&self, lending: &Lending) -> Lending {

@@ -127,3 +127,20 @@ fn a_vf_is_neither_detached_nor_reset_beside_one_that_somebody_has() {
     granted(world.ask(destroy("web")));
     granted(world.ask(Request::DeviceReset(vf(1))));
 }
+
+#[test]
+fn a_vf_that_has_taken_the_address_of_another_is_not_reset_in_its_place() {
+    let mut world = with_network(igb(1));
+    let ticket = world.begin(detach(vf(0)));
+    // Bound to VFIO, and that is heard: the reset is next.
+    world.step();
+    world.step();
+    world.host.remove_vfs(pci(PF)).expect("nobody has one");
+    world.host.make_vfs(pci(PF), 1).expect("there is room");
+    let new = world.host.facts();
+    world.settle();
+    let refused = world.replies.remove(&ticket).expect("it is answered").expect_err("refused");
+    assert!(refused.to_string().contains("another device has taken the VF's address"), "{refused}");
+    assert_eq!(world.host.facts(), new);
+    assert!(world.state().claims.is_empty());
+}

@@ -217,6 +217,23 @@ fn a_start_whose_vf_vanishes_half_way_fails_and_is_answered() {
 }
 
 #[test]
+fn a_start_whose_vfs_all_vanish_at_once_fails_and_is_answered() {
+    let mut world = with_network(igb(3));
+    let three = (1..4).map(|last| nic("hw", mac(last))).collect();
+    granted(world.ask(define(guest_with("web", three))));
+    let ticket = world.begin(start("web"));
+    while world.state().claims.values().filter(|claim| claim.state.word() == "held").count() < 2 {
+        assert!(world.step(), "two are ready before the third");
+    }
+    world.host.remove_vfs(pci(PF)).expect("no guest has one yet");
+    world.look();
+    world.settle();
+    let refused = refusal(world.replies.remove(&ticket).expect("it is answered"));
+    assert!(refused.to_string().contains("is not there any more"), "{refused}");
+    assert!(world.state().claims.is_empty() && world.state().runs.is_empty());
+}
+
+#[test]
 fn a_look_from_before_a_release_does_not_bring_back_what_it_saw() {
     let mut world = with_network(igb(1));
     granted(world.ask(create_one("web", 1)));

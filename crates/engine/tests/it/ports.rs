@@ -10,8 +10,8 @@ use vfnet_model::{MacAddress, PciAddress, Vlan};
 
 use crate::outside::{bind_to_vfio, give_up, set, take};
 use crate::scene::{
-    PF, create, define_network, guest_with, igb, mac, net, network, network_of, nic, port, vf,
-    with_network,
+    PF, create, define_network, destroy, guest_with, igb, mac, net, network, network_of, nic, port,
+    vf, with_network,
 };
 use crate::world::{World, granted, refusal};
 
@@ -213,6 +213,22 @@ fn a_port_of_a_guest_that_has_not_begun_is_taken_up_with_what_its_vf_is_now() {
     granted(world.ask(reclaim(1, 1, vf(0))));
     let claim = world.state().claim_on(vf(0)).expect("it is lent");
     assert!(matches!(claim.original, Original::Known(_)));
+}
+
+#[test]
+fn a_port_is_not_taken_up_beside_a_vf_that_is_on_its_way_back() {
+    let pairs = SimHost::builder().vfio_loaded().pf("ens1f0", PF, Driver::Igb).vfs(2).groups_of(2);
+    let mut world = with_network(pairs.autoprobe_off().build());
+    granted(world.ask(create(guest_with("web", vec![nic("hw", mac(1))]))));
+    world.host.fail(FaultPoint::next(OpKind::Unbind).at(vf(0)), FaultKind::Stuck);
+    let destroyed = world.begin(destroy("web"));
+    while world.state().claim_on(vf(0)).is_some_and(|claim| claim.state.word() == "held") {
+        world.step();
+    }
+    let refused = refusal(world.ask(reclaim(1, 2, vf(1))));
+    let words = "shares its IOMMU group with 0000:01:10.0, being given back by guest web";
+    assert!(refused.to_string().contains(words), "{refused}");
+    assert!(world.replies.contains_key(&destroyed));
 }
 
 #[test]

@@ -17,8 +17,8 @@ use vfnet_engine::{
     Failure, GivenBack, HeldBy, Home, Input, Key, Moment, Owner, Record, Refusal, Remembered,
     Reply, Request, State, Ticket, Urgency,
 };
+use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, Lending};
-use vfnet_host::{Host, HostError};
 use vfnet_host_sim::{SimCrash, SimHost, VfFacts};
 use vfnet_model::inventory::{Incarnation, Inventory};
 use vfnet_model::vf::WantedSettings;
@@ -48,7 +48,7 @@ pub(crate) enum Job {
     Prepare(ClaimId, Lending),
     HandOver(ClaimId, Lending),
     GiveBack(ClaimId, Lending),
-    Reset(ClaimId, PciAddress),
+    Reset(ClaimId, Lending),
     MakeVfs { network: Uuid, pf: PciAddress, count: u16 },
     Launch { guest: Uuid, vfs: Vec<Opened> },
     Adopt(Uuid),
@@ -469,7 +469,7 @@ impl World {
             Effect::Prepare(id) => claim(id).map(|claim| Job::Prepare(id, lending(claim))),
             Effect::HandOver(id) => claim(id).map(|claim| Job::HandOver(id, lending(claim))),
             Effect::GiveBack(id) => claim(id).map(|claim| Job::GiveBack(id, lending(claim))),
-            Effect::Reset(id) => claim(id).map(|claim| Job::Reset(id, claim.vf)),
+            Effect::Reset(id) => claim(id).map(|claim| Job::Reset(id, lending(claim))),
             Effect::MakeVfs { network, pf, count } => Some(Job::MakeVfs { network, pf, count }),
             Effect::Launch { guest, .. } => {
                 Some(Job::Launch { guest, vfs: self.to_be_opened(guest) })
@@ -522,7 +522,7 @@ impl World {
             Job::Prepare(id, lending) => Some(self.prepare(id, &lending)?),
             Job::HandOver(id, lending) => Some(self.hand_over(id, &lending)?),
             Job::GiveBack(id, lending) => Some(self.give_back(id, &lending)?),
-            Job::Reset(id, vf) => Some(self.reset(id, vf)?),
+            Job::Reset(id, lending) => Some(self.reset(id, &lending)?),
             Job::MakeVfs { network, pf, count } => Some(self.make_vfs(network, pf, count)?),
             Job::Launch { guest, vfs } => Some(self.launch(guest, vfs)),
             Job::Adopt(guest) => Some(self.adopt(guest)),
@@ -631,20 +631,17 @@ impl World {
         Ok(Input::GivenBack { claim: id, outcome, seen, at: self.moment() })
     }
 
-    fn reset(&mut self, id: ClaimId, vf: PciAddress) -> Result<Input, Crashed> {
+    fn reset(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
+        let lending = &self.reset_by_address(lending);
         let host = self.host.clone();
-        let done = self.at_the_kernel(|| host.reset(vf, Deadlines::default().unbind))?;
-        self.story.push(format!("reset {vf}: {done:?}"));
-        let meant = self.state().claims.get(&id).map(|claim| claim.incarnation);
-        if self.host.facts().get(&vf).map(|facts| facts.incarnation) != meant {
-            // The kernel resets whatever has the address by then.
-            self.left_over.insert(vf);
-        }
+        let vf = lending.vf;
+        let done = self.at_the_kernel(|| lend::reset(&host, lending, &Deadlines::default()))?;
         let outcome = done.map_err(|fault| Failure {
-            stuck: matches!(fault, HostError::Stuck { .. }).then(|| format!("to reset {vf}")),
-            why: vfnet_model::explain(&fault),
+            stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
+            why: fault.explain(),
             hook: false,
         });
+        self.story.push(format!("reset {vf}: {outcome:?}"));
         Ok(Input::WasReset(id, outcome))
     }
 

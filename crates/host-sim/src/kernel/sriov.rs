@@ -131,10 +131,8 @@ impl Kernel {
         let Some(vf) = self.vfs.remove(&address) else { return };
         self.pending.remove(&address);
         self.forget_events(address);
-        if let Some(group) = vf.group
-            && !self.vfs.values().any(|other| other.group == Some(group))
-        {
-            self.open_groups.remove(&group);
+        if let Some(group) = vf.group {
+            self.is_no_longer_open(group, address);
         }
     }
 

@@ -1,11 +1,12 @@
 //! What happens to the machine without the program under test: power, administrators, guests.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vfnet_model::{DriverName, PciAddress};
 
 use super::binding::name;
-use super::{Holder, Kernel, NetdevState, Pause, Step, VFIO_PCI};
+use super::{Holder, Kernel, NetdevState, OpenGroup, Pause, Step, VFIO_PCI};
 
 /// Why a VFIO group cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,10 +78,10 @@ impl Kernel {
         let on_vfio = self.driver_of(device).is_some_and(Self::is_vfio);
         let group = self.group_of(device).filter(|_| on_vfio);
         let group = group.ok_or(VfioOpenError::NotOnVfio(device))?;
-        if let Some(holder) = self.open_groups.get(&group)
-            && *holder != who
+        if let Some(open) = self.open_groups.get(&group)
+            && open.holder != who
         {
-            return Err(VfioOpenError::Busy { group, holder: holder.name.clone() });
+            return Err(VfioOpenError::Busy { group, holder: open.holder.name.clone() });
         }
         let members = self.groups().remove(&group).unwrap_or_default();
         let in_the_way = members.into_iter().find(|member| !member.bridge && !member.on_vfio);
@@ -89,7 +90,8 @@ impl Kernel {
         {
             return Err(VfioOpenError::NotViable { group, member: member.address, driver });
         }
-        self.open_groups.insert(group, who);
+        let nobody = OpenGroup { holder: who, devices: BTreeSet::new() };
+        self.open_groups.entry(group).or_insert(nobody).devices.insert(device);
         self.reset_function(device);
         // The guest's driver tells the PF which MAC it has been given.
         if let Some(vf) = self.vfs.get_mut(&device)
@@ -100,30 +102,31 @@ impl Kernel {
         Ok(())
     }
 
-    /// Closes a device's VFIO group; what waited for that goes on.
+    /// Closes a device, and its VFIO group with the last one; what waited for that goes on.
     pub(crate) fn close_vfio(&mut self, device: PciAddress) {
         if let Some(group) = self.group_of(device) {
-            self.open_groups.remove(&group);
+            self.is_no_longer_open(group, device);
         }
         self.reset_function(device);
         self.advance(Duration::ZERO);
     }
 
+    pub(super) fn is_no_longer_open(&mut self, group: u32, device: PciAddress) {
+        if let Some(open) = self.open_groups.get_mut(&group) {
+            open.devices.remove(&device);
+            if open.devices.is_empty() {
+                self.open_groups.remove(&group);
+            }
+        }
+    }
+
     /// Closes what ended processes had open, as the kernel does.
     pub(crate) fn reap(&mut self) {
         let ended = |holder: &Holder| holder.process.is_some_and(|process| !process.is_alive());
-        let groups: Vec<_> = self
-            .open_groups
-            .iter()
-            .filter(|(_, who)| ended(who))
-            .map(|(&group, _)| group)
-            .collect();
-        for group in groups {
-            let member = self.vfs.iter().find(|(_, vf)| vf.group == Some(group));
-            match member.map(|(&at, _)| at) {
-                Some(device) => self.close_vfio(device),
-                None => drop(self.open_groups.remove(&group)),
-            }
+        let open = self.open_groups.values().filter(|open| ended(&open.holder));
+        let devices: Vec<_> = open.flat_map(|open| open.devices.iter().copied()).collect();
+        for device in devices {
+            self.close_vfio(device);
         }
     }
 

@@ -68,6 +68,28 @@ fn an_open_group_shows_at_all_its_vfs_and_is_open_to_one() {
 }
 
 #[test]
+fn a_group_is_open_until_its_last_open_vf_is_closed_or_gone() {
+    let host = SimHost::builder()
+        .vfio_loaded()
+        .pf("p0", "0000:01:00.0", Driver::Igb)
+        .groups_of(2)
+        .vfs(2)
+        .build();
+    let group = host.vf(vf()).unwrap().unwrap().iommu_group.unwrap();
+    let holder = || host.vfio_group_holder(group).unwrap();
+    for device in ["0000:01:10.0", "0000:01:10.2"] {
+        to_vfio(&host, device);
+    }
+    for device in ["0000:01:10.0", "0000:01:10.2"] {
+        host.open_vfio(pci(device), "qemu (pid 1)").unwrap();
+    }
+    host.close_vfio(pci("0000:01:10.0"));
+    assert_eq!(holder().as_deref(), Some("qemu (pid 1)"));
+    host.remove_vf(pci("0000:01:10.2"));
+    assert_eq!(holder(), None);
+}
+
+#[test]
 fn a_group_is_viable_when_every_endpoint_in_it_is_on_vfio_or_unbound() {
     let other =
         OtherDevice { address: pci("0000:03:00.0"), driver: Some(driver("ahci")), bridge: false };
