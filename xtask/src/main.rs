@@ -13,6 +13,7 @@ mod lab;
 mod layers;
 mod man;
 mod packages;
+mod rounds;
 mod screen;
 mod sim;
 mod stages;
@@ -81,6 +82,8 @@ enum LabTask {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Kill the daemon at random moments, and stock libvirt beside it
+    Rounds(rounds::Options),
     /// List the scenarios
     List,
     /// Install what the host needs and build its images, without booting it
@@ -165,6 +168,10 @@ fn run_lab(task: LabTask) -> Result<ExitCode> {
             let tally = hosts::run_named(&names)?;
             println!("{} passed, {} failed", tally.passed, tally.failed);
             return Ok(exit_code(tally.failed == 0));
+        }
+        LabTask::Rounds(options) => {
+            hosts::build()?;
+            return rounds::run(&options).map(exit_code);
         }
         LabTask::List => {
             hosts::build()?;

@@ -87,7 +87,7 @@ fn run(test: &str, words: &str) -> Result<bool> {
 }
 
 /// One that no earlier run is likely to have begun with.
-fn new_seed() -> Result<u64> {
+pub(crate) fn new_seed() -> Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     Ok(now.as_secs() * 1_000_000)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::workspace;
-use crate::{hosts, layers, packages, sim, stock_libvirt};
+use crate::{hosts, layers, packages, rounds, sim, stock_libvirt};
 
 /// How much of it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +112,14 @@ pub(crate) fn test(depth: Depth) -> Result<bool> {
                     run.tests(&stage, || group.run(&[]));
                 }
             }
+            run.check("emulated host: kills at random moments", || {
+                let (rounds, stock_rounds) =
+                    if depth == Depth::Deep { (200, 200) } else { (20, 8) };
+                let options =
+                    rounds::Options { rounds, stock_rounds: Some(stock_rounds), seed: None };
+                ensure!(rounds::run(&options)?, "vfnet has left something behind");
+                Ok(())
+            });
         }
     }
     run.print();

@@ -3,7 +3,8 @@
 //!
 //! In `target/stock-libvirt`: `usr/sbin/libvirtd`, the drivers in [`DRIVERS`] (for
 //! `LIBVIRT_DRIVER_DIR`), and what they run that a machine may lack. The libraries in
-//! [`LIBRARIES`] belong in `LD_LIBRARY_PATH`.
+//! [`LIBRARIES`] belong in `LD_LIBRARY_PATH`. The driver that runs guests is in [`GUEST_DRIVER`],
+//! for the emulated host alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +17,18 @@ use crate::packages::{self, Release};
 
 /// Where libvirtd's drivers are, below the folder.
 pub(crate) const DRIVERS: &str = "usr/lib/x86_64-linux-gnu/libvirt/connection-driver";
+/// Where the driver for QEMU is, below the folder.
+pub(crate) const GUEST_DRIVER: &str = "usr/lib/x86_64-linux-gnu/libvirt/guest-driver";
 /// Where libraries are, below the folder.
 pub(crate) const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
-/// libvirtd with its network driver, which wants `nft`, and its node device driver, with the
-/// libraries that nothing else on a machine may have brought.
+/// libvirtd with its network driver, which wants `nft`, its node device driver and its QEMU driver,
+/// with the libraries that nothing else on a machine may have brought.
 const PACKAGES: &[(&str, Release)] = &[
     ("libvirt-daemon", Release::Backports),
     ("libvirt-daemon-driver-network", Release::Backports),
     ("libvirt-daemon-driver-nodedev", Release::Backports),
+    ("libvirt-daemon-driver-qemu", Release::Backports),
     ("nftables", Release::Bookworm),
     ("libnftables1", Release::Bookworm),
     ("libnftnl11", Release::Bookworm),
@@ -55,6 +59,10 @@ pub(crate) fn ready() -> Result<PathBuf> {
         unpack(&package, &folder)?;
     }
     fs::remove_dir_all(&fetched)?;
+    let (drivers, guests) = (folder.join(DRIVERS), folder.join(GUEST_DRIVER));
+    fs::create_dir_all(&guests)?;
+    let driver = "libvirt_driver_qemu.so";
+    fs::rename(drivers.join(driver), guests.join(driver)).context("there is no QEMU driver")?;
     let version = Command::new(folder.join("usr/sbin/libvirtd"))
         .arg("--version")
         .env("LD_LIBRARY_PATH", folder.join(LIBRARIES))
@@ -62,7 +70,7 @@ pub(crate) fn ready() -> Result<PathBuf> {
         .context("cannot run the unpacked libvirtd")?;
     let fault = String::from_utf8_lossy(&version.stderr);
     ensure!(version.status.success(), "the unpacked libvirtd does not run here: {}", fault.trim());
-    ensure!(folder.join(DRIVERS).is_dir(), "the packages have no {DRIVERS}");
+    ensure!(drivers.is_dir(), "the packages have no {DRIVERS}");
     fs::write(complete, contents)?;
     Ok(folder)
 }

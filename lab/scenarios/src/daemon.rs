@@ -33,16 +33,19 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the daemon and waits until it takes connections.
     pub fn start() -> Result<Self> {
-        Self::start_with(&[], &[])
+        Self::run("vfnetd")
     }
 
-    /// Like [`Self::start`], with more arguments and environment variables.
-    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+    /// Like [`Self::start`], the lab's own daemon: it leaves a [`crate::trail`], and dies where it
+    /// is told to.
+    pub fn start_watched() -> Result<Self> {
+        Self::run("vfnetd-lab")
+    }
+
+    fn run(program: &str) -> Result<Self> {
         let log = File::options().create(true).append(true).open(LOG)?;
-        let child = Command::new(built("vfnetd")?)
+        let child = Command::new(built(program)?)
             .args(["--state-dir", STATE_DIR, "--run-dir", RUN_DIR])
-            .args(args)
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -164,7 +164,30 @@ pub struct Vf {
     pub pf: Pf,
 }
 
+/// Everything about a VF that must be the same before it is lent and after it is given back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// What `ip -j link` says of it at the PF.
+    pub at_pf: Value,
+    /// The MAC of its own netdev.
+    pub own_mac: Option<String>,
+    /// Its driver.
+    pub driver: Option<String>,
+    /// What is in its `driver_override`.
+    pub driver_override: String,
+}
+
 impl Vf {
+    /// All that a holder may change.
+    pub fn facts(&self) -> Result<Facts> {
+        Ok(Facts {
+            at_pf: self.at_pf()?,
+            own_mac: self.own_mac().ok(),
+            driver: self.driver(),
+            driver_override: fs::read_to_string(self.path().join("driver_override"))?,
+        })
+    }
+
     fn path(&self) -> PathBuf {
         Path::new(PCI_DEVICES).join(&self.address)
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use vfnet_lab_scenarios::host::Host;
-use vfnet_lab_scenarios::{demo, scenario, scenarios};
+use vfnet_lab_scenarios::{demo, rounds, scenario, scenarios};
 
 /// What is tried in the emulated SR-IOV host.
 #[derive(Debug, Parser)]
@@ -31,6 +31,18 @@ enum Task {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Kill vfnet, and stock libvirt beside it, at random moments, in this host
+    Rounds {
+        /// What the moments follow from
+        #[arg(long)]
+        seed: u64,
+        /// Kills of vfnet that hit something
+        #[arg(long)]
+        rounds: usize,
+        /// The same of stock libvirt
+        #[arg(long)]
+        stock_rounds: usize,
+    },
     /// Do what `cargo xtask demo` tells, in this host
     Demo {
         /// Which power-on of the host this is, counted from 1
@@ -48,6 +60,11 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             Err(error) => return failed(&error),
         },
+        Task::Rounds { seed, rounds, stock_rounds } => {
+            if let Err(error) = rounds::run(&Host::new(1), seed, rounds, stock_rounds) {
+                return failed(&error);
+            }
+        }
         Task::Demo { boot } => {
             if let Err(error) = demo::tell(&Host::new(boot)) {
                 return failed(&error);

@@ -3,6 +3,7 @@
 mod bench;
 mod devices;
 mod lending;
+mod points;
 mod ports;
 mod survival;
 mod units;
@@ -87,6 +88,16 @@ pub const GROUPS: &[Group] = &[
                 parts: &[survival::before_the_power_cut, survival::after_the_power_cut],
             },
         ],
+    },
+    Group {
+        name: "kills",
+        pfs: 1,
+        iommu: true,
+        deep: false,
+        scenarios: &[Scenario {
+            name: "a-kill-before-and-after-every-effect-leaves-nothing",
+            parts: &[points::a_kill_at_every_point],
+        }],
     },
     Group {
         name: "service",

@@ -1,7 +1,7 @@
 //! Stock libvirt beside vfnet, where it has been unpacked (`cargo xtask stock-libvirt`).
 //!
-//! It runs in the emulated host only, with its node device driver alone, and ends with the value
-//! that stands for it.
+//! It runs in the emulated host only, with the drivers that a test needs alone, and ends with the
+//! value that stands for it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -19,16 +19,46 @@ use crate::wait::wait_for;
 pub const LOG: &str = "/run/stock-libvirtd.log";
 const DRIVERS: &str = "/run/stock-drivers";
 const CONFIGURATION: &str = "/run/stock-libvirtd.conf";
+const QEMU_CONFIGURATION: &str = "/etc/libvirt/qemu.conf";
 const SOCKET: &str = "/run/libvirt/libvirt-sock";
-const URI: &str = "nodedev+unix:///system?socket=/run/libvirt/libvirt-sock";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
-const DRIVER: &str = "libvirt/connection-driver/libvirt_driver_nodedev.so";
 const START_LIMIT: Duration = Duration::from_secs(120);
 
-/// A running libvirtd that serves node devices.
+/// What it serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Serves {
+    /// Node devices alone.
+    NodeDevices,
+    /// Guests, and the networks and devices that these need.
+    Guests,
+}
+
+impl Serves {
+    /// Its drivers, below the folder of libraries.
+    const fn drivers(self) -> &'static [&'static str] {
+        match self {
+            Self::NodeDevices => &["libvirt/connection-driver/libvirt_driver_nodedev.so"],
+            Self::Guests => &[
+                "libvirt/connection-driver/libvirt_driver_nodedev.so",
+                "libvirt/connection-driver/libvirt_driver_network.so",
+                "libvirt/guest-driver/libvirt_driver_qemu.so",
+            ],
+        }
+    }
+
+    const fn uri(self) -> &'static str {
+        match self {
+            Self::NodeDevices => "nodedev+unix:///system?socket=/run/libvirt/libvirt-sock",
+            Self::Guests => "qemu+unix:///system?socket=/run/libvirt/libvirt-sock",
+        }
+    }
+}
+
+/// A running libvirtd.
 #[derive(Debug)]
 pub struct StockLibvirt {
     child: Child,
+    serves: Serves,
 }
 
 impl StockLibvirt {
@@ -37,29 +67,38 @@ impl StockLibvirt {
     /// # Errors
     ///
     /// When it does not start.
-    pub fn start() -> Result<Option<Self>> {
+    pub fn start(serves: Serves) -> Result<Option<Self>> {
         let folder = folder()?;
-        let (libraries, driver) = (folder.join(LIBRARIES), folder.join(LIBRARIES).join(DRIVER));
-        if !driver.exists() {
+        let libraries = folder.join(LIBRARIES);
+        if !serves.drivers().iter().all(|driver| libraries.join(driver).exists()) {
             return Ok(None);
         }
         let drivers = Path::new(DRIVERS);
-        if !drivers.exists() {
-            fs::create_dir(drivers)?;
+        if drivers.exists() {
+            fs::remove_dir_all(drivers)?;
+        }
+        fs::create_dir(drivers)?;
+        for driver in serves.drivers() {
+            let driver = libraries.join(driver);
             symlink(&driver, drivers.join(driver.file_name().context("a driver has a name")?))?;
         }
         fs::write(CONFIGURATION, "auth_unix_rw=\"none\"\nauth_unix_ro=\"none\"\n")?;
-        let log = File::create(LOG)?;
+        if serves == Serves::Guests {
+            prepare_for_guests()?;
+        }
+        let log = File::options().create(true).append(true).open(LOG)?;
+        let path = std::env::var("PATH").unwrap_or_default();
         let child = Command::new(folder.join("usr/sbin/libvirtd"))
             .args(["--config", CONFIGURATION])
             .env("LIBVIRT_DRIVER_DIR", drivers)
             .env("LD_LIBRARY_PATH", libraries)
+            .env("PATH", format!("{path}:{}", folder.join("usr/sbin").display()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("cannot start stock libvirtd")?;
-        let mut stock = Self { child };
+        let mut stock = Self { child, serves };
         let mut ended = None;
         wait_for("stock libvirtd to take connections", START_LIMIT, || {
             ended = stock.child.try_wait().ok().flatten();
@@ -79,7 +118,21 @@ impl StockLibvirt {
     ///
     /// When the command fails.
     pub fn virsh(&self, args: &[&str]) -> Result<String> {
-        program::run("virsh", &[&["-q", "-c", URI], args].concat())
+        program::run("virsh", &[&["-q", "-c", self.serves.uri()], args].concat())
+    }
+
+    /// libvirt's command line against it, not started yet.
+    pub fn virsh_command(&self) -> Command {
+        let mut command = Command::new("virsh");
+        command.args(["-q", "-c", self.serves.uri()]);
+        command
+    }
+
+    /// `kill -9`, and the process reaped.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 }
 
@@ -88,6 +141,22 @@ impl Drop for StockLibvirt {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// What Debian's scripts and other daemons do for it on a machine where it is installed: guests
+/// as root and without cgroups, as there is neither AppArmor nor systemd here, and a bus.
+fn prepare_for_guests() -> Result<()> {
+    fs::create_dir_all("/etc/libvirt")?;
+    fs::write(
+        QEMU_CONFIGURATION,
+        "security_driver=\"none\"\nuser=\"root\"\ngroup=\"root\"\nnamespaces=[]\n\
+         cgroup_controllers=[]\nstdio_handler=\"file\"\n",
+    )?;
+    if !Path::new("/run/dbus/system_bus_socket").exists() {
+        fs::create_dir_all("/run/dbus")?;
+        program::run("dbus-daemon", &["--system", "--fork"])?;
+    }
+    Ok(())
 }
 
 /// Beside the folders that this program was built in.

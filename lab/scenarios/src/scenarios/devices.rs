@@ -10,7 +10,7 @@ use super::lending::{LIMIT, seven};
 use crate::daemon::{Daemon, virsh, virsh_command};
 use crate::host::Host;
 use crate::program;
-use crate::stock::StockLibvirt;
+use crate::stock::{Serves, StockLibvirt};
 use crate::wait::wait_for;
 
 /// A difference to stock libvirt that is meant.
@@ -89,7 +89,7 @@ fn differences<'a>(ours: &'a [String], theirs: &'a [String]) -> Vec<&'a str> {
 /// for what is meant.
 pub(super) fn those_of_stock_libvirt(host: &Host) -> Result<()> {
     seven(host)?;
-    let Some(stock) = StockLibvirt::start()? else {
+    let Some(stock) = StockLibvirt::start(Serves::NodeDevices)? else {
         println!("skipped: stock libvirt is not unpacked (cargo xtask stock-libvirt)");
         return Ok(());
     };

@@ -12,40 +12,21 @@ use serde_json::Value;
 use crate::daemon::{Daemon, vfnet, vfnet_refused, virsh, virsh_refused};
 use crate::documents::{Guest, address, network_of, network_of_pf};
 use crate::guest::{BOOT_LIMIT, seen_nics};
-use crate::host::{Host, Pf, Vf};
+use crate::host::{Facts, Host, Pf, Vf};
 use crate::program;
 use crate::wait::wait_for;
 
 /// Ends of guests and their VFs' way back, on a machine that does other work too.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
-/// Everything about a VF that must be the same before it is lent and after it is given back.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Facts {
-    at_pf: Value,
-    own_mac: Option<String>,
-    driver: Option<String>,
-    driver_override: String,
-}
-
-pub(super) fn facts(vf: &Vf) -> Result<Facts> {
-    let path = Path::new("/sys/bus/pci/devices").join(&vf.address);
-    Ok(Facts {
-        at_pf: vf.at_pf()?,
-        own_mac: vf.own_mac().ok(),
-        driver: vf.driver(),
-        driver_override: fs::read_to_string(path.join("driver_override"))?,
-    })
-}
-
 pub(super) fn facts_of(vfs: &[Vf]) -> Result<Vec<Facts>> {
-    vfs.iter().map(facts).collect()
+    vfs.iter().map(Vf::facts).collect()
 }
 
 /// Fails unless every VF is as it was.
 pub(super) fn ensure_as_before(vfs: &[Vf], before: &[Facts]) -> Result<()> {
     for (vf, before) in vfs.iter().zip(before) {
-        let now = facts(vf)?;
+        let now = vf.facts()?;
         ensure!(
             now == *before,
             "{} is not as it was:\n  was {before:?}\n  is  {now:?}",
