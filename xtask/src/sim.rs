@@ -39,7 +39,7 @@ pub(crate) struct Options {
 /// When cargo cannot be run.
 pub(crate) fn sim(options: &Options) -> Result<bool> {
     if options.mutations {
-        return run("sim::planted_bugs_are_found", "");
+        return planted_bugs();
     }
     let first = options.first.map_or_else(new_seed, Ok)?;
     let mut words = format!("first={first} steps={}", options.steps);
@@ -67,15 +67,24 @@ pub(crate) fn known_seeds(seeds: u64) -> Result<bool> {
     run("sim::whole_lives", &format!("first=1 seeds={seeds}"))
 }
 
-/// New seeds for so long; whether every promise held.
+/// New seeds for so long, which are printed; whether every promise held.
 ///
 /// # Errors
 ///
 /// When cargo cannot be run.
-pub(crate) fn for_seconds(seconds: u64) -> Result<bool> {
+pub(crate) fn for_minutes(minutes: u64) -> Result<bool> {
     let first = new_seed()?;
     println!("seeds from {first}");
-    run("sim::whole_lives", &format!("first={first} seconds={seconds}"))
+    run("sim::whole_lives", &format!("first={first} seconds={}", minutes * 60))
+}
+
+/// Plants bugs into the daemon; whether each was found.
+///
+/// # Errors
+///
+/// When cargo cannot be run.
+pub(crate) fn planted_bugs() -> Result<bool> {
+    run("sim::planted_bugs_are_found", "")
 }
 
 fn run(test: &str, words: &str) -> Result<bool> {
