@@ -46,6 +46,7 @@ impl HostBuilder {
             pfs: BTreeMap::new(),
             vfs: BTreeMap::new(),
             others: BTreeMap::new(),
+            pulled_out: BTreeMap::new(),
             open_groups: BTreeMap::new(),
             next_group: 0,
             next_incarnation: 0,

@@ -285,6 +285,11 @@ impl SimHost {
         self.with_kernel(unplug)
     }
 
+    /// A PF that was pulled out is put back into its slot, with its driver and without VFs.
+    pub fn plug_pf(&self, pf: PciAddress) {
+        self.with_kernel(|kernel| kernel.plug(pf));
+    }
+
     /// Raises a PF.
     pub fn pf_up(&self, pf: PciAddress) {
         self.with_kernel(|kernel| kernel.pfs.get_mut(&pf).map(|pf| pf.up = true));

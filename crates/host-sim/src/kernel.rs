@@ -49,6 +49,8 @@ pub struct Kernel {
     pub(crate) loadable: BTreeSet<DriverName>,
     pub(crate) loaded_at_boot: BTreeSet<DriverName>,
     pub(crate) pfs: BTreeMap<PciAddress, PfState>,
+    /// PFs that were pulled out.
+    pub(crate) pulled_out: BTreeMap<PciAddress, PfState>,
     pub(crate) vfs: BTreeMap<PciAddress, VfState>,
     pub(crate) others: BTreeMap<PciAddress, OtherState>,
     /// Who has a VFIO group open.

@@ -20,7 +20,7 @@ fn booted(down: bool) -> World {
     world.settle();
     assert!(world.processes.is_empty(), "autostart is for boots");
     if down {
-        world.macs_may_be_unheard = true;
+        world.deaf.insert(pci(PF));
         world.host.pf_down(pci(PF));
     }
     world.reboot(&[]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vfnet_engine::{Input, Owner};
+use vfnet_engine::{Claim, Input, Owner};
 use vfnet_host_sim::VfFacts;
 use vfnet_model::PciAddress;
 use vfnet_model::inventory::Incarnation;
@@ -22,6 +22,19 @@ impl World {
         for (vf, facts) in self.host.facts() {
             self.clean.entry((vf, facts.incarnation)).or_insert(facts);
         }
+    }
+
+    /// Where a PF's driver was busy and left a VF's row out, one on VFIO is taken for what an
+    /// earlier holder left ([`Original::seen`]), and goes to the host's driver.
+    pub(crate) fn forgive_unread_rows(&mut self) {
+        let unread = |vf| {
+            let seen = self.state().inventory.vfs.get(&vf);
+            seen.is_some_and(|seen| seen.attributes.is_none() && self.state().is_on_vfio(seen))
+        };
+        let unknown = |claim: &&Claim| claim.original == Original::Unknown && unread(claim.vf);
+        let claims = self.state().claims.values().filter(unknown);
+        let vfs: Vec<_> = claims.map(|claim| (claim.vf, claim.incarnation)).collect();
+        self.left_over.extend(vfs);
     }
 
     /// What the administrator has made of a VF is what it is from then on.

@@ -13,6 +13,7 @@ pub(crate) const AFTER_A_WRITE: &str = "killed after a kernel write";
 pub(crate) const POWER_CUT: &str = "power cut";
 pub(crate) const DISK_FULL: &str = "disk full";
 pub(crate) const STORE_ERROR: &str = "error of the store";
+pub(crate) const TORN: &str = "error between the two files";
 const DIES: &str = "daemon dies";
 const FREE: &str = "free";
 const NO_FAULT: &str = "no fault";
@@ -104,6 +105,7 @@ pub(crate) const fn claim_of(input: &Input) -> Option<ClaimId> {
         Input::Prepared(claim, _)
         | Input::HandedOver(claim, _)
         | Input::WasReset(claim, _)
+        | Input::PortUnused { claim, .. }
         | Input::GivenBack { claim, .. } => Some(*claim),
         _ => None,
     }
@@ -115,9 +117,11 @@ const fn happening(input: &Input) -> &'static str {
         Input::Observed { .. } => "looked",
         Input::Prepared(_, Ok(_)) => "prepared",
         Input::Prepared(_, Err(failure)) if failure.stuck.is_some() => "preparing hangs",
+        Input::Prepared(_, Err(failure)) if failure.hook => "a hook says no",
         Input::Prepared(_, Err(_)) => "preparing fails",
         Input::HandedOver(_, Ok(())) => "handed over",
         Input::HandedOver(_, Err(failure)) if failure.stuck.is_some() => "handing over hangs",
+        Input::HandedOver(_, Err(failure)) if failure.hook => "a hook says no",
         Input::HandedOver(_, Err(_)) => "handing over fails",
         Input::WasReset(_, Ok(())) => "reset",
         Input::WasReset(_, Err(failure)) if failure.stuck.is_some() => "resetting hangs",
@@ -125,6 +129,7 @@ const fn happening(input: &Input) -> &'static str {
         Input::GivenBack { outcome, .. } => match outcome {
             GivenBack::Clean => "given back clean",
             GivenBack::Unclean(_) => "given back unclean",
+            GivenBack::StillOpen { .. } => "still open when given back",
             GivenBack::Stuck(_) => "giving back hangs",
             GivenBack::Gone => "given back and gone",
         },
@@ -133,6 +138,8 @@ const fn happening(input: &Input) -> &'static str {
         Input::GuestEnded(..) => "guest ended",
         Input::Adopted(..) => "adopted",
         Input::StartPending => "autostart",
+        Input::PortUnused { reclaim: true, .. } => "unused, taken back",
+        Input::PortUnused { .. } => "unused",
         _ => "other",
     }
 }

@@ -30,7 +30,7 @@ fn driver(world: &World, vf: PciAddress) -> Option<String> {
 /// A VF is not as it was while it is detached.
 fn detachable(index: u8) -> World {
     let mut world = with_network(igb(2));
-    world.left_over.insert(vf(index));
+    world.leave_over(vf(index));
     world
 }
 

@@ -11,8 +11,8 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rustix::io::Errno;
 use vfnet_engine::{
-    Claim, ClaimState, Edited, Ended, Executor, GuestDefinition, NetworkEdit, Plugged, PortRequest,
-    Request,
+    Claim, ClaimState, Edited, Ended, Executor, GuestDefinition, Input, NetworkEdit, Plugged,
+    PortRequest, Request,
 };
 use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, OwnMac, SimHost, ZeroMac};
 use vfnet_model::PciAddress;
@@ -27,6 +27,9 @@ use crate::world::{Death, World, granted};
 
 const GUESTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const NETWORKS: [&str; 4] = ["plain", "tagged", "other", "made"];
+/// The names that networks know, and others.
+const PF_NAMES: [&str; 2] = ["ens1f0", "ens2f0"];
+const OTHER_NAMES: [&str; 2] = ["enp1s0", "enp5s0"];
 /// A tag, and a wish that stock libvirt cannot fulfil.
 const TRUSTED: &str = "<vlan><tag id='42'/></vlan>\
     <vfnet:pool><vfnet:vf trust='yes'/></vfnet:pool>";
@@ -110,6 +113,19 @@ pub(crate) enum Event {
     OutsideTakes(usize),
     /// It puts that back in its own way.
     OutsideGivesUp(usize),
+    /// Its guest starts with what was lent to it, which another daemon has taken.
+    OutsideOpens(usize),
+    OutsideCloses(usize),
+    /// Nobody has had it open for as long as the administrator says.
+    PortUnused {
+        which: usize,
+        reclaim: bool,
+    },
+    /// Another number of VFs, by vfnet.
+    SetVfs {
+        pf: usize,
+        vfs: u16,
+    },
     DetachVf(usize),
     ReattachVf(usize),
     ResetVf(usize),
@@ -123,6 +139,13 @@ pub(crate) enum Event {
         vfs: u16,
     },
     PfReloads(usize),
+    PfIsPulledOut(usize),
+    PfIsPutBack(usize),
+    /// Its netdev gets another name, or the one that networks know.
+    PfRenamed {
+        pf: usize,
+        known: bool,
+    },
     PfIsBusy {
         pf: usize,
         seconds: u64,
@@ -139,7 +162,13 @@ pub(crate) enum Event {
     KernelComesBack,
     DiskFull,
     DiskFree,
-    StoreErrors(usize),
+    StoreErrors {
+        count: usize,
+        torn: bool,
+    },
+    HooksRefuse(usize),
+    /// The kernel's own time, in seconds; also very many.
+    TimePasses(u64),
     NoEmulator(bool),
     DaemonDies {
         at: Option<usize>,
@@ -219,6 +248,11 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(which, live, config)| E::EditNetwork { which, live, config }),
         3 => (0..4_usize).prop_map(E::OutsideTakes),
         1 => (0..4_usize).prop_map(E::OutsideGivesUp),
+        2 => (0..4_usize).prop_map(E::OutsideOpens),
+        2 => (0..4_usize).prop_map(E::OutsideCloses),
+        3 => (0..6_usize, any::<bool>())
+            .prop_map(|(which, reclaim)| E::PortUnused { which, reclaim }),
+        1 => (pf(), 0..8_u16).prop_map(|(pf, vfs)| E::SetVfs { pf, vfs }),
         1 => vf().prop_map(E::DetachVf),
         1 => vf().prop_map(E::ReattachVf),
         1 => vf().prop_map(E::ResetVf),
@@ -228,6 +262,9 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         2 => pf().prop_map(E::VfsAreMade),
         1 => (pf(), 0..8_u16).prop_map(|(pf, vfs)| E::NumVfsChanged { pf, vfs }),
         1 => pf().prop_map(E::PfReloads),
+        1 => pf().prop_map(E::PfIsPulledOut),
+        2 => pf().prop_map(E::PfIsPutBack),
+        1 => (pf(), any::<bool>()).prop_map(|(pf, known)| E::PfRenamed { pf, known }),
         1 => (pf(), 1..9_u64).prop_map(|(pf, seconds)| E::PfIsBusy { pf, seconds }),
         1 => pf().prop_map(E::PfDown),
         2 => pf().prop_map(E::PfUp),
@@ -237,7 +274,9 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         2 => Just(E::KernelComesBack),
         1 => Just(E::DiskFull),
         3 => Just(E::DiskFree),
-        2 => (1..4_usize).prop_map(E::StoreErrors),
+        3 => (1..4_usize, any::<bool>()).prop_map(|(count, torn)| E::StoreErrors { count, torn }),
+        2 => (1..3_usize).prop_map(E::HooksRefuse),
+        1 => prop_oneof![1..20_u64, Just(100_000_000)].prop_map(E::TimePasses),
         1 => any::<bool>().prop_map(E::NoEmulator),
         3 => (prop::option::of(1..12_usize), any::<bool>())
             .prop_map(|(at, guests_too)| E::DaemonDies { at, guests_too }),
@@ -312,6 +351,11 @@ impl Life {
     fn host(&self) -> SimHost {
         let [first, second] = &self.cards[..] else { panic!("a host has two cards") };
         let builder = SimHost::builder().seed(self.seed);
+        // udev names new netdevs after a while on some hosts.
+        let builder = match self.seed / 2 % 3 {
+            0 => builder.udev_takes(Duration::from_millis(300)),
+            _ => builder,
+        };
         let pf = builder.pf("ens1f0", &first.pf.to_string(), first.driver);
         let pf = pf.vfs(first.vfs).groups_of(first.group);
         let pf = pf.pf("ens2f0", &second.pf.to_string(), second.driver);
@@ -401,7 +445,7 @@ impl Scenery<'_> {
                 let facts = world.host.facts().remove(&vf);
                 if facts.and_then(|facts| facts.driver).is_some_and(|driver| driver.is_vfio()) {
                     // Taken for the guest's doing, so that it goes to the host's driver.
-                    world.left_over.insert(vf);
+                    world.leave_over(vf);
                 }
                 let plug = Some(Plugged::Vf { address: vf, managed: true, driver: None });
                 let asked = PortRequest { plug, ..port(NETWORKS[*network], *which, mac(*last)) };
@@ -412,6 +456,20 @@ impl Scenery<'_> {
             }
             Event::OutsideTakes(which) => outside_takes(world, *which),
             Event::OutsideGivesUp(which) => outside_gives_up(world, *which),
+            Event::OutsideOpens(which) => outside_opens(world, *which),
+            Event::OutsideCloses(which) => outside_closes(world, *which),
+            Event::PortUnused { which, reclaim } => {
+                // Of whatever is claimed: by then it may be anything.
+                let claim = world.state().claims.values().nth(*which).map(|claim| claim.id);
+                if let Some(claim) = claim {
+                    world.story.push(format!("{event:?}"));
+                    world.hears(Input::PortUnused { claim, reclaim: *reclaim });
+                }
+            }
+            Event::SetVfs { pf, vfs } => {
+                let Card { pf, vfs: most, .. } = self.cards[*pf];
+                world.begin(Request::PfSetVfs { pf, count: (*vfs).min(most) });
+            }
             Event::DetachVf(index) => {
                 world.begin(Request::DeviceDetach { device: self.vf(*index), driver: None });
             }
@@ -439,7 +497,10 @@ impl Scenery<'_> {
             }
             Event::Rest => world.settle(),
             Event::DiskFull => world.disk_full = true,
-            Event::StoreErrors(count) => world.store_errors = *count,
+            Event::StoreErrors { count, torn } => {
+                (world.store_errors, world.torn) = (*count, *torn);
+            }
+            Event::HooksRefuse(count) => world.hooks_refuse = *count,
             Event::DiskFree => world.disk_full = false,
             Event::NoEmulator(missing) => world.no_emulator = *missing,
             Event::LookLater => world.look(),
@@ -469,6 +530,9 @@ impl Scenery<'_> {
     }
 
     fn reboots(&self, world: &mut World) {
+        for card in self.cards {
+            world.host.plug_pf(card.pf);
+        }
         let vfs: Vec<_> = self.cards.iter().map(|card| (card.pf, card.vfs)).collect();
         world.reboot(&vfs);
     }
@@ -491,11 +555,19 @@ impl Scenery<'_> {
                 }
             }
             Event::PfReloads(which) => drop(host.reload_pf_driver(self.cards[*which].pf)),
+            Event::PfIsPulledOut(which) => drop(host.unplug_pf(self.cards[*which].pf)),
+            Event::PfIsPutBack(which) => host.plug_pf(self.cards[*which].pf),
+            Event::PfRenamed { pf, known } => {
+                let name = if *known { PF_NAMES[*pf] } else { OTHER_NAMES[*pf] };
+                let name = name.parse().expect("a net device name");
+                host.rename_pf(self.cards[*pf].pf, &name);
+            }
+            Event::TimePasses(seconds) => host.advance(Duration::from_secs(*seconds)),
             Event::PfIsBusy { pf, seconds } => {
                 host.occupy_pf(self.cards[*pf].pf, Duration::from_secs(*seconds));
             }
             Event::PfDown(which) => {
-                world.macs_may_be_unheard = true;
+                world.deaf.insert(self.cards[*which].pf);
                 host.pf_down(self.cards[*which].pf);
             }
             Event::PfUp(which) => host.pf_up(self.cards[*which].pf),
@@ -528,11 +600,16 @@ impl Scenery<'_> {
         world.live_on();
         world.disk_full = false;
         world.store_errors = 0;
+        world.hooks_refuse = 0;
         world.no_emulator = false;
         world.guests_die_with_the_daemon = false;
         self.kernel_comes_back(world);
         for card in self.cards {
+            world.host.plug_pf(card.pf);
             world.host.pf_up(card.pf);
+        }
+        while !world.open_outside.is_empty() {
+            outside_closes(world, 0);
         }
         for vf in &self.vfs {
             world.host.change_netdev(*vf, |dev| dev.addresses.clear());
@@ -554,7 +631,7 @@ impl Scenery<'_> {
         }
         let mut claims = world.state().claims.values();
         // What another daemon has half put back may stay set aside.
-        let left = claims.find(|claim| !world.left_over.contains(&claim.vf));
+        let left = claims.find(|claim| !world.left_over.contains(&(claim.vf, claim.incarnation)));
         if let Some(claim) = left {
             world.broken(&format!("{} is still claimed at the end: {claim:?}", claim.vf));
         }
@@ -570,6 +647,9 @@ fn lent(world: &World, which: usize) -> Option<Claim> {
 
 fn outside_takes(world: &mut World, which: usize) {
     let Some(claim) = lent(world, which) else { return };
+    if world.open_outside.contains(&(claim.vf, claim.incarnation)) {
+        return;
+    }
     world.story.push(format!("another daemon takes {}", claim.vf));
     // Whoever was to die at a write does not at another's.
     world.host.revive();
@@ -580,11 +660,33 @@ fn outside_takes(world: &mut World, which: usize) {
     world.look();
 }
 
+fn outside_opens(world: &mut World, which: usize) {
+    let Some(claim) = lent(world, which) else { return };
+    if world.host.open_vfio(claim.vf, &format!("qemu of {}", claim.owner)).is_ok() {
+        world.story.push(format!("another daemon's guest starts with {}", claim.vf));
+        world.open_outside.insert((claim.vf, claim.incarnation));
+    }
+    world.look();
+}
+
+fn outside_closes(world: &mut World, which: usize) {
+    let Some((vf, incarnation)) = world.open_outside.iter().nth(which).copied() else { return };
+    world.story.push(format!("another daemon's guest with {vf} ends"));
+    world.open_outside.remove(&(vf, incarnation));
+    if world.host.facts().get(&vf).is_some_and(|facts| facts.incarnation == incarnation) {
+        world.host.close_vfio(vf);
+    }
+    world.look();
+}
+
 fn outside_gives_up(world: &mut World, which: usize) {
     let Some(claim) = lent(world, which) else { return };
+    if world.open_outside.contains(&(claim.vf, claim.incarnation)) {
+        return;
+    }
     world.story.push(format!("another daemon puts {} back in its own way", claim.vf));
     world.host.revive();
-    world.left_over.insert(claim.vf);
+    world.leave_over(claim.vf);
     if let Err(fault) = crate::outside::try_to_give_up(&world.host, claim.vf, mac(10)) {
         world.story.push(format!("  in vain: {fault}"));
     }

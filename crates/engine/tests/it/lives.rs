@@ -111,7 +111,7 @@ fn a_free_and_clean_vf_needs_no_restoring_and_a_leftover_is_cleaned() {
     let refused = refusal(world.ask(restore(0)));
     assert!(refused.to_string().contains("free and clean"), "{refused}");
     crate::outside::take(&world.host, vf(1), mac(9));
-    world.left_over.insert(vf(1));
+    world.leave_over(vf(1));
     world.disk_full = true;
     let refused = refusal(world.ask(restore(1)));
     assert_eq!(refused.kind, RefusalKind::NotRecorded, "it would be a new claim");
@@ -127,7 +127,7 @@ fn a_leftover_in_a_group_that_a_guest_has_stays_where_it_is() {
     let pf = SimHost::builder().vfio_loaded().pf("ens1f0", PF, Driver::Igb).vfs(2);
     let mut world = with_network(pf.groups_of(2).autoprobe_off().build());
     crate::outside::take(&world.host, vf(1), mac(9));
-    world.left_over.insert(vf(1));
+    world.leave_over(vf(1));
     granted(world.ask(create_one("web", 1)));
     let refused = refusal(world.ask(restore(1)));
     assert_eq!(refused.kind, RefusalKind::OperationInvalid);

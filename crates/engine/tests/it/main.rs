@@ -12,6 +12,7 @@ mod devices;
 mod document;
 mod edits;
 mod events;
+mod guards;
 mod lives;
 mod outside;
 mod pools;
@@ -19,6 +20,8 @@ mod ports;
 mod promises;
 mod scene;
 mod sim;
+mod unused;
+mod works;
 mod world;
 
 /// Whether there is time to try much more.

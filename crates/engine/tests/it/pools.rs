@@ -247,7 +247,7 @@ fn an_unmanaged_network_lends_what_is_on_vfio_already_and_leaves_it_there() {
     world.clean.clear();
     world.remember_clean_vfs();
     // What somebody left as its MAC is not what it is given back with.
-    world.left_over.insert(vf(1));
+    world.leave_over(vf(1));
     granted(one_nic(&mut world, "web", 1));
     let facts = |world: &World| world.host.facts()[&vf(1)].clone();
     assert_eq!((facts(&world).admin_mac, facts(&world).vlan.id.get()), (mac(1), 42));

@@ -172,7 +172,7 @@ fn a_port_is_taken_up_again_as_its_guest_has_it() {
     let mut world = with_network(igb(3));
     // A guest of the other daemon runs; vfnet's records are lost.
     take(&world.host, vf(1), mac(1));
-    world.left_over.insert(vf(1));
+    world.leave_over(vf(1));
     world.host.clear_trace();
     world.look();
     assert_eq!(vf_of(world.ask(reclaim(1, 1, vf(1)))), vf(1));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use vfnet_engine::{Claim, ClaimState, Entry, Executor, Phase, State};
 use vfnet_host_sim::{VfFacts, Write};
+use vfnet_model::inventory::Incarnation;
 use vfnet_model::vf::Original;
 use vfnet_model::{MacAddress, PciAddress, Vlan};
 
@@ -51,6 +52,13 @@ pub(crate) fn at_a_write(world: &World, write: &Write) {
         process.vfs.iter().any(|opened| opened.vf == vf && exists(world, opened).is_some())
     }) {
         world.broken(&format!("{vf} is written to while {} runs with it: {write}", short(*guest)));
+    }
+    let open = |(device, incarnation): &(PciAddress, Incarnation)| {
+        *device == vf
+            && world.host.facts().get(&vf).is_some_and(|facts| facts.incarnation == *incarnation)
+    };
+    if world.open_outside.iter().any(open) {
+        world.broken(&format!("{vf} is written to while another daemon's guest has it: {write}"));
     }
     let outside = |claim: &&Claim| claim.vf == vf && claim.state == ClaimState::Lent;
     if let Some(claim) = world.state().claims.values().find(outside)
@@ -191,9 +199,7 @@ pub(crate) fn at_rest(world: &World) {
     orphans(world);
     ports_are_of_this_boot(world);
     free_vfs_are_as_they_were(world);
-    if world.daemon.unsaved.is_empty() {
-        what_is_known_is_on_record(world);
-    }
+    what_is_known_is_on_record(world);
 }
 
 fn orphans(world: &World) {
@@ -227,11 +233,11 @@ fn free_vfs_are_as_they_were(world: &World) {
         .collect();
     for (vf, facts) in world.host.facts() {
         let Some(clean) = world.clean.get(&(vf, facts.incarnation)) else { continue };
-        if taken.contains(&vf) || world.left_over.contains(&vf) {
+        if taken.contains(&vf) || world.left_over.contains(&(vf, facts.incarnation)) {
             continue;
         }
         let (mut found, mut was) = (plain(&facts), plain(clean));
-        if world.macs_may_be_unheard {
+        if world.deaf.contains(&facts.pf) {
             unheard(&mut found);
             unheard(&mut was);
         }
@@ -266,6 +272,10 @@ fn what_is_known_is_on_record(world: &World) {
     let mut recorded = State::default();
     for entry in world.durable.values() {
         recorded.apply(vfnet_engine::Record::Put(Box::new(entry.clone())));
+    }
+    // Or will be, with the next commit.
+    for record in &world.daemon.unsaved {
+        recorded.apply(record.clone());
     }
     recorded.inventory = world.state().inventory.clone();
     let (known, recorded) = (picture(world.state()), picture(&recorded));

@@ -8,24 +8,23 @@
 //! [`crate::promises`] looks at everything after every step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Duration;
 
 use uuid::Uuid;
 use vfnet_engine::{
-    Announcement, Answer, Claim, ClaimId, ClaimState, Decision, Effect, Ended, Engine, Entry,
-    Failure, GivenBack, HeldBy, Home, Input, Key, Moment, Owner, Record, Refusal, Remembered,
-    Reply, Request, State, Ticket, Urgency,
+    Announcement, Answer, Claim, ClaimId, ClaimState, Decision, Effect, Ended, Engine, Entry, Home,
+    Input, Key, Moment, NetworkHook, Owner, Record, Refusal, Remembered, Reply, Request, State,
+    Ticket, Urgency,
 };
 use vfnet_host::Host;
-use vfnet_host::lend::{self, Deadlines, Lending};
-use vfnet_host_sim::{SimCrash, SimHost, VfFacts};
+use vfnet_host::lend::Lending;
+use vfnet_host_sim::{SimHost, VfFacts};
+use vfnet_model::PciAddress;
 use vfnet_model::inventory::{Incarnation, Inventory};
 use vfnet_model::vf::WantedSettings;
-use vfnet_model::{DriverName, PciAddress};
 
 use crate::bugs::{self, Bug};
 use crate::coverage::{self, Coverage};
+use crate::works::lending;
 
 /// The program under test has died.
 #[derive(Debug)]
@@ -50,6 +49,7 @@ pub(crate) enum Job {
     GiveBack(ClaimId, Lending),
     Reset(ClaimId, Lending),
     MakeVfs { network: Uuid, pf: PciAddress, count: u16 },
+    SetVfs { pf: PciAddress, count: u16 },
     Launch { guest: Uuid, vfs: Vec<Opened> },
     Adopt(Uuid),
     Kill(Uuid),
@@ -80,9 +80,9 @@ pub(crate) struct Daemon {
     pub(crate) unsaved: Vec<Record>,
     pub(crate) jobs: Vec<Job>,
     /// Guests whose process can be told something.
-    handles: BTreeSet<Uuid>,
+    pub(crate) handles: BTreeSet<Uuid>,
     /// Guests whose end will be told.
-    followed: BTreeSet<Uuid>,
+    pub(crate) followed: BTreeSet<Uuid>,
     moments: u64,
 }
 
@@ -99,17 +99,23 @@ pub(crate) struct World {
     pub(crate) waiting: BTreeSet<Ticket>,
     pub(crate) said: Vec<Announcement>,
     /// VFs on which somebody else has left something: they are nobody's as they were.
-    pub(crate) left_over: BTreeSet<PciAddress>,
+    pub(crate) left_over: BTreeSet<(PciAddress, Incarnation)>,
+    /// VFs that another daemon's guests have open.
+    pub(crate) open_outside: BTreeSet<(PciAddress, Incarnation)>,
     /// Whether commits fail.
     pub(crate) disk_full: bool,
     /// How many commits are still to fail otherwise.
     pub(crate) store_errors: usize,
-    /// Whether a PF has been down at some time.
-    pub(crate) macs_may_be_unheard: bool,
+    /// Whether those fail between the two files.
+    pub(crate) torn: bool,
+    /// PFs that have been down at some time.
+    pub(crate) deaf: BTreeSet<PciAddress>,
     /// Whether guests' processes fail to start.
     pub(crate) no_emulator: bool,
-    /// Whether hook scripts are called, which say yes.
-    hooks: bool,
+    /// Whether hook scripts are called.
+    pub(crate) hooks: bool,
+    /// How many of the next scripts say no; the others say yes.
+    pub(crate) hooks_refuse: usize,
     /// Whether guests die while no daemon is there.
     pub(crate) guests_die_with_the_daemon: bool,
     /// What has been done so far, for whoever reads a failure.
@@ -130,8 +136,8 @@ pub(crate) struct World {
     death: Option<usize>,
     chance: u64,
     last_ticket: u64,
-    last_pid: u32,
-    ends: BTreeMap<Uuid, Ended>,
+    pub(crate) last_pid: u32,
+    pub(crate) ends: BTreeMap<Uuid, Ended>,
 }
 
 impl World {
@@ -148,11 +154,14 @@ impl World {
             waiting: BTreeSet::new(),
             said: Vec::new(),
             left_over: BTreeSet::new(),
+            open_outside: BTreeSet::new(),
             disk_full: false,
             store_errors: 0,
-            macs_may_be_unheard: false,
+            torn: false,
+            deaf: BTreeSet::new(),
             no_emulator: false,
             hooks: seed.is_multiple_of(2),
+            hooks_refuse: 0,
             guests_die_with_the_daemon: false,
             story: Vec::new(),
             bug: None,
@@ -255,6 +264,13 @@ impl World {
         }
     }
 
+    /// The daemon is told something.
+    pub(crate) fn hears(&mut self, input: Input) {
+        if self.tell(input).is_err() {
+            self.restart();
+        }
+    }
+
     /// Carries out all that is to be done, whatever the order, and checks what must hold at rest.
     pub(crate) fn settle(&mut self) {
         for _ in 0..10_000 {
@@ -288,14 +304,16 @@ impl World {
         for claim in self.daemon.engine.state().claims.values() {
             self.coverage.died(&claim.state, dies);
         }
-        if !self.daemon.unsaved.is_empty() {
-            // What was done to these, and could not be recorded, is undone or done again.
-            let administrators = self.durable.values().filter_map(|entry| match entry {
-                Entry::Claim(claim) if claim.owner == Owner::Administrator => Some(claim.vf),
+        // What was done to these, and could not be recorded, is undone or done again.
+        let administrators = self.daemon.unsaved.iter().filter_map(|record| {
+            match self.durable.get(&record.key())? {
+                Entry::Claim(claim) if claim.owner == Owner::Administrator => {
+                    Some((claim.vf, claim.incarnation))
+                }
                 _ => None,
-            });
-            self.left_over.extend(administrators);
-        }
+            }
+        });
+        self.left_over.extend(administrators);
         self.daemon = Daemon::default();
         if self.guests_die_with_the_daemon {
             for guest in self.processes.keys().copied().collect::<Vec<_>>() {
@@ -315,6 +333,7 @@ impl World {
     pub(crate) fn reboot(&mut self, vfs: &[(PciAddress, u16)]) {
         self.story.push("reboot".into());
         self.processes.clear();
+        self.open_outside.clear();
         self.ends.clear();
         self.host.reboot();
         for (pf, count) in vfs {
@@ -368,7 +387,7 @@ impl World {
     }
 
     /// A place where the program may die.
-    fn point(&mut self) -> Result<(), Crashed> {
+    pub(crate) fn point(&mut self) -> Result<(), Crashed> {
         self.points += 1;
         if self.death == Some(self.points) {
             self.death = None;
@@ -383,7 +402,12 @@ impl World {
         let before_it = self.coverage.before(self.state(), &input);
         let decision = self.daemon.engine.decide(input);
         let fails = self.commit_fails().filter(|_| !decision.records.is_empty());
+        let fails = fails.filter(|how| {
+            let live = |record: &Record| record.key().home() == Home::Live;
+            *how != coverage::TORN || decision.records.iter().any(live)
+        });
         self.coverage.after(before_it, self.daemon.engine.state(), fails);
+        self.forgive_unread_rows();
         let refused = matches!(&decision.effects[..], [Effect::Answer(_, Err(_))]);
         let changed = |before| {
             before != crate::promises::picture(self.state()) || !decision.records.is_empty()
@@ -401,24 +425,21 @@ impl World {
             self.act_at_once(&mut decision)?;
         }
         let records = std::mem::take(&mut decision.records);
-        if !self.commit(&records) {
+        if !self.commit(&records)? {
             self.story.push("(that could not be recorded)".into());
             let refused = decision.urgency == Urgency::MayBeRefused;
             if self.may_be_refused(refused) {
                 let asker = decision.asker;
                 if self.bug != Some(Bug::RefusedAndNotTakenBack) {
-                    // Here nothing is ever written in part.
-                    let _undone = self.daemon.engine.revert(decision);
+                    let undone = self.daemon.engine.revert(decision);
+                    self.keep(undone);
                 }
                 if let Some(ticket) = asker {
                     self.answer(ticket, Err(Decision::unrecorded("the disk is full")));
                 }
                 return Ok(());
             }
-            for record in records {
-                self.daemon.unsaved.retain(|older| older.key() != record.key());
-                self.daemon.unsaved.push(record);
-            }
+            self.keep(records);
         }
         self.point()?;
         for effect in decision.effects {
@@ -428,33 +449,71 @@ impl World {
         Ok(())
     }
 
-    fn commit(&mut self, records: &[Record]) -> bool {
+    /// Whether the records are on disk now: first those of one file, then those of the other.
+    fn commit(&mut self, records: &[Record]) -> Result<bool, Crashed> {
         if records.is_empty() {
-            return true;
+            return Ok(true);
         }
-        if self.commit_fails().is_some() {
-            self.store_errors = self.store_errors.saturating_sub(1);
-            return false;
+        let fails = self.commit_fails();
+        if fails.is_some() && !self.disk_full {
+            self.store_errors -= 1;
         }
-        let unsaved = std::mem::take(&mut self.daemon.unsaved);
-        let unsaved = if self.bug == Some(Bug::UnsavedForgotten) { Vec::new() } else { unsaved };
+        if fails.is_some_and(|how| how != coverage::TORN) {
+            return Ok(false);
+        }
         let bug = self.bug;
-        for record in unsaved.iter().chain(records).filter(|record| bugs::writes(bug, record)) {
+        let unsaved = std::mem::take(&mut self.daemon.unsaved);
+        let unsaved = if bug == Some(Bug::UnsavedForgotten) { Vec::new() } else { unsaved };
+        let all: Vec<_> = unsaved.iter().chain(records).cloned().collect();
+        self.daemon.unsaved = unsaved;
+        let (definitions, live): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|record| record.key().home() == Home::Definitions);
+        let both = !definitions.is_empty() && !live.is_empty();
+        self.write(definitions);
+        if fails.is_some() {
+            return Ok(live.is_empty());
+        }
+        if both {
+            self.point()?;
+        }
+        self.write(live);
+        self.daemon.unsaved.clear();
+        Ok(true)
+    }
+
+    fn write(&mut self, records: Vec<Record>) {
+        let bug = self.bug;
+        for record in records.into_iter().filter(|record| bugs::writes(bug, record)) {
             assert_ne!(record.key().home(), Home::Memory, "what lives in memory is not recorded");
             match record {
-                Record::Put(entry) => self.durable.insert(entry.key(), (**entry).clone()),
-                Record::Drop(key) => self.durable.remove(key),
+                Record::Put(entry) => self.durable.insert(entry.key(), *entry),
+                Record::Drop(key) => self.durable.remove(&key),
             };
         }
-        true
+    }
+
+    /// Keeps what is to be written with the next commit.
+    fn keep(&mut self, records: Vec<Record>) {
+        for record in records {
+            self.daemon.unsaved.retain(|older| older.key() != record.key());
+            self.daemon.unsaved.push(record);
+        }
     }
 
     /// Why the next commit fails, if it does.
     fn commit_fails(&self) -> Option<&'static str> {
-        match (self.disk_full, self.store_errors) {
-            (true, _) => Some(coverage::DISK_FULL),
-            (false, 0) => None,
-            (false, _) => Some(coverage::STORE_ERROR),
+        match (self.disk_full, self.store_errors, self.torn) {
+            (true, ..) => Some(coverage::DISK_FULL),
+            (false, 0, _) => None,
+            (false, _, true) => Some(coverage::TORN),
+            (false, _, false) => Some(coverage::STORE_ERROR),
+        }
+    }
+
+    /// Somebody else has left something on a VF.
+    pub(crate) fn leave_over(&mut self, vf: PciAddress) {
+        if let Some(facts) = self.host.facts().get(&vf) {
+            self.left_over.insert((vf, facts.incarnation));
         }
     }
 
@@ -471,20 +530,32 @@ impl World {
             Effect::GiveBack(id) => claim(id).map(|claim| Job::GiveBack(id, lending(claim))),
             Effect::Reset(id) => claim(id).map(|claim| Job::Reset(id, lending(claim))),
             Effect::MakeVfs { network, pf, count } => Some(Job::MakeVfs { network, pf, count }),
+            Effect::SetVfs { pf, count } => Some(Job::SetVfs { pf, count }),
             Effect::Launch { guest, .. } => {
                 Some(Job::Launch { guest, vfs: self.to_be_opened(guest) })
             }
             Effect::Adopt(guest) => Some(Job::Adopt(guest)),
             Effect::Kill(_) if self.bug == Some(Bug::KillForgotten) => return,
             Effect::Kill(guest) => Some(Job::Kill(guest)),
+            Effect::CallHook(NetworkHook::Updated | NetworkHook::Stopped, _) => return,
             Effect::CallHook(hook, live) => {
-                Some(Job::Tell(Input::HookRan { network: live.uuid, hook, outcome: Ok(()) }))
+                let outcome = self.hook_says();
+                Some(Job::Tell(Input::HookRan { network: live.uuid, hook, outcome }))
             }
         };
         match job {
             Some(job) => self.begin_job(job),
             None => self.broken("an effect names a claim that is not there"),
         }
+    }
+
+    /// What the next hook script says.
+    pub(crate) fn hook_says(&mut self) -> Result<(), String> {
+        if self.hooks_refuse == 0 {
+            return Ok(());
+        }
+        self.hooks_refuse -= 1;
+        Err("a hook script says no".into())
     }
 
     fn to_be_opened(&self, guest: Uuid) -> Vec<Opened> {
@@ -510,221 +581,6 @@ impl World {
             self.broken("somebody is answered twice, or without having asked");
         }
         self.replies.insert(ticket, reply);
-    }
-
-    pub(crate) fn carry_out(&mut self, job: Job) -> Result<(), Crashed> {
-        if let Job::Tell(input) = job {
-            return self.hear(input);
-        }
-        self.point()?;
-        self.steps += 1;
-        let outcome = match job {
-            Job::Prepare(id, lending) => Some(self.prepare(id, &lending)?),
-            Job::HandOver(id, lending) => Some(self.hand_over(id, &lending)?),
-            Job::GiveBack(id, lending) => Some(self.give_back(id, &lending)?),
-            Job::Reset(id, lending) => Some(self.reset(id, &lending)?),
-            Job::MakeVfs { network, pf, count } => Some(self.make_vfs(network, pf, count)?),
-            Job::Launch { guest, vfs } => Some(self.launch(guest, vfs)),
-            Job::Adopt(guest) => Some(self.adopt(guest)),
-            Job::Kill(guest) => {
-                // Whom the daemon has no connection to, it cannot end.
-                if self.daemon.handles.contains(&guest) {
-                    self.process_ends(guest, Ended::Destroyed);
-                }
-                None
-            }
-            Job::Tell(_) => None,
-        };
-        self.point()?;
-        if let Some(claim) = outcome.as_ref().and_then(coverage::claim_of) {
-            self.coverage.hit(claim, &self.host.take_hits());
-        }
-        let outcome = outcome.map(|outcome| self.falsified(outcome));
-        self.daemon.jobs.extend(outcome.map(Job::Tell));
-        crate::promises::always(self);
-        Ok(())
-    }
-
-    /// What follows from an input in the daemon itself.
-    fn hear(&mut self, input: Input) -> Result<(), Crashed> {
-        let launched = match &input {
-            Input::Launched(guest, Ok(_)) | Input::Adopted(guest, _) => Some(*guest),
-            Input::GuestEnded(guest, _) => {
-                self.daemon.followed.remove(guest);
-                self.daemon.handles.remove(guest);
-                None
-            }
-            _ => None,
-        };
-        let done = self.administrator_has(&input);
-        let claim = coverage::claim_of(&input);
-        let lives = self.tell(input);
-        let recorded = claim.is_some_and(|id| !self.durable.contains_key(&Key::Claim(id)));
-        let known = recorded || lives.is_ok();
-        if let Some(((vf, incarnation), facts)) = done.filter(|_| known) {
-            let on_vfio = facts.driver.as_ref().is_some_and(DriverName::is_vfio);
-            if on_vfio && !facts.admin_mac.is_zero() {
-                // To be told from what an earlier holder left by nobody, it comes back to the host.
-                self.left_over.insert(vf);
-            }
-            self.clean.insert((vf, incarnation), facts);
-        }
-        lives?;
-        if let Some(guest) = launched {
-            self.daemon.followed.insert(guest);
-            if !self.processes.contains_key(&guest) {
-                self.tell_end(guest);
-            }
-        }
-        Ok(())
-    }
-
-    fn prepare(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
-        let host = self.host.clone();
-        let done = self
-            .at_the_kernel(|| lend::prepare(&host, lending, &Deadlines::default(), &mut |_| {}))?;
-        let vf = lending.vf;
-        let outcome = done
-            .map(|ready| HeldBy { driver: ready.driver, group: ready.vfio_group })
-            .map_err(|fault| Failure {
-                stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
-                why: fault.explain(),
-                hook: false,
-            });
-        self.story.push(format!("prepare {vf}: {outcome:?}"));
-        Ok(Input::Prepared(id, outcome))
-    }
-
-    fn hand_over(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
-        let host = self.host.clone();
-        let done = self.at_the_kernel(|| {
-            lend::hand_over(&host, lending, &Deadlines::default(), &mut |_| {})
-        })?;
-        let vf = lending.vf;
-        let outcome = done.map_err(|fault| Failure {
-            stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
-            why: fault.explain(),
-            hook: false,
-        });
-        self.story.push(format!("hand over {vf}: {outcome:?}"));
-        Ok(Input::HandedOver(id, outcome))
-    }
-
-    fn give_back(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
-        if let Some(done) = self.gives_back_otherwise(id) {
-            return Ok(done);
-        }
-        let lending = &self.tampered(lending);
-        let host = self.host.clone();
-        let vf = lending.vf;
-        let done = self.at_the_kernel(|| {
-            lend::give_back(&host, lending, &Deadlines::default(), &mut |_| {})
-        })?;
-        let outcome = match done.outcome {
-            lend::Outcome::Clean => GivenBack::Clean,
-            lend::Outcome::Quarantine(why) => GivenBack::Unclean(why),
-            lend::Outcome::Stuck(step) => GivenBack::Stuck(format!("to {step} {vf}")),
-            lend::Outcome::Vanished => GivenBack::Gone,
-        };
-        self.story.push(format!("give back {vf}: {outcome:?}"));
-        let seen = self.host.vf(vf).ok().flatten().map(Box::new);
-        Ok(Input::GivenBack { claim: id, outcome, seen, at: self.moment() })
-    }
-
-    fn reset(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
-        let lending = &self.reset_by_address(lending);
-        let host = self.host.clone();
-        let vf = lending.vf;
-        let done = self.at_the_kernel(|| lend::reset(&host, lending, &Deadlines::default()))?;
-        let outcome = done.map_err(|fault| Failure {
-            stuck: fault.is_stuck().then(|| format!("to {} {vf}", fault.step)),
-            why: fault.explain(),
-            hook: false,
-        });
-        self.story.push(format!("reset {vf}: {outcome:?}"));
-        Ok(Input::WasReset(id, outcome))
-    }
-
-    fn make_vfs(&mut self, network: Uuid, pf: PciAddress, count: u16) -> Result<Input, Crashed> {
-        let host = self.host.clone();
-        let made = self.at_the_kernel(|| host.set_num_vfs(pf, count, Duration::from_secs(120)))?;
-        self.look();
-        self.story.push(format!("make {count} VFs of {pf}: {made:?}"));
-        Ok(Input::VfsMade(network, made.map_err(|fault| vfnet_model::explain(&fault))))
-    }
-
-    /// Kernel work, at whose writes the program may die. Each write is on record as being due.
-    pub(crate) fn at_the_kernel<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Crashed> {
-        let written = self.host.writes();
-        self.host.take_hits();
-        let done = catch_unwind(AssertUnwindSafe(work));
-        for write in &self.host.writes_after(written) {
-            self.story.push(format!("  kernel: {write}"));
-            crate::promises::at_a_write(self, write);
-        }
-        done.map_err(|payload| {
-            if !payload.is::<SimCrash>() {
-                resume_unwind(payload);
-            }
-            Crashed
-        })
-    }
-
-    fn launch(&mut self, guest: Uuid, vfs: Vec<Opened>) -> Input {
-        let who = format!("qemu {guest}");
-        let opened = vfs
-            .iter()
-            .try_for_each(|vf| self.host.open_vfio(vf.vf, &who).map_err(|fault| fault.to_string()));
-        let opened = if self.no_emulator { Err("no emulator".into()) } else { opened };
-        self.last_pid += 1;
-        let pid = self.last_pid;
-        self.story.push(format!("launch {}: {opened:?}", short(guest)));
-        match opened {
-            Ok(()) => {
-                if self.processes.insert(guest, Process { pid, vfs }).is_some() {
-                    self.broken("a guest runs twice");
-                }
-                self.daemon.handles.insert(guest);
-                Input::Launched(guest, Ok(pid))
-            }
-            Err(why) => {
-                self.close(&vfs);
-                Input::Launched(guest, Err(why))
-            }
-        }
-    }
-
-    fn adopt(&mut self, guest: Uuid) -> Input {
-        match self.processes.get(&guest) {
-            Some(process) => {
-                self.daemon.handles.insert(guest);
-                Input::Adopted(guest, process.pid)
-            }
-            None => Input::GuestEnded(guest, Ended::Lost),
-        }
-    }
-
-    fn process_ends(&mut self, guest: Uuid, ended: Ended) {
-        let Some(process) = self.processes.remove(&guest) else { return };
-        self.close(&process.vfs);
-        self.ends.insert(guest, ended);
-        if self.daemon.followed.contains(&guest) {
-            self.tell_end(guest);
-        }
-    }
-
-    fn tell_end(&mut self, guest: Uuid) {
-        let ended = self.ends.remove(&guest).unwrap_or(Ended::Lost);
-        self.daemon.jobs.push(Job::Tell(Input::GuestEnded(guest, ended)));
-    }
-
-    fn close(&self, vfs: &[Opened]) {
-        let facts = self.host.facts();
-        for vf in vfs {
-            if facts.get(&vf.vf).is_some_and(|found| found.incarnation == vf.incarnation) {
-                self.host.close_vfio(vf.vf);
-            }
-        }
     }
 
     pub(crate) fn moment(&mut self) -> Moment {
@@ -778,19 +634,5 @@ fn brief(request: &Request) -> String {
         Request::GuestStart { guest, .. } => format!("start guest {}", short(*guest)),
         Request::GuestDestroy(guest) => format!("destroy guest {}", short(*guest)),
         other => format!("{other:?}"),
-    }
-}
-
-fn lending(claim: &Claim) -> Lending {
-    Lending {
-        vf: claim.vf,
-        pf: claim.pf,
-        index: claim.index,
-        incarnation: claim.incarnation,
-        original: claim.original.clone(),
-        wanted: claim.wanted.clone(),
-        managed: claim.managed,
-        driver: claim.driver.clone(),
-        keep_host_settings: !claim.managed,
     }
 }

@@ -185,7 +185,9 @@ impl Kernel {
             Step::NumVfs(count) => self.num_vfs_now(device, count),
             Step::Unplug => {
                 self.drop_vfs(device);
-                self.pfs.remove(&device);
+                if let Some(pf) = self.pfs.remove(&device) {
+                    self.pulled_out.insert(device, pf);
+                }
                 Ok(())
             }
         };

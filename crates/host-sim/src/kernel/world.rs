@@ -157,6 +157,21 @@ impl Kernel {
         unbound && bound && (count == 0 || self.make_vfs(pf, count).is_ok())
     }
 
+    /// A PF comes back that was pulled out; its driver is there, and makes the VFs that a module
+    /// parameter asks for.
+    pub(crate) fn plug(&mut self, pf: PciAddress) {
+        let Some(mut state) = self.pulled_out.remove(&pf) else { return };
+        let count = state.vfs_at_boot;
+        state.driver = Some(name(state.personality().pf_driver));
+        state.autoprobe = state.autoprobe_at_boot;
+        (state.num_vfs, state.busy_until) = (0, self.clock);
+        self.pfs.insert(pf, state);
+        if count > 0 {
+            // Past the last bus there is no room for more; the kernel says so and goes on.
+            let _ = self.make_vfs(pf, count);
+        }
+    }
+
     pub(crate) fn netdev_mut(&mut self, vf: PciAddress) -> Option<&mut NetdevState> {
         self.vfs.get_mut(&vf)?.netdev.as_mut()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use vfnet_host::Host;
-use vfnet_host::lend::{Deadlines, Lending, Outcome, give_back, hand_over};
+use vfnet_host::lend::{Deadlines, Lending, Outcome, give_back, hand_over, prepare};
 use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost};
 use vfnet_model::vf::{Original, VfSetting, WantedSettings};
 use vfnet_model::{DriverName, MacAddress, Vlan};
@@ -107,4 +107,20 @@ fn a_vf_that_the_host_uses_is_not_handed_over() {
     host.clear_trace();
     handed(&host, &lending).expect_err("it is in use");
     assert!(host.trace().is_empty());
+}
+
+#[test]
+fn what_an_earlier_guest_told_the_pf_does_not_keep_a_vf_without_driver_from_coming_back() {
+    let host = SimHost::builder().vfio_loaded().pf("ens1f0", "0000:01:00.0", Driver::Bnxt).vfs(1);
+    let host = host.autoprobe_off().build();
+    let first = lending(&host, &WantedSettings::mac(mac("52:54:00:00:00:06")));
+    prepare(&host, &first, &Deadlines::default(), &mut |_| {}).expect("it is free");
+    host.open_vfio(vf(), "qemu (pid 1)").expect("it is prepared");
+    host.close_vfio(vf());
+    assert_eq!(back(&host, &first), Outcome::Clean);
+
+    let second = lending(&host, &WantedSettings::mac(guests()));
+    handed(&host, &second).expect("it is free");
+    other_daemon_takes_it(&host);
+    assert_eq!(back(&host, &second), Outcome::Clean);
 }

@@ -1,6 +1,7 @@
 //! The PF's table: what a row should read, and the messages that make it so.
 
 use rustix::io::Errno;
+use vfnet_model::drift::{self, Difference};
 use vfnet_model::drivers::{Row, ZeroMac, baseline, parked_mac};
 use vfnet_model::vf::{
     LinkState, Original, OriginalState, VfAttributes, VfSetting, WantedSettings,
@@ -38,6 +39,41 @@ pub(super) fn hand_over(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), 
     verify(work, &VfAttributes { mac, vlan, ..target }, &[])
 }
 
+/// Puts back what was changed since the VF was lent, and gives it. What would reset the VF is
+/// left to its end.
+pub(super) fn repair(
+    work: &Work<'_>,
+    wanted: &WantedSettings,
+) -> Result<Vec<Difference>, LendError> {
+    let now = read(work)?;
+    let mut target = drift::held(work.row, wanted, &now, work.lending.keep_host_settings);
+    let found = drift::differences(&now, &target);
+    if found.is_empty() {
+        return Ok(found);
+    }
+    if work.row.mac_resets_vf {
+        target.mac = now.mac;
+    }
+    if work.row.trust_resets_vf {
+        target.trust = now.trust;
+    }
+    for setting in plan(work.row, &now, &target, now.mac != target.mac) {
+        apply(work, setting)?;
+    }
+    verify(work, &target, &[])?;
+    let resets = |it: &&Difference| match it.setting {
+        "MAC" => work.row.mac_resets_vf,
+        "trust" => work.row.trust_resets_vf,
+        _ => false,
+    };
+    match found.iter().find(resets).cloned() {
+        None => Ok(found),
+        Some(Difference { setting, wanted, found }) => {
+            Err(work.failed(Step::Settings, Cause::WouldReset { setting, wanted, found }))
+        }
+    }
+}
+
 /// Makes the PF's row what it was, going on after errors.
 ///
 /// `own` is the MAC that the VF has chosen itself and may keep.
@@ -63,7 +99,7 @@ pub(super) fn restore(
     let mac = !mac_is(now.mac, target.mac, &free);
     for setting in plan(work.row, &now, &target, mac) {
         let outcome = match setting {
-            VfSetting::Mac(MacAddress::ZERO) => clear_mac(work, wanted),
+            VfSetting::Mac(MacAddress::ZERO) => clear_mac(work),
             _ => apply(work, setting),
         };
         if let Err(error) = outcome {
@@ -116,16 +152,7 @@ pub(super) fn shown_mac(work: &Work<'_>) -> Result<MacAddress, LendError> {
 
 /// What a VF's row reads once it is lent.
 fn lent(work: &Work<'_>, wanted: &WantedSettings, now: &VfAttributes) -> VfAttributes {
-    let base = if work.lending.keep_host_settings { now.clone() } else { baseline(work.row, now) };
-    VfAttributes {
-        mac: wanted.mac,
-        vlan: wanted.vlan.unwrap_or(base.vlan),
-        spoofchk: wanted.spoofchk.or(base.spoofchk),
-        trust: wanted.trust.or(base.trust),
-        link_state: wanted.link_state.or(base.link_state),
-        min_tx_rate: wanted.rate.map(|(min, _)| min).or(base.min_tx_rate),
-        max_tx_rate: wanted.rate.map(|(_, max)| max).or(base.max_tx_rate),
-    }
+    drift::lent(work.row, wanted, now, work.lending.keep_host_settings)
 }
 
 /// What a VF's row reads once it is given back. Where the host's settings were kept, only what
@@ -303,8 +330,8 @@ fn is_busy(outcome: &Result<(), HostError>) -> bool {
 }
 
 /// Sets the MAC to zero, or to one that stands for it where zero is refused, or where it would
-/// leave the holder's to be seen.
-fn clear_mac(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), LendError> {
+/// leave a holder's to be seen.
+fn clear_mac(work: &Work<'_>) -> Result<(), LendError> {
     let instead = own_mac(work).unwrap_or_else(|| parked_mac(work.lending.vf));
     let instead = || apply(work, VfSetting::Mac(instead));
     let zero = || apply(work, VfSetting::Mac(MacAddress::ZERO));
@@ -316,7 +343,8 @@ fn clear_mac(work: &Work<'_>, wanted: &WantedSettings) -> Result<(), LendError> 
             outcome => outcome?,
         },
     }
-    if keeps_holders_mac(work) && read(work)?.mac == wanted.mac {
+    // That of an earlier holder too: the PF may show it again once none is set.
+    if keeps_holders_mac(work) && !read(work)?.mac.is_zero() {
         return instead();
     }
     Ok(())
@@ -346,39 +374,20 @@ fn verify(work: &Work<'_>, target: &VfAttributes, free: &[MacAddress]) -> Result
     }
     match differs(&now) {
         None => Ok(()),
-        Some((setting, wanted, found)) => {
+        Some(Difference { setting, wanted, found }) => {
             Err(work.failed(Step::Settings, Cause::NotTaken { setting, wanted, found }))
         }
     }
 }
 
-/// The first thing that reads otherwise: its name, what it should be, what it is. What a driver
-/// does not report is not compared.
+/// The first thing that reads otherwise.
 fn difference(
     now: &VfAttributes,
     target: &VfAttributes,
     free: &[MacAddress],
-) -> Option<(&'static str, String, String)> {
-    fn differ<T: PartialEq + std::fmt::Debug>(
-        name: &'static str,
-        now: Option<T>,
-        target: Option<T>,
-    ) -> Option<(&'static str, String, String)> {
-        let (now, target) = now.zip(target)?;
-        (now != target).then(|| (name, format!("{target:?}"), format!("{now:?}")))
-    }
-    if !mac_is(now.mac, target.mac, free) {
-        return Some(("MAC", target.mac.to_string(), now.mac.to_string()));
-    }
-    if now.vlan != target.vlan {
-        let text = |vlan: Vlan| format!("{} qos {} {}", vlan.id, vlan.qos, vlan.protocol.name());
-        return Some(("VLAN", text(target.vlan), text(now.vlan)));
-    }
-    differ("spoofchk", now.spoofchk, target.spoofchk)
-        .or_else(|| differ("trust", now.trust, target.trust))
-        .or_else(|| differ("link state", now.link_state, target.link_state))
-        .or_else(|| differ("minimum rate", now.min_tx_rate, target.min_tx_rate))
-        .or_else(|| differ("maximum rate", now.max_tx_rate, target.max_tx_rate))
+) -> Option<Difference> {
+    let mac = if mac_is(now.mac, target.mac, free) { now.mac } else { target.mac };
+    drift::differences(now, &VfAttributes { mac, ..target.clone() }).into_iter().next()
 }
 
 #[cfg(test)]

@@ -1,0 +1,269 @@
+//! What the daemon's hands do in a [`World`]: kernel work, guests' processes, and how each tells the
+//! engine of its end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use uuid::Uuid;
+use vfnet_engine::{Claim, ClaimId, Ended, Failure, GivenBack, HeldBy, Input, Key};
+use vfnet_host::Host;
+use vfnet_host::lend::{self, Deadlines, LendError, Lending};
+use vfnet_host_sim::SimCrash;
+use vfnet_model::{DriverName, PciAddress};
+
+use crate::coverage;
+use crate::world::{Crashed, Job, Opened, Process, World, short};
+
+impl World {
+    pub(crate) fn carry_out(&mut self, job: Job) -> Result<(), Crashed> {
+        if let Job::Tell(input) = job {
+            return self.hear(input);
+        }
+        self.point()?;
+        self.steps += 1;
+        let outcome = match job {
+            Job::Prepare(id, lending) => Some(self.prepare(id, &lending)?),
+            Job::HandOver(id, lending) => Some(self.hand_over(id, &lending)?),
+            Job::GiveBack(id, lending) => Some(self.give_back(id, &lending)?),
+            Job::Reset(id, lending) => Some(self.reset(id, &lending)?),
+            Job::MakeVfs { network, pf, count } => Some(self.make_vfs(network, pf, count)?),
+            Job::SetVfs { pf, count } => Some(self.set_vfs(pf, count)?),
+            Job::Launch { guest, vfs } => Some(self.launch(guest, vfs)),
+            Job::Adopt(guest) => Some(self.adopt(guest)),
+            Job::Kill(guest) => {
+                // Whom the daemon has no connection to, it cannot end.
+                if self.daemon.handles.contains(&guest) {
+                    self.process_ends(guest, Ended::Destroyed);
+                }
+                None
+            }
+            Job::Tell(_) => None,
+        };
+        self.point()?;
+        if let Some(claim) = outcome.as_ref().and_then(coverage::claim_of) {
+            self.coverage.hit(claim, &self.host.take_hits());
+        }
+        let outcome = outcome.map(|outcome| self.falsified(outcome));
+        self.daemon.jobs.extend(outcome.map(Job::Tell));
+        crate::promises::always(self);
+        Ok(())
+    }
+
+    /// What follows from an input in the daemon itself.
+    fn hear(&mut self, input: Input) -> Result<(), Crashed> {
+        let launched = match &input {
+            Input::Launched(guest, Ok(_)) | Input::Adopted(guest, _) => Some(*guest),
+            Input::GuestEnded(guest, _) => {
+                self.daemon.followed.remove(guest);
+                self.daemon.handles.remove(guest);
+                None
+            }
+            _ => None,
+        };
+        let done = self.administrator_has(&input);
+        let claim = coverage::claim_of(&input);
+        let lives = self.tell(input);
+        let recorded = claim.is_some_and(|id| !self.durable.contains_key(&Key::Claim(id)));
+        let known = recorded || lives.is_ok();
+        if let Some(((vf, incarnation), facts)) = done.filter(|_| known) {
+            let on_vfio = facts.driver.as_ref().is_some_and(DriverName::is_vfio);
+            if on_vfio && !facts.admin_mac.is_zero() {
+                // To be told from what an earlier holder left by nobody, it comes back to the host.
+                self.left_over.insert((vf, incarnation));
+            } else {
+                self.left_over.remove(&(vf, incarnation));
+            }
+            self.clean.insert((vf, incarnation), facts);
+        }
+        lives?;
+        if let Some(guest) = launched {
+            self.daemon.followed.insert(guest);
+            if !self.processes.contains_key(&guest) {
+                self.tell_end(guest);
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
+        let host = self.host.clone();
+        let done = self
+            .at_the_kernel(|| lend::prepare(&host, lending, &Deadlines::default(), &mut |_| {}))?;
+        let vf = lending.vf;
+        let outcome = done.map(|ready| HeldBy { driver: ready.driver, group: ready.vfio_group });
+        let outcome = self.unless_a_hook_refuses(id, outcome.map_err(failure));
+        self.story.push(format!("prepare {vf}: {outcome:?}"));
+        Ok(Input::Prepared(id, outcome))
+    }
+
+    fn hand_over(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
+        let host = self.host.clone();
+        let done = self.at_the_kernel(|| {
+            lend::hand_over(&host, lending, &Deadlines::default(), &mut |_| {})
+        })?;
+        let vf = lending.vf;
+        let outcome = self.unless_a_hook_refuses(id, done.map_err(failure));
+        self.story.push(format!("hand over {vf}: {outcome:?}"));
+        Ok(Input::HandedOver(id, outcome))
+    }
+
+    /// A port's hook scripts are called when its VF is ready.
+    fn unless_a_hook_refuses<T>(
+        &mut self,
+        id: ClaimId,
+        outcome: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let of_port = self.state().claims.get(&id).is_some_and(|claim| claim.network.is_some());
+        let done = outcome?;
+        match (self.hooks && of_port).then(|| self.hook_says()) {
+            Some(Err(why)) => Err(Failure { why, stuck: None, hook: true }),
+            _ => Ok(done),
+        }
+    }
+
+    fn give_back(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
+        if let Some(done) = self.gives_back_otherwise(id) {
+            return Ok(done);
+        }
+        let lending = &self.tampered(lending);
+        let host = self.host.clone();
+        let vf = lending.vf;
+        let done = self.at_the_kernel(|| {
+            lend::give_back(&host, lending, &Deadlines::default(), &mut |_| {})
+        })?;
+        let outcome = match done.outcome {
+            lend::Outcome::Clean => GivenBack::Clean,
+            lend::Outcome::Quarantine(why) => GivenBack::Unclean(why),
+            lend::Outcome::StillOpen { who, why } => GivenBack::StillOpen { who, why },
+            lend::Outcome::Stuck(step) => GivenBack::Stuck(format!("to {step} {vf}")),
+            lend::Outcome::Vanished => GivenBack::Gone,
+        };
+        self.story.push(format!("give back {vf}: {outcome:?}"));
+        let seen = self.host.vf(vf).ok().flatten().map(Box::new);
+        Ok(Input::GivenBack { claim: id, outcome, seen, at: self.moment() })
+    }
+
+    fn reset(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
+        let lending = &self.reset_by_address(lending);
+        let host = self.host.clone();
+        let vf = lending.vf;
+        let done = self.at_the_kernel(|| lend::reset(&host, lending, &Deadlines::default()))?;
+        let outcome = done.map_err(failure);
+        self.story.push(format!("reset {vf}: {outcome:?}"));
+        Ok(Input::WasReset(id, outcome))
+    }
+
+    fn make_vfs(&mut self, network: Uuid, pf: PciAddress, count: u16) -> Result<Input, Crashed> {
+        let host = self.host.clone();
+        let made = self.at_the_kernel(|| host.set_num_vfs(pf, count, Duration::from_secs(120)))?;
+        self.look();
+        self.story.push(format!("make {count} VFs of {pf}: {made:?}"));
+        Ok(Input::VfsMade(network, made.map_err(|fault| vfnet_model::explain(&fault))))
+    }
+
+    /// By way of none, as the kernel has it.
+    fn set_vfs(&mut self, pf: PciAddress, count: u16) -> Result<Input, Crashed> {
+        let host = self.host.clone();
+        let set = |count| host.set_num_vfs(pf, count, Duration::from_secs(120));
+        let made = self.at_the_kernel(|| set(0).and_then(|()| set(count)))?;
+        self.look();
+        self.story.push(format!("have {pf} make {count} VFs: {made:?}"));
+        Ok(Input::VfsSet(pf, made.map_err(|fault| vfnet_model::explain(&fault))))
+    }
+
+    /// Kernel work, at whose writes the program may die. Each write is on record as being due.
+    pub(crate) fn at_the_kernel<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Crashed> {
+        let written = self.host.writes();
+        self.host.take_hits();
+        let done = catch_unwind(AssertUnwindSafe(work));
+        for write in &self.host.writes_after(written) {
+            self.story.push(format!("  kernel: {write}"));
+            crate::promises::at_a_write(self, write);
+        }
+        done.map_err(|payload| {
+            if !payload.is::<SimCrash>() {
+                resume_unwind(payload);
+            }
+            Crashed
+        })
+    }
+
+    fn launch(&mut self, guest: Uuid, vfs: Vec<Opened>) -> Input {
+        let who = format!("qemu {guest}");
+        let opened = vfs
+            .iter()
+            .try_for_each(|vf| self.host.open_vfio(vf.vf, &who).map_err(|fault| fault.to_string()));
+        let opened = if self.no_emulator { Err("no emulator".into()) } else { opened };
+        self.last_pid += 1;
+        let pid = self.last_pid;
+        self.story.push(format!("launch {}: {opened:?}", short(guest)));
+        match opened {
+            Ok(()) => {
+                if self.processes.insert(guest, Process { pid, vfs }).is_some() {
+                    self.broken("a guest runs twice");
+                }
+                self.daemon.handles.insert(guest);
+                Input::Launched(guest, Ok(pid))
+            }
+            Err(why) => {
+                self.close(&vfs);
+                Input::Launched(guest, Err(why))
+            }
+        }
+    }
+
+    fn adopt(&mut self, guest: Uuid) -> Input {
+        match self.processes.get(&guest) {
+            Some(process) => {
+                self.daemon.handles.insert(guest);
+                Input::Adopted(guest, process.pid)
+            }
+            None => Input::GuestEnded(guest, Ended::Lost),
+        }
+    }
+
+    pub(crate) fn process_ends(&mut self, guest: Uuid, ended: Ended) {
+        let Some(process) = self.processes.remove(&guest) else { return };
+        self.close(&process.vfs);
+        self.ends.insert(guest, ended);
+        if self.daemon.followed.contains(&guest) {
+            self.tell_end(guest);
+        }
+    }
+
+    fn tell_end(&mut self, guest: Uuid) {
+        let ended = self.ends.remove(&guest).unwrap_or(Ended::Lost);
+        self.daemon.jobs.push(Job::Tell(Input::GuestEnded(guest, ended)));
+    }
+
+    fn close(&self, vfs: &[Opened]) {
+        let facts = self.host.facts();
+        for vf in vfs {
+            if facts.get(&vf.vf).is_some_and(|found| found.incarnation == vf.incarnation) {
+                self.host.close_vfio(vf.vf);
+            }
+        }
+    }
+}
+
+fn failure(fault: LendError) -> Failure {
+    Failure {
+        stuck: fault.is_stuck().then(|| format!("to {} {}", fault.step, fault.vf)),
+        why: fault.explain(),
+        hook: false,
+    }
+}
+
+pub(crate) fn lending(claim: &Claim) -> Lending {
+    Lending {
+        vf: claim.vf,
+        pf: claim.pf,
+        index: claim.index,
+        incarnation: claim.incarnation,
+        original: claim.original.clone(),
+        wanted: claim.wanted.clone(),
+        managed: claim.managed,
+        driver: claim.driver.clone(),
+        keep_host_settings: !claim.managed,
+    }
+}
