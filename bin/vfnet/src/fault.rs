@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
-use vfnet_model::PciAddress;
+use vfnet_model::{PciAddress, legible};
 use vfnet_rpc::client::ReplyError;
 use vfnet_rpc::error::{ErrorCode, WireError};
 use vfnet_rpc::frame::FrameError;
@@ -139,7 +139,7 @@ impl Fault {
             append_line(&mut text, &format!("hint: {hint}"));
         }
         // What a message quotes may be anything; the terminal must not obey it.
-        text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
+        legible(&text)
     }
 
     /// What to do next, where the daemon has said nothing about it.

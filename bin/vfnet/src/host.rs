@@ -14,7 +14,7 @@ use crate::views;
 
 pub(crate) fn doctor(mut daemon: Connection, screen: &Screen) -> Result<(), Fault> {
     let findings: Vec<Finding> = daemon.report::<Doctor, _>(&(), "examine the host")?;
-    screen.report(&findings, |findings| views::findings(findings, screen))?;
+    screen.report_in_colour(&findings, |findings| views::findings(findings, screen))?;
     let problem = findings.iter().any(|finding| finding.state == State::Problem);
     if problem { Err(Fault::NotReady) } else { Ok(()) }
 }

@@ -127,8 +127,6 @@ impl Item {
         if self.outcome == Outcome::Refused {
             line.push_str(&format!("\n           {}", self.file.display()));
         }
-        // What a document quotes may be anything; the terminal must not obey it.
-        let mut line = line.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
         line.push('\n');
         line
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use vfnet_model::legible;
 use vfnet_model::report::ExplainReport;
 use vfnet_rpc::error::ErrorCode;
 use vfnet_rpc::flags;
@@ -132,9 +133,8 @@ fn warn_of_obstacle(daemon: &mut Connection, network: Network) {
     };
     if let Some(obstacle) = report.obstacle {
         let words = format!("vfnet: warning: as things are, {obstacle}\n");
-        let words = words.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
         // The network is defined, whether somebody reads this or not.
-        let _unread = std::io::stderr().write_all(words.as_bytes());
+        let _unread = std::io::stderr().write_all(legible(&words).as_bytes());
     }
 }
 
@@ -145,7 +145,7 @@ fn done(
     what: &str,
 ) -> Result<(), Fault> {
     if !screen.json {
-        return screen.show(&format!("network {} {what}\n", network.name));
+        return screen.show(&legible(&format!("network {} {what}\n", network.name)));
     }
     let row = row(daemon, network).map_err(cannot("show", network))?;
     screen.report(&row, |_| String::new())

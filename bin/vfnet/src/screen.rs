@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
+use vfnet_model::legible;
 
 use crate::fault::Fault;
 
@@ -39,8 +40,18 @@ impl Screen {
         stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Fault::Output)
     }
 
-    /// A report: JSON where it is wanted, else as `view` tells it.
+    /// A report: JSON where it is wanted, else as `view` tells it. What is quoted in it may be
+    /// anything; the terminal obeys none of it.
     pub(crate) fn report<T: Serialize + ?Sized>(
+        &self,
+        report: &T,
+        view: impl FnOnce(&T) -> String,
+    ) -> Result<(), Fault> {
+        self.report_in_colour(report, |report| legible(&view(report)))
+    }
+
+    /// The same where `view` has coloured words, and has made legible what is quoted beside them.
+    pub(crate) fn report_in_colour<T: Serialize + ?Sized>(
         &self,
         report: &T,
         view: impl FnOnce(&T) -> String,

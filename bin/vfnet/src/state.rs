@@ -85,6 +85,6 @@ fn salvage(text: &mut String, salvage: Option<&Salvage>, file: &Path) {
 
 /// A line, of which a terminal obeys nothing.
 fn add(text: &mut String, line: &str) {
-    let line = line.replace(char::is_control, "\u{fffd}");
+    let line = vfnet_model::legible(line).replace('\n', "\u{fffd}");
     let _infallible = writeln!(text, "{line}");
 }

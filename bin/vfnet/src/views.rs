@@ -8,7 +8,7 @@ use vfnet_model::doctor::{Check, Finding, State};
 use vfnet_model::report::{
     DaemonReport, ExplainReport, GuestReport, InventoryReport, PfReport, PortReport, VfReport,
 };
-use vfnet_model::{Vlan, VlanId, VlanProtocol};
+use vfnet_model::{Vlan, VlanId, VlanProtocol, legible};
 
 use crate::screen::Screen;
 use crate::table::Sheet;
@@ -283,9 +283,9 @@ pub(crate) fn findings(findings: &[Finding], screen: &Screen) -> String {
         };
         let padded = format!("{word:7}");
         let word = if screen.colour { format!("\x1b[{colour}m{padded}\x1b[0m") } else { padded };
-        text.push_str(&format!("{word}  {:5}  {}\n", check(finding.check), finding.says));
+        text.push_str(&format!("{word}  {:5}  {}\n", check(finding.check), legible(&finding.says)));
         if let Some(mend) = &finding.mend {
-            for line in mend.lines() {
+            for line in legible(mend).lines() {
                 text.push_str(&format!("{:16}{line}\n", ""));
             }
         }

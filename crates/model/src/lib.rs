@@ -22,7 +22,7 @@ pub mod vf;
 pub mod vlan;
 pub mod xml;
 
-pub use explain::explain;
+pub use explain::{explain, legible};
 pub use mac::MacAddress;
 pub use names::{BootId, DriverName, GuestName, NetdevName, NetworkName};
 pub use pci::PciAddress;

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 use uuid::Uuid;
-use vfnet_model::GuestName;
+use vfnet_model::{GuestName, legible};
 
 /// Bytes above which a log is rotated when its guest starts.
 pub const ROTATE_AT: u64 = 1 << 20;
@@ -104,10 +104,7 @@ fn words_in(tail: &str) -> String {
     lines.reverse();
     let text = lines.join("\n");
     let start = text.ceil_char_boundary(text.len().saturating_sub(WORDS.1));
-    text[start..]
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
-        .collect()
+    legible(&text[start..])
 }
 
 fn old(path: &Path, number: u32) -> PathBuf {
@@ -121,7 +118,7 @@ fn no_follow() -> i32 {
 }
 
 fn on_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    legible(text).replace('\n', " ")
 }
 
 /// A time as people and log readers write it: `2026-02-28T23:59:60Z`.

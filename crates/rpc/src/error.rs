@@ -204,8 +204,10 @@ impl ErrorAbout {
 }
 
 impl WireError {
-    /// An error whose message is libvirt's text for `code` with `detail` in it.
+    /// An error whose message is libvirt's text for `code` with `detail` in it, as clients show it
+    /// on a terminal: what it quotes of documents, QEMU and scripts is made legible.
     pub fn new(domain: ErrorDomain, code: ErrorCode, detail: &str) -> Self {
+        let detail = &vfnet_model::legible(detail);
         Self {
             code: code.number(),
             domain: domain.number(),
@@ -257,6 +259,15 @@ mod tests {
             "network port {} exists already"
         );
         assert_eq!(message_for(ErrorCode::Rpc, "unknown procedure: 9"), "unknown procedure: 9");
+    }
+
+    #[test]
+    fn no_message_has_anything_in_it_that_a_terminal_obeys() {
+        let error =
+            WireError::new(ErrorDomain::Qemu, ErrorCode::OperationFailed, "a\x1b[2J\u{202e}");
+        assert!(error.to_string().ends_with("a\u{fffd}[2J\u{fffd}"), "{error}");
+        let detail = error.about.str2.as_ref().map(ToString::to_string);
+        assert_eq!(detail.as_deref(), Some("a\u{fffd}[2J\u{fffd}"));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use uuid::Uuid;
 use vfnet_model::port::{NetworkPort, Plug, PortOwner, print};
 use vfnet_model::xml::elements::{passthrough_driver, pci_address, uuid, vlan_tags};
@@ -125,7 +127,7 @@ impl Source {
             let at = entry.map_err(fault)?.path();
             let name = at.file_name().and_then(|name| name.to_str());
             let Some(name) = name.and_then(|name| name.strip_suffix(".xml")) else { continue };
-            if name.starts_with('.') || !at.is_file() {
+            if name.starts_with('.') || at.is_dir() {
                 continue;
             }
             let name = name.to_owned();
@@ -201,11 +203,17 @@ fn starts_with_the_host(documents: &Path, name: &str) -> bool {
     file(&Layout::autostart(documents), name).symlink_metadata().is_ok()
 }
 
+/// Reads a file, and nothing that has no end: opening a FIFO would wait for its writer.
 fn read(path: &Path) -> io::Result<String> {
     // One byte more than is read is enough to see that it is too long.
     let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::File::options().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
     let mut text = String::new();
-    fs::File::open(path)?.take(most).read_to_string(&mut text)?;
+    file.take(most).read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -280,4 +288,27 @@ fn passed_through(actual: &Element<'_, '_>) -> Result<Plug, DocumentError> {
         },
         address: pci_address(&needed(&needed(actual, "source")?, "address")?)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn what_has_no_end_among_the_documents_is_said_and_not_waited_for() {
+        let root = tempfile::tempdir().expect("a directory");
+        let guests = root.path().join("etc/libvirt/qemu");
+        fs::create_dir_all(guests.join("folder.xml")).expect("directories");
+        mknodat(CWD, guests.join("fifo.xml"), FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
+        std::os::unix::fs::symlink("/dev/zero", guests.join("zero.xml")).expect("a link");
+        let huge = fs::File::create(guests.join("huge.xml")).expect("a file");
+        huge.set_len(1 << 40).expect("a hole");
+        let found = Source::read(&Layout::of_libvirt(root.path())).expect("a list");
+        assert!(found.guests.is_empty(), "{found:?}");
+        let mut unread: Vec<_> = found.unread.iter().map(|it| it.name.as_str()).collect();
+        unread.sort_unstable();
+        assert_eq!(unread, ["fifo", "huge", "zero"]);
+    }
 }
