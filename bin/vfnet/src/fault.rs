@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Call { doing: String, source: CallFault },
     #[error("{0}")]
     NotFound(String),
+    #[error("{0}")]
+    NoSuchPf(String),
     #[error("cannot read {}", path.display())]
     Document { path: PathBuf, source: io::Error },
     #[error("{what} cannot be sent")]
@@ -101,7 +103,7 @@ impl Fault {
                 ) => NOT_FOUND,
                 _ => FAILED,
             },
-            Self::NotFound(_) => NOT_FOUND,
+            Self::NotFound(_) | Self::NoSuchPf(_) => NOT_FOUND,
             _ => FAILED,
         }
     }
@@ -157,6 +159,7 @@ impl Fault {
                 "systemctl stop vfnetd.socket vfnetd-ro.socket vfnetd; guests run on"
             }
             Self::NotFound(_) => "vfnet vf ls lists the VFs of this host",
+            Self::NoSuchPf(_) => "vfnet pf ls lists the PFs of this host",
             Self::Exists { .. } => "name another directory, or say --force",
             Self::Call { source, .. } => match source.code()? {
                 ErrorCode::NoNetwork => "vfnet net ls --all lists the networks",

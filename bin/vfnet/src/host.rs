@@ -2,8 +2,10 @@
 
 use vfnet_model::PciAddress;
 use vfnet_model::doctor::{Finding, State};
-use vfnet_model::report::{DaemonReport, InventoryReport, PortReport, VfReport};
-use vfnet_rpc::vfnet::{DaemonInfo, Doctor, Inventory, PortList, VfRestore};
+use vfnet_model::report::{DaemonReport, InventoryReport, PfReport, PortReport, VfReport};
+use vfnet_rpc::vfnet::{
+    DaemonInfo, Doctor, Inventory, PfSetVfs, PfSetVfsArgs, PortList, VfRestore,
+};
 
 use crate::connection::{Connection, text};
 use crate::fault::Fault;
@@ -28,13 +30,36 @@ fn inventory(daemon: &mut Connection) -> Result<InventoryReport, Fault> {
     daemon.report::<Inventory, _>(&(), "list PFs and VFs")
 }
 
-pub(crate) fn pf(
-    mut daemon: Connection,
-    screen: &Screen,
-    PfCommand::Ls: &PfCommand,
-) -> Result<(), Fault> {
-    let report = inventory(&mut daemon)?;
-    screen.report(&report.pfs, |_| views::pfs(&report, screen.width))
+pub(crate) fn pf(mut daemon: Connection, screen: &Screen, command: PfCommand) -> Result<(), Fault> {
+    match command {
+        PfCommand::Ls => {
+            let report = inventory(&mut daemon)?;
+            screen.report(&report.pfs, |_| views::pfs(&report, screen.width))
+        }
+        PfCommand::Set { pf, vfs } => set_vfs(daemon, screen, &pf, vfs),
+    }
+}
+
+fn set_vfs(mut daemon: Connection, screen: &Screen, name: &str, vfs: u16) -> Result<(), Fault> {
+    let address = match name.parse::<PciAddress>() {
+        Ok(address) => address,
+        Err(_) => pf_named(&inventory(&mut daemon)?, name)?,
+    };
+    let waiting = Waiting::until(format!("changing the number of VFs of {name}"));
+    let args = PfSetVfsArgs { pf: text("a PF's address", address.to_string())?, vfs: vfs.into() };
+    let doing = format!("change the number of VFs of {name}");
+    let report: PfReport = daemon.report::<PfSetVfs, _>(&args, &doing)?;
+    drop(waiting);
+    screen.report(&report, |pf| format!("{name}: {} of {} VFs\n", pf.num_vfs, pf.total_vfs))
+}
+
+fn pf_named(report: &InventoryReport, netdev: &str) -> Result<PciAddress, Fault> {
+    let is_it = |pf: &&PfReport| pf.netdev.as_ref().is_some_and(|name| name.as_str() == netdev);
+    report.pfs.iter().find(is_it).map(|pf| pf.address).ok_or_else(|| {
+        Fault::NoSuchPf(format!(
+            "'{netdev}' is neither a PCI address (like 0000:01:00.0) nor the interface of a PF"
+        ))
+    })
 }
 
 pub(crate) fn vf(mut daemon: Connection, screen: &Screen, command: VfCommand) -> Result<(), Fault> {

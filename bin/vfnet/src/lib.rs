@@ -90,7 +90,7 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
     match command {
         Command::Doctor => host::doctor(daemon, &screen),
         Command::Status => host::status(daemon, &screen),
-        Command::Pf(command) => host::pf(daemon, &screen, &command),
+        Command::Pf(command) => host::pf(daemon, &screen, command),
         Command::Vf(command) => host::vf(daemon, &screen, command),
         Command::Port(command) => host::port(daemon, &screen, &command),
         Command::Net(command) => net::net(daemon, &screen, command),

@@ -107,6 +107,7 @@ impl Command {
             Self::State(_) | Self::Completions { .. } => true,
             // A document with its passwords is not for who may only read.
             Self::Export(_) | Self::Import(_) => false,
+            Self::Pf(command) => matches!(command, PfCommand::Ls),
             Self::Vf(command) => matches!(command, VfCommand::Ls),
             Self::Net(command) => matches!(
                 command,
@@ -204,6 +205,21 @@ Example:
 pub(crate) enum PfCommand {
     /// List PFs: MAC, link, driver, VFs there are, can be and are lent
     Ls,
+    /// Have a PF make another number of VFs
+    ///
+    /// Refused, with the list of those who would be hit, while anybody has one of them: the kernel
+    /// changes the number only by way of 0, and does not ask.
+    #[command(after_help = "\
+Examples:
+  vfnet pf set ens1f0 --vfs 7
+  vfnet pf set 0000:01:00.0 --vfs 0")]
+    Set {
+        /// PCI address, or interface
+        pf: String,
+        /// How many VFs it is to have
+        #[arg(long, value_name = "N")]
+        vfs: u16,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -291,6 +291,7 @@ pub(crate) async fn own(daemon: &Daemon, call: vfnet::Call) -> Outcome {
         Call::Doctor((), a) => a.with(&own::json(&own::doctor(daemon).await?)?),
         Call::PortList((), a) => a.with(&own::json(&own::ports(daemon).await?)?),
         Call::GuestShow(name, a) => a.with(&own::json(&own::guest(daemon, &name).await?)?),
+        Call::PfSetVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args).await?)?),
         Call::Claims((), a) => a.with(&own::json(&own::claims(daemon).await?)?),
     })
 }

@@ -221,6 +221,16 @@ impl Hands {
         });
     }
 
+    fn set_vfs(&self, pf: PciAddress, count: u16) {
+        let (host, engine) = (Arc::clone(&self.host), self.engine.clone());
+        let observer = self.observer.clone();
+        self.runtime.spawn(async move {
+            let set = blocking(move || crate::vfs::set(&*host, pf, count)).await;
+            observer.look().await;
+            engine.tell(Input::VfsSet(pf, set.and_then(|set| set))).await;
+        });
+    }
+
     fn start_pending(&self) {
         let mut retry = lock(&self.retry);
         if std::mem::replace(&mut retry.awaited, true) {
@@ -279,6 +289,7 @@ impl CarryOut for Hands {
             }
             Effect::CallHook(hook, live) => self.call_hook(hook, &live, state),
             Effect::MakeVfs { network, pf, count } => self.make_vfs(network, pf, count),
+            Effect::SetVfs { pf, count } => self.set_vfs(pf, count),
             Effect::Launch { guest, paused } => self.launch(guest, paused, state),
             Effect::Adopt(guest) => self.adopt(guest, state),
             Effect::Kill(guest) => {

@@ -86,6 +86,8 @@ steps! {
     Reset "reset"
     /// [`Effect::MakeVfs`].
     MakeVfs "make VFs"
+    /// [`Effect::SetVfs`].
+    SetVfs "set VFs"
     /// [`Effect::CallHook`]; it has no end where nobody waits for the script.
     CallHook "call hook"
     /// [`Effect::Launch`].
@@ -119,6 +121,7 @@ impl Step {
             Effect::GiveBack(_) => Self::GiveBack,
             Effect::Reset(_) => Self::Reset,
             Effect::MakeVfs { .. } => Self::MakeVfs,
+            Effect::SetVfs { .. } => Self::SetVfs,
             Effect::CallHook(..) => Self::CallHook,
             Effect::Launch { .. } => Self::Launch,
             Effect::Adopt(_) => Self::Adopt,
@@ -136,6 +139,7 @@ impl Step {
             Input::GivenBack { .. } => Some(Self::GiveBack),
             Input::WasReset(..) => Some(Self::Reset),
             Input::VfsMade(..) => Some(Self::MakeVfs),
+            Input::VfsSet(..) => Some(Self::SetVfs),
             Input::HookRan { .. } => Some(Self::CallHook),
             Input::Launched(..) => Some(Self::Launch),
             Input::Adopted(..) => Some(Self::Adopt),

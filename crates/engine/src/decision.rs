@@ -61,6 +61,14 @@ pub enum Effect {
         /// How many it is to have.
         count: u16,
     },
+    /// Have a PF make this number of VFs in the place of those there are; then
+    /// [`crate::Input::VfsSet`].
+    SetVfs {
+        /// The PF.
+        pf: PciAddress,
+        /// How many it is to have.
+        count: u16,
+    },
     /// Call a network's hook scripts; after [`NetworkHook::Start`] and [`NetworkHook::Started`]
     /// then [`crate::Input::HookRan`], the others are not waited for.
     CallHook(NetworkHook, Box<LiveNetwork>),
@@ -209,6 +217,7 @@ impl<'s> Turn<'s> {
                 self.effect(Effect::Answer(ticket, Err(refusal)));
             }
         }
+            Request::PfSetVfs { pf, count } => self.pf_set_vfs(ticket, pf, count),
     }
 
     pub(crate) fn put(&mut self, entry: Entry) {

@@ -11,6 +11,7 @@ use vfnet_model::{DriverName, PciAddress};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, Owner};
 use crate::decision::{Effect, Turn, Urgency};
+use crate::guards::refuse_pf;
 use crate::input::{Answer, Failure, HeldBy, Ticket};
 use crate::place::host_obstacle;
 use crate::record::{Entry, Key};
@@ -134,19 +135,19 @@ impl Turn<'_> {
 
 /// A VF that nobody holds.
 fn idle_vf(state: &State, address: PciAddress) -> Result<&Vf, Refusal> {
+    if state.inventory.pfs.contains_key(&address) {
+        return Err(refuse_pf(state, address));
+    }
     let Some(vf) = state.inventory.vfs.get(&address) else {
-        let what = if state.inventory.pfs.contains_key(&address) {
-            "a PF, whose VFs are lent"
-        } else {
-            "not an SR-IOV VF of this host"
-        };
-        let message = format!("PCI device {address} is {what}: vfnet detaches and resets VFs only");
+        let message = format!(
+            "PCI device {address} is not an SR-IOV VF of this host: vfnet detaches and resets VFs \
+             only"
+        );
         return Err(Refusal::new(RefusalKind::Unsupported, message));
     };
-    match state.claim_on(address) {
-        Some(claim) => {
-            Err(Refusal::invalid(format!("PCI device {address} is in use: {}", claim.why_taken())))
-        }
+    let taken = state.claim_on(address).map(Claim::why_taken);
+    match taken.or_else(|| state.is_changing(vf.pf)) {
+        Some(why) => Err(Refusal::invalid(format!("PCI device {address} is in use: {why}"))),
         None => Ok(vf),
     }
 }

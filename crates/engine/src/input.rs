@@ -49,6 +49,8 @@ pub enum Input {
     WasReset(ClaimId, Result<(), Failure>),
     /// [`crate::Effect::MakeVfs`] has ended.
     VfsMade(Uuid, Result<(), String>),
+    /// [`crate::Effect::SetVfs`] of this PF has ended.
+    VfsSet(PciAddress, Result<(), String>),
     /// [`crate::Effect::CallHook`] of a start has ended; in words why the network must not start.
     HookRan {
         /// The network.
@@ -235,6 +237,13 @@ pub struct NetworkEdit {
     /// What is announced, when it is a change of metadata.
     pub metadata: Option<Metadata>,
 }
+    /// Have a PF make so many VFs in the place of those there are, which must all be free.
+    PfSetVfs {
+        /// The PF.
+        pf: PciAddress,
+        /// How many.
+        count: u16,
+    },
 
 /// A document before and after a change. When there is another one by now, the change is refused
 /// with [`crate::RefusalKind::ChangedMeanwhile`].

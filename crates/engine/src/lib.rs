@@ -13,6 +13,7 @@ pub mod claim;
 mod decision;
 mod devices;
 mod edits;
+mod guards;
 mod guests;
 mod input;
 mod needs;
@@ -75,6 +76,7 @@ impl Engine {
                 turn.given_back(claim, outcome);
             }
             Input::VfsMade(network, outcome) => turn.vfs_made(network, outcome),
+            Input::VfsSet(pf, outcome) => turn.vfs_set(pf, outcome),
             Input::HookRan { network, hook, outcome } => turn.hook_ran(network, hook, outcome),
             Input::Launched(guest, outcome) => turn.launched(guest, outcome),
             Input::Adopted(guest, pid) => turn.adopted(guest, pid),

@@ -141,6 +141,10 @@ impl Turn<'_> {
             return self.pool_is_there(ticket, live);
         }
         for (pf, count) in &short {
+            if let Some(why) = self.state.is_changing(*pf) {
+                let message = format!("network '{}' is not started: {why}", live.name());
+                return Err(Refusal::invalid(message));
+            }
             if let Some(found) = self.state.inventory.pfs.get(pf)
                 && found.num_vfs > 0
             {
@@ -185,7 +189,7 @@ impl Turn<'_> {
                 || !live.pfs.is_empty();
         if listed && self.state.pool(&live).is_empty() {
             let mut message = format!("network '{name}' has no usable VFs");
-            let pfs: Vec<_> = live.pfs.iter().map(|pf| shown_pf(self.state, *pf)).collect();
+            let pfs: Vec<_> = live.pfs.iter().map(|pf| self.state.shown_pf(*pf)).collect();
             if !pfs.is_empty() {
                 message = format!("{message}: {} has none", pfs.join(", "));
             }
@@ -215,16 +219,9 @@ impl Turn<'_> {
             return Err(Refusal::invalid(format!("network '{name}' is not active")));
         };
         let name = live.name().clone();
-        let held: Vec<_> = self
-            .state
-            .claims_on_network(uuid)
-            .map(|claim| format!("{} {}", claim.vf, claim.why_taken()))
-            .chain(self.state.bridge_ports_of(uuid).map(|port| {
-                format!("port {} of guest {} of another daemon", port.port, port.owner_name)
-            }))
-            .collect();
-        if !held.is_empty() && !force {
-            let message = format!("network '{name}' is in use: {}", held.join("; "));
+        let hit = self.state.hit_with_network(uuid);
+        if !hit.is_empty() && !force {
+            let message = format!("network '{name}' is in use: {hit}");
             return Err(Refusal::invalid(message).hint(format!(
                 "to stop it and let the guests keep their VFs: vfnet net destroy --force {name}"
             )));
@@ -336,7 +333,7 @@ impl Turn<'_> {
                 let name = live.name();
                 return Err(format!(
                     "network '{name}' waits for PF {} to be up",
-                    shown_pf(self.state, *pf)
+                    self.state.shown_pf(*pf)
                 ));
             }
         }
@@ -358,11 +355,6 @@ pub(crate) fn port_settings(
         return Err(Refusal::new(RefusalKind::Unsupported, message));
     }
     Ok(document.wanted(mac, own, portgroup))
-}
-
-fn shown_pf(state: &State, pf: PciAddress) -> String {
-    let name = state.inventory.pfs.get(&pf).and_then(|pf| pf.netdev.as_ref()).map(|dev| &dev.name);
-    name.map_or_else(|| pf.to_string(), |name| format!("{name} ({pf})"))
 }
 
 /// What a document comes to on this host now: its PFs and VFs by address, and how many VFs its

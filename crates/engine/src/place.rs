@@ -58,6 +58,7 @@ pub fn why_not(state: &State, address: PciAddress, wish: &Wish<'_>) -> Option<St
     state
         .claim_on(address)
         .map(Claim::why_taken)
+        .or_else(|| state.is_changing(vf.pf))
         .or_else(|| vf.uses.first().map(ToString::to_string))
         .or_else(|| pf_is_down(state, vf))
         .or_else(|| group_is_shared(state, vf, wish.owner))

@@ -50,6 +50,8 @@ pub enum Key {
     /// Who waits for a port.
     PortJob(ClaimId),
 }
+    /// A PF whose number of VFs is being changed.
+    PfJob(PciAddress),
 
 impl Key {
     /// Where the entry lives.
@@ -63,9 +65,11 @@ impl Key {
             | Self::Edit(_)
             | Self::Pending(_)
             | Self::Autostarted => Home::Live,
-            Self::NetworkJob(_) | Self::GuestJob(_) | Self::VfJob(_) | Self::PortJob(_) => {
-                Home::Memory
-            }
+            Self::NetworkJob(_)
+            | Self::GuestJob(_)
+            | Self::VfJob(_)
+            | Self::PortJob(_)
+            | Self::PfJob(_) => Home::Memory,
         }
     }
 }
@@ -100,6 +104,8 @@ pub enum Entry {
     /// See [`Key::PortJob`].
     PortJob(ClaimId, PortJob),
 }
+    /// See [`Key::PfJob`].
+    PfJob(PciAddress, PfJob),
 
 impl Entry {
     /// Its name.
@@ -119,6 +125,7 @@ impl Entry {
             Self::VfJob(claim, _) => Key::VfJob(*claim),
             Self::PortJob(claim, _) => Key::PortJob(*claim),
         }
+            Self::PfJob(pf, _) => Key::PfJob(*pf),
     }
 }
 
@@ -170,6 +177,15 @@ pub struct PortJob {
 }
 
 /// Puts or drops an entry.
+/// A PF whose number of VFs is being changed.
+#[derive(Clone, Copy, Debug)]
+pub struct PfJob {
+    /// Who waits.
+    pub ticket: Ticket,
+    /// How many it is to have.
+    pub count: u16,
+}
+
 #[derive(Clone, Debug)]
 pub enum Record {
     /// There is this entry, whatever there was under its key.

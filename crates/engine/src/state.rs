@@ -10,7 +10,7 @@ use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, Pc
 
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
 use crate::input::{Ended, Moment, Ticket};
-use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, PortJob, Record};
+use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, PfJob, PortJob, Record};
 
 /// Everything, indexed by identity. Changed by records alone, but for the inventory.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,7 @@ pub struct State {
     pub(crate) guest_jobs: BTreeMap<Uuid, GuestJob>,
     pub(crate) vf_jobs: BTreeMap<ClaimId, Ticket>,
     pub(crate) port_jobs: BTreeMap<ClaimId, PortJob>,
+    pub(crate) pf_jobs: BTreeMap<PciAddress, PfJob>,
     /// VFs seen one by one after they were given back, and when: a look at the whole host that
     /// began before that must not bring back what it saw of them.
     pub(crate) seen_alone: BTreeMap<PciAddress, Moment>,
@@ -267,6 +268,7 @@ impl State {
             Entry::PortJob(claim, x) => {
                 self.port_jobs.insert(claim, x).map(|x| Entry::PortJob(claim, x))
             }
+            Entry::PfJob(pf, x) => self.pf_jobs.insert(pf, x).map(|x| Entry::PfJob(pf, x)),
         }
     }
 
@@ -287,6 +289,7 @@ impl State {
             Key::GuestJob(uuid) => self.guest_jobs.remove(&uuid).map(|x| Entry::GuestJob(uuid, x)),
             Key::VfJob(claim) => self.vf_jobs.remove(&claim).map(|x| Entry::VfJob(claim, x)),
             Key::PortJob(claim) => self.port_jobs.remove(&claim).map(|x| Entry::PortJob(claim, x)),
+            Key::PfJob(pf) => self.pf_jobs.remove(&pf).map(|x| Entry::PfJob(pf, x)),
         }
     }
 

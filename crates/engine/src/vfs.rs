@@ -204,7 +204,8 @@ impl Turn<'_> {
             )
         };
         let vf = self.state.inventory.vfs.get(&address).ok_or_else(missing)?;
-        if let Some(used) = vf.uses.first() {
+        let used = vf.uses.first().map(ToString::to_string);
+        if let Some(used) = used.or_else(|| self.state.is_changing(vf.pf)) {
             return Err(Refusal::invalid(format!("{address} is not restored: {used}")));
         }
         if Original::seen(vf, self.state.is_on_vfio(vf)) != Original::Unknown {

@@ -139,6 +139,9 @@ pub enum HostUse {
     VfioOpen(String),
     /// This process uses its RDMA device.
     Rdma(String),
+    /// A write of vfnet's, of this or an earlier daemon, to its PF's `sriov_numvfs` has not come
+    /// back: it is about to go away, or has just come.
+    Changing,
 }
 
 impl fmt::Display for HostUse {
@@ -158,6 +161,7 @@ impl fmt::Display for HostUse {
             }
             Self::VfioOpen(who) => write!(f, "open through VFIO by {who}"),
             Self::Rdma(who) => write!(f, "its RDMA device is used by {who}"),
+            Self::Changing => f.write_str("the number of its PF's VFs is being changed"),
         }
     }
 }

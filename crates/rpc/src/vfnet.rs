@@ -27,6 +27,16 @@ xdr! {
     }
 }
 
+xdr! {
+    /// `PF_SET_VFS`
+    pub struct PfSetVfsArgs {
+        /// The PF's address.
+        pub pf: Text,
+        /// How many VFs it is to have.
+        pub vfs: u32,
+    }
+}
+
 program! {
     program PROGRAM, version VERSION;
 
@@ -41,6 +51,7 @@ program! {
         7 PortList "PORT_LIST" Read (()) -> Json;
         8 GuestShow "GUEST_SHOW" Read (Text) -> Json;
         9 Claims "CLAIMS" Read (()) -> Json;
+        11 PfSetVfs "PF_SET_VFS" Write (PfSetVfsArgs) -> Json;
     }
 }
 

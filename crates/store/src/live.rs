@@ -122,7 +122,8 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
         | Entry::NetworkJob(..)
         | Entry::GuestJob(..)
         | Entry::VfJob(..)
-        | Entry::PortJob(..) => Ok(()),
+        | Entry::PortJob(..)
+        | Entry::PfJob(..) => Ok(()),
     }
 }
 

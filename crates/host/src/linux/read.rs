@@ -214,13 +214,22 @@ impl<'a> Reader<'a> {
             }
             _ => {}
         }
+        // Asked for each device: a write may have begun since the look did.
+        let unfinished = self.host.writer.unfinished();
+        let num_vfs = self.host.device(pf).path("sriov_numvfs").display().to_string();
+        if unfinished.iter().any(|write| write.starts_with(&num_vfs)) {
+            uses.get_or_insert_default().push(HostUse::Changing);
+        }
         Ok(Some(Vf {
             address,
             pf,
             index,
             incarnation: Incarnation(metadata.ino()),
             id: id(&dir)?,
-            binding: Binding { driver, driver_override: self.driver_override(address, pf, &dir)? },
+            binding: Binding {
+                driver,
+                driver_override: self.driver_override(address, pf, &dir, &unfinished)?,
+            },
             iommu_group: dir
                 .link::<String>("iommu_group")
                 .map(|group| {
@@ -240,11 +249,11 @@ impl<'a> Reader<'a> {
         address: PciAddress,
         pf: PciAddress,
         dir: &Dir,
+        unfinished: &[String],
     ) -> Result<Option<DriverName>, HostError> {
         let [address, pf] = [address, pf].map(|device| device.to_string());
         let locked = |write: &String| write.contains(&address) || write.contains(&pf);
-        // Asked for each device: a write may have begun since the look did.
-        if self.host.writer.unfinished().iter().any(locked) {
+        if unfinished.iter().any(locked) {
             return Ok(None);
         }
         match dir.read("driver_override")?.as_deref() {

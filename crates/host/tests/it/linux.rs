@@ -77,6 +77,16 @@ fn no_locked_file_of_a_stuck_device_is_read() {
 }
 
 #[test]
+fn a_vf_whose_pf_is_being_told_another_number_of_vfs_is_in_use() {
+    let tree = Tree::with_vfs(2);
+    let write = tree.path(&device(PF, "sriov_numvfs"));
+    *tree.writer.unfinished.lock().unwrap() = vec![format!("{} 0", write.display())];
+    for vf in tree.host().inventory().unwrap().vfs.values() {
+        assert!(vf.uses.contains(&HostUse::Changing), "{vf:?}");
+    }
+}
+
+#[test]
 fn a_group_with_several_members_shows_them_all() {
     let tree = Tree::with_vfs(2);
     tree.group("0000:01:10.1", 20);
