@@ -1,10 +1,10 @@
 //! One VF on its way to a holder and back.
 //!
 //! [`prepare`] makes a VF ready for VFIO with the holder's MAC on it, [`hand_over`] sets only what
-//! another daemon that does the rest cannot set, [`give_back`] makes the VF what it was. All are
-//! written in terms of [`Host`] alone. Each step looks first, does what is
-//! missing and looks again, so all can be run again after a kill at any point and end in the
-//! same place:
+//! another daemon that does the rest cannot set, [`give_back`] makes the VF what it was, and
+//! [`repair`] puts back what somebody has changed of a held one in between. All are written in
+//! terms of [`Host`] alone. Each step looks first, does what is missing and looks again, so all
+//! can be run again after a kill at any point and end in the same place:
 //!
 //! ```text
 //! prepare    look ─ load driver ─ settings through the PF ─ override ─ unbind ─ bind ─ group
@@ -24,6 +24,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use vfnet_model::drift::Difference;
 use vfnet_model::drivers::{self, Row};
 use vfnet_model::inventory::{Incarnation, Pf, Vf};
 use vfnet_model::vf::{Original, VfIndex, WantedSettings};
@@ -148,6 +149,27 @@ pub fn reset(host: &dyn Host, lending: &Lending, deadlines: &Deadlines) -> Resul
     work.look(Step::Reset)?;
     host.reset(lending.vf, deadlines.unbind)
         .map_err(|source| work.failed(Step::Reset, source.into()))
+}
+
+/// Puts back what somebody else has changed of a VF while its holder has it; gives what that was,
+/// nothing where all is as it should be. Writes only what differs, and nothing that would reset
+/// the VF or move it to another driver under its holder.
+///
+/// # Errors
+///
+/// When it is another device or gone, when the kernel refuses, and with
+/// [`LendError::is_for_its_end`] when what differs is not to be written while the VF is held.
+pub fn repair(
+    host: &dyn Host,
+    lending: &Lending,
+    deadlines: &Deadlines,
+) -> Result<Vec<Difference>, LendError> {
+    let work = Work::new(host, lending, deadlines);
+    let vf = work.look(Step::Look)?;
+    if !work.on_vfio(&vf) {
+        return Err(work.failed(Step::Look, Cause::WrongDriver(vf.binding.driver)));
+    }
+    lending.wanted.as_ref().map_or(Ok(Vec::new()), |wanted| settings::repair(&work, wanted))
 }
 
 /// A lending at work: the host, and what is known of the PF.

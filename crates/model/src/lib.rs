@@ -7,6 +7,7 @@
 //! a document is read so that nothing in it is dropped in silence).
 
 pub mod doctor;
+pub mod drift;
 pub mod drivers;
 mod explain;
 pub mod guest;

@@ -4,6 +4,7 @@
 //! `VFNET_DEEP=1` tries every start with every driver; else the drivers that are only simulated by
 //! what they can do, and the faults, have a few.
 
+mod repair;
 mod start;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -357,7 +358,7 @@ fn give_back_restores_all_or_says_what_is_wrong_and_can_be_run_again() {
                     assert_same(&host, &SimHost::new(start.clone()), &case);
                 }
                 Outcome::Vanished => assert!(!host.facts().contains_key(&vf()), "{case}"),
-                Outcome::Quarantine(_) | Outcome::Stuck(_) => {
+                Outcome::Quarantine(_) | Outcome::StillOpen { .. } | Outcome::Stuck(_) => {
                     assert!(!given.errors.is_empty(), "{case}");
                 }
             }

@@ -91,6 +91,19 @@ pub enum Cause {
         /// What it is.
         found: String,
     },
+    /// It is otherwise than it should be, and setting it would reset the VF under its holder.
+    #[error(
+        "it has {setting} {found} instead of {wanted}, and setting that would reset it under its \
+         holder"
+    )]
+    WouldReset {
+        /// What.
+        setting: &'static str,
+        /// What it should be.
+        wanted: String,
+        /// What it is.
+        found: String,
+    },
     /// The driver was bound and made no netdev.
     #[error("its driver has made no netdev")]
     NoNetdev,
@@ -132,6 +145,11 @@ impl LendError {
     /// Whether the device of the lending is no more.
     pub const fn is_vanished(&self) -> bool {
         matches!(self.cause, Cause::Gone | Cause::Replaced)
+    }
+
+    /// Whether another try while the VF is held would end no better.
+    pub const fn is_for_its_end(&self) -> bool {
+        matches!(self.cause, Cause::WouldReset { .. } | Cause::WrongDriver(_))
     }
 
     /// The error, its causes and the remedy on one line.
