@@ -102,7 +102,7 @@ impl Command {
     /// What the command needs of the daemon; what only reads may use the read-only socket.
     pub(crate) fn access(&self) -> Access {
         let reads = match self {
-            Self::Doctor | Self::Status | Self::Pf(_) | Self::Port(_) => true,
+            Self::Doctor | Self::Status | Self::Port(_) => true,
             // Without the daemon.
             Self::State(_) | Self::Completions { .. } => true,
             // A document with its passwords is not for who may only read.

@@ -1,4 +1,4 @@
-//! Making VFs.
+//! Making VFs, and another number of them.
 
 use std::time::Duration;
 
@@ -39,6 +39,32 @@ pub(crate) fn make(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), St
         return Err(format!("PF {pf} was to make {count} VFs and made {made}{raise}"));
     }
     Ok(())
+}
+
+/// Has a PF make this number of VFs in the place of those it has, by way of 0, and waits until
+/// they can be used; in words why not, and what it has then.
+pub(crate) fn set(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), String> {
+    let cannot = |why: String| format!("the number of VFs of PF {pf} is not changed: {why}");
+    let now = host.inventory().map_err(|fault| cannot(explain(&fault)))?;
+    let vfs = now.vfs_of(pf);
+    // The engine has gone by an earlier look, and the kernel does not ask.
+    if let Some((vf, used)) = vfs.iter().find_map(|vf| Some((vf.address, vf.uses.first()?))) {
+        return Err(cannot(format!("{vf} {used}")));
+    }
+    if now.pfs.get(&pf).is_some_and(|pf| pf.num_vfs > 0) {
+        host.set_num_vfs(pf, 0, MAKING)
+            .map_err(|fault| cannot(format!("{}{}", explain(&fault), hint(&fault))))?;
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    make(host, pf, count).map_err(|why| match host.inventory() {
+        Ok(now) => {
+            let left = now.pfs.get(&pf).map_or(0, |pf| pf.num_vfs);
+            format!("{why}; it has {left} VFs now")
+        }
+        Err(_) => why,
+    })
 }
 
 /// What the kernel's error numbers mean here (field research: `sriov_numvfs_store`).

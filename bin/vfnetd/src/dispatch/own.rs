@@ -46,15 +46,15 @@ pub(super) async fn inventory(daemon: &Daemon) -> Result<InventoryReport, WireEr
 
 fn inventory_of(state: &State) -> InventoryReport {
     let host = &state.inventory;
-    let pfs = host.pfs.values().map(|pf| {
-        let networks = state.live_networks.values().filter(|live| {
-            let lends = |vf: &PciAddress| host.vfs.get(vf).is_some_and(|vf| vf.pf == pf.address);
-            live.pfs.contains(&pf.address) || live.vfs.iter().any(lends)
-        });
-        let lent = state.claims.values().filter(|claim| claim.pf == pf.address).count();
-        PfReport {
-            address: pf.address,
-            netdev: pf.netdev.as_ref().map(|dev| dev.name.clone()),
+    let there = host.pfs.keys().flat_map(|pf| host.vfs_of(*pf));
+    let vfs = there.map(|vf| vf_report(state, vf));
+    InventoryReport {
+        obstacle: place::host_obstacle(host).map(|refusal| refusal.to_string()),
+        pfs: host.pfs.values().map(|pf| pf_report(state, pf)).collect(),
+        vfs: vfs.collect(),
+    }
+}
+
 fn pf_report(state: &State, pf: &vfnet_model::inventory::Pf) -> PfReport {
     let host = &state.inventory;
     let networks = state.live_networks.values().filter(|live| {
@@ -74,26 +74,6 @@ fn pf_report(state: &State, pf: &vfnet_model::inventory::Pf) -> PfReport {
         lent: u16::try_from(lent).unwrap_or(u16::MAX),
         numa_node: pf.numa_node,
         networks: networks.map(|live| live.name().clone()).collect(),
-    }
-}
-
-            mac: pf.netdev.as_ref().map(|dev| dev.mac),
-            up: pf.netdev.as_ref().is_some_and(|dev| dev.up),
-            carrier: pf.netdev.as_ref().is_some_and(|dev| dev.carrier),
-            driver: pf.driver.clone(),
-            num_vfs: pf.num_vfs,
-            total_vfs: pf.total_vfs,
-            lent: u16::try_from(lent).unwrap_or(u16::MAX),
-            numa_node: pf.numa_node,
-            networks: networks.map(|live| live.name().clone()).collect(),
-        }
-    });
-    let there = host.pfs.keys().flat_map(|pf| host.vfs_of(*pf));
-    let vfs = there.map(|vf| vf_report(state, vf));
-    InventoryReport {
-        obstacle: place::host_obstacle(host).map(|refusal| refusal.to_string()),
-        pfs: host.pfs.values().map(|pf| pf_report(state, pf)).collect(),
-        vfs: vfs.collect(),
     }
 }
 
@@ -170,25 +150,6 @@ pub(super) async fn explain(
         WireError::new(ErrorDomain::Network, ErrorCode::OperationInvalid, &detail)
     })
 }
-pub(super) async fn pf_set_vfs(
-    daemon: &Daemon,
-    args: &PfSetVfsArgs,
-) -> Result<PfReport, WireError> {
-    let refused = |refusal: Refusal| wire_error::refusal(ErrorDomain::NodeDevice, &refusal);
-    let pf: PciAddress = args.pf.parse().map_err(|fault: vfnet_model::pci::NotAPciAddress| {
-        wire_error::invalid(ErrorDomain::NodeDevice, &fault.to_string())
-    })?;
-    // More than a PF can say of itself (`sriov_totalvfs`) is more than it allows.
-    let count = u16::try_from(args.vfs).unwrap_or(u16::MAX);
-    daemon.observer.look().await;
-    daemon.engine.ask(Request::PfSetVfs { pf, count }).await.map_err(refused)?;
-    let find = move |state: &State| state.inventory.pfs.get(&pf).map(|pf| pf_report(state, pf));
-    daemon.engine.read(find).await.map_err(refused)?.ok_or_else(|| {
-        let detail = format!("{pf} is not there any more");
-        WireError::new(ErrorDomain::NodeDevice, ErrorCode::DeviceMissing, &detail)
-    })
-}
-
 
 pub(super) async fn vf_restore(daemon: &Daemon, vf: &str) -> Result<VfReport, WireError> {
     let address: PciAddress = vf.parse().map_err(|fault: vfnet_model::pci::NotAPciAddress| {
@@ -205,6 +166,25 @@ pub(super) async fn vf_restore(daemon: &Daemon, vf: &str) -> Result<VfReport, Wi
         move |state: &State| state.inventory.vfs.get(&address).map(|vf| vf_report(state, vf));
     daemon.engine.read(find).await.map_err(refused)?.ok_or_else(|| {
         let detail = format!("{address} is not there any more");
+        WireError::new(ErrorDomain::NodeDevice, ErrorCode::DeviceMissing, &detail)
+    })
+}
+
+pub(super) async fn pf_set_vfs(
+    daemon: &Daemon,
+    args: &PfSetVfsArgs,
+) -> Result<PfReport, WireError> {
+    let refused = |refusal: Refusal| wire_error::refusal(ErrorDomain::NodeDevice, &refusal);
+    let pf: PciAddress = args.pf.parse().map_err(|fault: vfnet_model::pci::NotAPciAddress| {
+        wire_error::invalid(ErrorDomain::NodeDevice, &fault.to_string())
+    })?;
+    // More than a PF can say of itself (`sriov_totalvfs`) is more than it allows.
+    let count = u16::try_from(args.vfs).unwrap_or(u16::MAX);
+    daemon.observer.look().await;
+    daemon.engine.ask(Request::PfSetVfs { pf, count }).await.map_err(refused)?;
+    let find = move |state: &State| state.inventory.pfs.get(&pf).map(|pf| pf_report(state, pf));
+    daemon.engine.read(find).await.map_err(refused)?.ok_or_else(|| {
+        let detail = format!("{pf} is not there any more");
         WireError::new(ErrorDomain::NodeDevice, ErrorCode::DeviceMissing, &detail)
     })
 }
