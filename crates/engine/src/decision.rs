@@ -208,6 +208,7 @@ impl<'s> Turn<'s> {
             Request::DeviceReattach(device) => self.device_reattach(ticket, device),
             Request::DeviceReset(device) => self.device_reset(ticket, device),
             Request::VfRestore(vf) => self.vf_restore(ticket, vf),
+            Request::PfSetVfs { pf, count } => self.pf_set_vfs(ticket, pf, count),
         };
         match done {
             Ok(Some(answer)) => self.effect(Effect::Answer(ticket, Ok(answer))),
@@ -217,7 +218,6 @@ impl<'s> Turn<'s> {
                 self.effect(Effect::Answer(ticket, Err(refusal)));
             }
         }
-            Request::PfSetVfs { pf, count } => self.pf_set_vfs(ticket, pf, count),
     }
 
     pub(crate) fn put(&mut self, entry: Entry) {

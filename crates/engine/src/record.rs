@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use vfnet_model::PciAddress;
 
 use crate::claim::{Claim, ClaimId};
 use crate::input::{PortRequest, Ticket};
@@ -49,9 +50,9 @@ pub enum Key {
     VfJob(ClaimId),
     /// Who waits for a port.
     PortJob(ClaimId),
-}
     /// A PF whose number of VFs is being changed.
     PfJob(PciAddress),
+}
 
 impl Key {
     /// Where the entry lives.
@@ -103,9 +104,9 @@ pub enum Entry {
     VfJob(ClaimId, Ticket),
     /// See [`Key::PortJob`].
     PortJob(ClaimId, PortJob),
-}
     /// See [`Key::PfJob`].
     PfJob(PciAddress, PfJob),
+}
 
 impl Entry {
     /// Its name.
@@ -124,8 +125,8 @@ impl Entry {
             Self::GuestJob(uuid, _) => Key::GuestJob(*uuid),
             Self::VfJob(claim, _) => Key::VfJob(*claim),
             Self::PortJob(claim, _) => Key::PortJob(*claim),
-        }
             Self::PfJob(pf, _) => Key::PfJob(*pf),
+        }
     }
 }
 
@@ -176,7 +177,6 @@ pub struct PortJob {
     pub delete: Option<Ticket>,
 }
 
-/// Puts or drops an entry.
 /// A PF whose number of VFs is being changed.
 #[derive(Clone, Copy, Debug)]
 pub struct PfJob {
@@ -186,6 +186,7 @@ pub struct PfJob {
     pub count: u16,
 }
 
+/// Puts or drops an entry.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// There is this entry, whatever there was under its key.
