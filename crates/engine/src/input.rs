@@ -223,6 +223,13 @@ pub enum Request {
     DeviceReset(PciAddress),
     /// Try again to give back a VF, or set a left-over one to its driver's baseline.
     VfRestore(PciAddress),
+    /// Have a PF make so many VFs in the place of those there are, which must all be free.
+    PfSetVfs {
+        /// The PF.
+        pf: PciAddress,
+        /// How many.
+        count: u16,
+    },
 }
 
 /// A change of a network's document, running, kept or both.
@@ -237,13 +244,6 @@ pub struct NetworkEdit {
     /// What is announced, when it is a change of metadata.
     pub metadata: Option<Metadata>,
 }
-    /// Have a PF make so many VFs in the place of those there are, which must all be free.
-    PfSetVfs {
-        /// The PF.
-        pf: PciAddress,
-        /// How many.
-        count: u16,
-    },
 
 /// A document before and after a change. When there is another one by now, the change is refused
 /// with [`crate::RefusalKind::ChangedMeanwhile`].
