@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 use vfnet_host::process::{self, Purpose};
 use vfnet_model::port::{self, NetworkPort};
-use vfnet_model::{NetworkName, explain};
+use vfnet_model::{NetworkName, explain, legible};
 
 /// How much of a script's last words is kept.
 const LAST_WORDS: usize = 2048;
@@ -94,6 +94,14 @@ pub(crate) enum HookError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// Somebody besides its owner and root could change it, or it is another user's.
+    #[error("{} is not run as a hook script: {why}", path.display())]
+    Untrusted {
+        /// The script, or the directory that it is in.
+        path: PathBuf,
+        /// What is wrong with its owner or mode.
+        why: String,
     },
     /// It cannot be run.
     #[error("cannot run the hook script {}", script.display())]
@@ -254,7 +262,26 @@ fn scripts(dir: &Path) -> Result<Vec<PathBuf>, HookError> {
         std::fs::metadata(script)
             .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     });
+    for script in &scripts {
+        trusted(script)?;
+        trusted(script.parent().unwrap_or(dir))?;
+    }
     Ok(scripts)
+}
+
+/// What runs as the daemon does must be changed by nobody who could not do that anyway.
+fn trusted(path: &Path) -> Result<(), HookError> {
+    let found = std::fs::metadata(path)
+        .map_err(|source| HookError::Look { path: path.to_owned(), source })?;
+    let (own, mode) = (rustix::process::getuid().as_raw(), found.mode());
+    let why = if found.uid() != 0 && found.uid() != own {
+        format!("it belongs to uid {}", found.uid())
+    } else if mode & 0o022 != 0 {
+        format!("its mode {:04o} lets others write to it", mode & 0o7777)
+    } else {
+        return Ok(());
+    };
+    Err(HookError::Untrusted { path: path.to_owned(), why })
 }
 
 /// Gives a script its documents, hears its last words, and waits for its end.
@@ -335,7 +362,7 @@ impl LastWords {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let lines: Vec<_> = lines.collect();
         let text = lines[lines.len().saturating_sub(LAST_LINES)..].join("; ");
-        text.replace(char::is_control, "\u{fffd}")
+        legible(&text).replace('\n', "\u{fffd}")
     }
 }
 

@@ -60,6 +60,37 @@ fn scripts_run_in_order_with_arguments_and_documents() {
 }
 
 #[test]
+fn a_script_that_others_could_change_is_not_run() {
+    for (name, what) in [("network", "network"), ("network.d/10-a", "network.d")] {
+        let scripts = Scripts::new();
+        let log = format!("echo ran >> {}/log", scripts.path());
+        scripts.add("network", 0o755, &log);
+        scripts.add(name, 0o755, &log);
+        let open = scripts.dir.path().join(what);
+        let mode = |mode| std::fs::set_permissions(&open, std::fs::Permissions::from_mode(mode));
+        mode(0o775).expect("a mode");
+        let refused = scripts.run(Event::Start, LONG).expect_err("others can write to it");
+        assert!(refused.to_string().contains("0775 lets others write"), "{refused}");
+        assert_eq!(scripts.file("log"), "");
+        mode(0o755).expect("a mode");
+        scripts.run(Event::Start, LONG).expect("nobody says no");
+        assert!(scripts.file("log").starts_with("ran"));
+    }
+}
+
+#[test]
+fn a_script_of_another_user_is_not_run() {
+    let scripts = Scripts::new();
+    scripts.add("network", 0o755, "true");
+    let script = scripts.dir.path().join("network");
+    // Only root can give files away.
+    if std::os::unix::fs::chown(&script, Some(64_123), None).is_ok() {
+        let refused = scripts.run(Event::Start, LONG).expect_err("it is another user's");
+        assert!(refused.to_string().contains("belongs to uid 64123"), "{refused}");
+    }
+}
+
+#[test]
 fn a_directory_that_is_not_there_has_no_scripts() {
     let dir = Path::new("/nonexistent/hooks");
     assert!(scripts(dir).expect("nothing").is_empty());
