@@ -173,11 +173,22 @@ pub(crate) fn ports(ports: &[PortReport], width: Option<u16>) -> String {
             or_nothing(port.netdev.as_ref()),
             or_nothing(port.mac),
             vlan(port.vlan),
-            port.state.clone(),
+            port_state(port),
             port.owner.clone(),
         ]);
     }
     sheet.render(width)
+}
+
+/// "lent", or "lent, not open for 3 h".
+fn port_state(port: &PortReport) -> String {
+    let Some(seconds) = port.unused_for else { return port.state.clone() };
+    let how_long = match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    };
+    format!("{}, not open for {how_long}", port.state)
 }
 
 /// Lines of `name  value`.
@@ -302,5 +313,6 @@ fn check(check: Check) -> &'static str {
         Check::Kvm => "KVM",
         Check::Qemu => "QEMU",
         Check::NetworkDaemon => "network daemon",
+        Check::Ports => "ports",
     }
 }

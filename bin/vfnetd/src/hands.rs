@@ -347,3 +347,4 @@ fn outcome(outcome: lend::Outcome, vf: PciAddress) -> GivenBack {
         lend::Outcome::Vanished => GivenBack::Gone,
     }
 }
+        lend::Outcome::StillOpen { who, why } => GivenBack::StillOpen { who, why },

@@ -37,6 +37,22 @@ pub(crate) fn write(what: &Announcement) {
         A::VfQuarantined(vf, why) => tracing::error!("{vf}: quarantined: {why}"),
         A::VfStuck(vf, step) => tracing::error!("{vf}: the kernel has not finished {step}"),
         A::VfVanished(vf, owner) => tracing::error!("{vf}: vanished while held by {owner}"),
+        A::VfReappeared(vf, owner) => tracing::info!("{vf}: there again, held by {owner}"),
+        A::VfRepaired(vf, owner, what) => {
+            tracing::warn!("{vf}, held by {owner}: put back what somebody else had changed: {what}");
+        }
+        A::VfDrifted(vf, owner, why) => {
+            tracing::error!("{vf}, held by {owner}: changed by somebody else, and left so: {why}");
+        }
+        A::PortUnused(vf, port, owner) => {
+            tracing::warn!("port {port} of {owner}: no process has its VF {vf} open");
+        }
+        A::PortReclaimed(vf, port, owner) => {
+            tracing::warn!("port {port} of {owner}: taken back, no process has its VF {vf} open");
+        }
+        A::PortInUse(vf, port, who) => {
+            tracing::warn!("port {port} stays: {who} has its VF {vf} open");
+        }
         A::StartFailed(why) => tracing::error!("{why}"),
         A::AutostartWaits(why) => tracing::warn!("autostart: {why}"),
     }

@@ -23,6 +23,7 @@ pub mod procedures;
 mod run;
 mod session;
 pub mod steps;
+pub mod unused;
 mod upstream;
 mod vfs;
 mod wire_error;
@@ -41,6 +42,7 @@ use engine_task::EngineHandle;
 use guests::Guests;
 use observe::Observer;
 use options::Config;
+use unused::UnusedPorts;
 
 /// What a session needs to serve its client. Clones share everything.
 #[derive(Clone)]
@@ -58,6 +60,8 @@ pub struct Daemon {
     pub announcements: broadcast::Sender<Announcement>,
     /// The way to the stock network daemon, which has the networks that vfnet does not serve.
     pub upstream: Upstream,
+    /// Ports of other daemons' guests that nobody uses.
+    pub unused: UnusedPorts,
     /// What it was told at its start.
     pub config: Arc<Config>,
     /// The kernel's id of this boot.

@@ -56,13 +56,16 @@ impl Observer {
         }
     }
 
-    /// Returns once the engine has seen the host as it is now, or after a look that failed or
-    /// hangs, which is logged: the engine then goes by the look before.
-    pub async fn look(&self) {
+    /// Returns once the engine has seen the host as it is now; or, with false, after a look that
+    /// failed or hangs, which is logged: the engine then goes by the look before.
+    pub async fn look(&self) -> bool {
         let asked = self.engine.moment();
         let mut looks = self.looks.lock().await;
-        if looks.last > asked || looks.hanging.as_ref().is_some_and(|(_, it)| !it.is_finished()) {
-            return;
+        if looks.last > asked {
+            return true;
+        }
+        if looks.hanging.as_ref().is_some_and(|(_, it)| !it.is_finished()) {
+            return false;
         }
         if let Some((began, came_back)) = looks.hanging.take() {
             tracing::info!("the look at the host that hung has come back");
@@ -81,6 +84,7 @@ impl Observer {
             );
             looks.hanging = Some((began, looking));
         }
+        looks.last > asked
     }
 
     async fn seen(

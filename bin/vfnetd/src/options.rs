@@ -8,6 +8,8 @@ use clap::Parser;
 use serde::Deserialize;
 use vfnet_qemu::uid::{BadUidRange, UidRange};
 
+use crate::unused::Policy;
+
 /// Read when no other file is named.
 const DEFAULT_FILE: &str = "/etc/vfnet/vfnetd.toml";
 
@@ -61,6 +63,11 @@ pub struct Config {
     pub emulator: PathBuf,
     /// Seconds until autostart that still waits says so.
     pub autostart_patience: u64,
+    /// Seconds that no process may have the VF of another daemon's port open until the port counts
+    /// as unused; 0 for ever.
+    pub port_grace: u64,
+    /// What is done with such a port.
+    pub unused_ports: Policy,
     /// Users who may only read, whatever their groups and whichever socket they use.
     pub read_only_users: Vec<User>,
     /// Connections at once of those who may change things.
@@ -100,6 +107,8 @@ impl Default for Config {
             guest_uid_count: 4096,
             emulator: PathBuf::from("/usr/bin/qemu-system-x86_64"),
             autostart_patience: 60,
+            port_grace: 300,
+            unused_ports: Policy::Report,
             read_only_users: Vec::new(),
             max_clients: NonZeroU16::MIN.saturating_add(511),
             max_read_only_clients: NonZeroU16::MIN.saturating_add(255),

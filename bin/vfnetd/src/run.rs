@@ -21,6 +21,7 @@ use crate::listen::{ListenError, Listeners};
 use crate::observe::Observer;
 use crate::options::{Config, ConfigError, Options};
 use crate::steps::Steps;
+use crate::unused::UnusedPorts;
 use crate::upstream::{OwnSocket, Upstream, refuse_own};
 use crate::{Daemon, session};
 
@@ -160,6 +161,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         .map_err(|source| RunError::System { doing: "start the engine", source })?;
 
     let upstream = Upstream::new(&config, handle.clone());
+    let unused = UnusedPorts::new(Duration::from_secs(config.port_grace), config.unused_ports);
     let daemon = Daemon {
         engine: handle,
         observer,
@@ -167,6 +169,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         devices: Devices::new(setting.devices),
         announcements,
         upstream,
+        unused,
         config: Arc::new(config),
         boot_id,
     };
@@ -233,6 +236,8 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
         daemon.engine.clone(),
         Duration::from_secs(daemon.config.autostart_patience),
     ));
+    let (engine, observer) = (daemon.engine.clone(), daemon.observer.clone());
+    tokio::spawn(daemon.unused.clone().watch(engine, observer));
     let readers = daemon.config.readers()?;
     let (ending, is_ending) = watch::channel(false);
     let serving = tokio::spawn(session::serve(listeners, daemon, readers, is_ending));

@@ -148,7 +148,9 @@ impl Step {
             Input::Ask(..)
             | Input::Observed { .. }
             | Input::GuestChanged(..)
-            | Input::AutostartIsLate => None,
+            | Input::PortUnused { .. }
+            | Input::AutostartIsLate
+            | Input::TimeHasPassed => None,
         }
     }
 

@@ -224,6 +224,8 @@ pub enum Happening {
     Stuck(String),
     /// It is no longer there.
     Gone,
+    /// Nothing was done to it, because its holder, another daemon's guest, has it open after all.
+    StillOpen,
     /// The administrator asks for another try.
     Restore,
 }
@@ -248,7 +250,9 @@ impl ClaimState {
             (Self::Preparing | Self::Vanished, H::Prepared { driver, group }) => {
                 After::State(Self::Held { driver, group })
             }
-            (Self::Preparing | Self::Vanished, H::HandedOver) => After::State(Self::Lent),
+            (Self::Preparing | Self::Vanished, H::HandedOver) | (Self::Releasing, H::StillOpen) => {
+                After::State(Self::Lent)
+            }
             // A vanished one too: whether it is really gone is for giving it back to find out.
             (Self::Preparing | Self::Held { .. } | Self::Lent | Self::Vanished, H::GiveBack) => {
                 After::State(Self::Releasing)

@@ -145,6 +145,20 @@ pub enum Announcement {
     VfVanished(PciAddress, String),
     /// A start failed with nobody waiting for it.
     StartFailed(String),
+    /// A VF that had vanished is there again, the same device, and its holder's.
+    VfReappeared(PciAddress, String),
+    /// What somebody else had changed of a VF that is held was put back: whose it is, and what.
+    VfRepaired(PciAddress, String, String),
+    /// A held VF is otherwise than it should be, and is not put back any more: whose it is, and
+    /// why.
+    VfDrifted(PciAddress, String, String),
+    /// Nobody has had the VF of another daemon's port open for the administrator's grace: the
+    /// port, and whose it is.
+    PortUnused(PciAddress, Uuid, String),
+    /// Such a port is taken back, as the administrator has it.
+    PortReclaimed(PciAddress, Uuid, String),
+    /// A port was to be taken back or deleted, and stays, because this process has its VF open.
+    PortInUse(PciAddress, Uuid, String),
     /// Autostart waits for something.
     AutostartWaits(String),
 }

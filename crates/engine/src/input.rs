@@ -76,6 +76,15 @@ pub enum Input {
     AutostartIsLate,
 }
 
+    /// A while has passed, and the host was just looked at.
+    TimeHasPassed,
+    /// No process has had the VF of another daemon's port open for the administrator's grace.
+    PortUnused {
+        /// The claim behind the port.
+        claim: ClaimId,
+        /// Whether the administrator has such ports taken back.
+        reclaim: bool,
+    },
 impl Input {
     /// Whether its decision may be refused when it cannot be recorded: requests and autostart
     /// may, what has happened may not.
@@ -128,6 +137,13 @@ pub enum GuestChange {
     Paused,
     /// They run (again).
     Resumed,
+    /// Nothing was done to it, because a process has it open.
+    StillOpen {
+        /// Which.
+        who: String,
+        /// The same as a reason, with what to do about it.
+        why: String,
+    },
     /// It has been asked to power off.
     ShuttingDown,
     /// It was reset.

@@ -86,6 +86,8 @@ impl Engine {
             Input::AutostartIsLate => turn.autostart_is_late(),
         }
         turn.finish()
+            Input::TimeHasPassed => turn.forgive_repairs(),
+            Input::PortUnused { claim, reclaim } => turn.port_unused(claim, reclaim),
     }
 
     /// Takes a decision back, as if its input had never come. Gives what undoes its records, to

@@ -5,13 +5,20 @@
 //! ```text
 //!   create -> Preparing -> Lent (answered) -> delete -> Releasing -> free (answered)
 //!                  \-> Releasing, and the next VF is tried
-//!   reclaim -> Lent
+//!   reclaim -> Lent                   Lent <- Releasing, when its guest has it open after all
 //! ```
 //!
 //! A port's UUID is its client's: whoever has had no answer finds the port by it, or asks again.
 //! Of a port that was still being prepared when vfnetd died nobody has heard, and it goes back.
 //!
+//! A port whose VF no process has open is its client's all the same: QEMU may still be about to
+//! start. When nobody has had it open for long ([`crate::Input::PortUnused`]; the daemon has the
+//! clock) that is told, and where the administrator has it so, the port is taken back as if it
+//! were deleted. Giving back touches nothing while a process has the VF open; then the port stays.
+//!
 //! A port on a network that is a bridge needs no VF: it is kept, and no more.
+
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 use vfnet_model::network::{Forward, Pool};
@@ -19,7 +26,7 @@ use vfnet_model::vf::{Original, WantedSettings};
 use vfnet_model::{DriverName, MacAddress, NetdevName, PciAddress, Vlan, VlanId, VlanProtocol};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
-use crate::decision::{Effect, Turn};
+use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Failure, Plugged, PortRequest, Request, Ticket};
 use crate::networks::port_settings;
 use crate::place::mac_clash;
@@ -244,6 +251,38 @@ impl Turn<'_> {
         }
     }
 
+    /// Nobody has had a port's VF open for as long as the administrator says, which its guest, if
+    /// it ran, would.
+    pub(crate) fn port_unused(&mut self, id: ClaimId, reclaim: bool) {
+        let Some(claim) = self.state.claims.get(&id) else { return };
+        let Some(port) = claim.network.as_ref().map(|of| of.port) else { return };
+        if !self.state.is_unused(claim) {
+            return;
+        }
+        let (vf, owner) = (claim.vf, claim.owner.to_string());
+        if reclaim {
+            self.announce(Announcement::PortReclaimed(vf, port, owner));
+            self.give_back(id);
+        } else {
+            self.announce(Announcement::PortUnused(vf, port, owner));
+        }
+    }
+
+    /// A port that was to go is its client's as before: this process has its VF open.
+    pub(crate) fn port_stays(&mut self, id: ClaimId, who: String) {
+        let Some(claim) = self.state.claims.get(&id) else { return };
+        let vf = claim.vf;
+        let port = claim.network.as_ref().map(|of| of.port).unwrap_or_default();
+        self.happen(id, Happening::StillOpen);
+        if let Some(ticket) = self.state.vf_jobs.get(&id).copied() {
+            self.forget(Key::VfJob(id));
+            let message = format!("port {port} is not deleted: {who} has its VF {vf} open");
+            let refusal = Refusal::invalid(message).hint("end that process, and delete it again");
+            self.effect(Effect::Answer(ticket, Err(refusal)));
+        }
+        self.announce(Announcement::PortInUse(vf, port, who));
+    }
+
     pub(crate) fn port_delete(&mut self, ticket: Ticket, network: Uuid, port: Uuid) -> Outcome {
         if self.state.bridge_ports.get(&port).is_some_and(|known| known.network == network) {
             self.forget(Key::BridgePort(port));
@@ -270,6 +309,34 @@ impl Turn<'_> {
         }
         Ok(Some(Answer::Done))
     }
+}
+
+impl State {
+    /// Whether another daemon has any port with a VF.
+    pub fn has_outside_ports(&self) -> bool {
+        self.claims.values().any(|claim| claim.state == ClaimState::Lent)
+    }
+
+    /// The claims of which [`State::is_unused`] is so.
+    pub fn unused_ports(&self) -> BTreeSet<ClaimId> {
+        self.claims.values().filter(|claim| self.is_unused(claim)).map(|claim| claim.id).collect()
+    }
+
+    /// Whether a claim is a port of another daemon's whose VF nobody has open, nor the host in
+    /// use, as far as the last look shows. Until its guest starts that is so of every port.
+    pub fn is_unused(&self, claim: &Claim) -> bool {
+        let seen = self.inventory.vfs.get(&claim.vf);
+        claim.state == ClaimState::Lent
+            && is_handed_over(claim)
+            && seen.is_some_and(|vf| vf.incarnation == claim.incarnation && vf.uses.is_empty())
+    }
+}
+
+/// Whether a claim is, or was until it was to be given back, a port that another daemon has heard
+/// of.
+pub(crate) fn is_handed_over(claim: &Claim) -> bool {
+    let never = claim.wanted.as_ref().is_some_and(|wanted| wanted.mac == NO_VFS_MAC);
+    claim.executor == Executor::Outside && matches!(claim.owner, Owner::Port { .. }) && !never
 }
 
 fn is_port(claim: &Claim, port: Uuid) -> bool {

@@ -11,6 +11,7 @@ use crate::devices::administrators;
 use crate::input::{Answer, Failure, GivenBack, HeldBy, Moment, Ticket};
 use crate::place::{Wish, first_fit};
 use crate::record::{Entry, Key};
+use crate::ports::is_handed_over;
 use crate::refusal::{Because, Refusal, RefusalKind};
 use crate::state::Phase;
 
@@ -136,11 +137,17 @@ impl Turn<'_> {
                 self.happen(id, Happening::Clean);
                 Ok(vf)
             }
+        let outcome = match as_marked(claim, outcome) {
+            GivenBack::StillOpen { who, .. } if is_handed_over(claim) => {
+                return self.port_stays(id, who);
+            }
+            outcome => outcome,
+        };
             GivenBack::Gone => {
                 self.happen(id, Happening::Gone);
                 Ok(vf)
             }
-            GivenBack::Unclean(reason) => {
+            GivenBack::Unclean(reason) | GivenBack::StillOpen { why: reason, .. } => {
                 self.happen(id, Happening::Unclean(reason.clone()));
                 self.announce(Announcement::VfQuarantined(vf, reason.clone()));
                 Err(Because { vf, reason })
@@ -317,7 +324,12 @@ impl Turn<'_> {
             })
             .collect();
         for (id, happening) in seen {
-            self.happen(id, happening);
+            if self.happen(id, happening)
+                && let Some(claim) = self.state.claims.get(&id)
+            {
+                let (vf, owner) = (claim.vf, claim.owner.to_string());
+                self.announce(Announcement::VfReappeared(vf, owner));
+            }
         }
     }
 

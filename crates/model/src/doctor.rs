@@ -33,6 +33,8 @@ pub enum Check {
     Qemu,
     /// Whether the stock network daemon answers, where one is configured.
     NetworkDaemon,
+    /// Whether there are ports of other daemons' guests that nobody uses.
+    Ports,
 }
 
 /// How a thing is.

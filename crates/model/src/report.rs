@@ -117,6 +117,10 @@ pub struct PortReport {
     pub netdev: Option<NetdevName>,
     /// See [`VfReport::state`].
     pub state: String,
+    /// Of another daemon's port, for how many seconds no process has had its VF open, once that is
+    /// longer than the administrator's grace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_for: Option<u64>,
 }
 
 /// A guest.

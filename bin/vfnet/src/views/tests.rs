@@ -95,7 +95,22 @@ fn port() -> PortReport {
         vf: address("0000:01:10.2"),
         netdev: Some("ens1f0v1".parse().expect("name")),
         state: "held".to_owned(),
+        unused_for: None,
     }
+}
+
+#[test]
+fn a_port_that_no_process_has_open_says_for_how_long() {
+    let unused = |seconds| {
+        let owner = "guest far of another daemon".to_owned();
+        PortReport { state: "lent".to_owned(), unused_for: Some(seconds), owner, ..port() }
+    };
+    assert_snapshot!(ports(&[unused(59), unused(60), unused(7200)], WIDE), @r"
+    NETWORK  VF            NETDEV    MAC                VLAN  STATE                     OWNER
+    hw       0000:01:10.2  ens1f0v1  52:54:00:6b:3c:58  42    lent, not open for 59 s   guest far of another daemon
+    hw       0000:01:10.2  ens1f0v1  52:54:00:6b:3c:58  42    lent, not open for 1 min  guest far of another daemon
+    hw       0000:01:10.2  ens1f0v1  52:54:00:6b:3c:58  42    lent, not open for 2 h    guest far of another daemon
+    ");
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod races;
 mod refusals;
 mod state_dir;
 mod stock;
+mod unused;
 mod upstream;
 mod virsh;
 mod virtqemud;

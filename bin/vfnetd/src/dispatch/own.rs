@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use vfnet_engine::{Answer, Claim, Owner, Phase, Refusal, Request, State, place};
-use vfnet_model::doctor::Finding;
+use vfnet_model::doctor::{self, Check, Finding};
 use vfnet_model::report::{
     DaemonReport, ExplainReport, GuestReport, InventoryReport, PfReport, PortReport, VfReport,
 };
@@ -198,7 +198,22 @@ pub(super) async fn doctor(daemon: &Daemon) -> Result<Vec<Finding>, WireError> {
     let examine = move || vfnet_host::doctor::examine(Path::new("/"), &inventory, &emulator);
     let mut findings = aside(examine).await?;
     findings.extend(daemon.upstream.finding().await);
+    findings.extend(unused_ports(ports(daemon).await?));
     Ok(findings)
+}
+
+/// Ports that nobody uses, if there are any.
+fn unused_ports(mut ports: Vec<PortReport>) -> Option<Finding> {
+    ports.retain(|port| port.unused_for.is_some());
+    let named = |port: &PortReport| Some(format!("{} {}", port.network.as_ref()?, port.port?));
+    let names: Vec<String> = ports.iter().filter_map(named).collect();
+    let first = names.first()?;
+    let says = match names.len() {
+        1 => format!("no process has the VF of a port open ({first})"),
+        count => format!("no process has the VFs of {count} ports open ({})", names.join(", ")),
+    };
+    let mend = Some(format!("if its guest is gone: virsh net-port-delete {first}"));
+    Some(Finding { check: Check::Ports, state: doctor::State::Warning, says, mend })
 }
 
 fn port_report(claim: &Claim) -> PortReport {
@@ -212,11 +227,19 @@ fn port_report(claim: &Claim) -> PortReport {
         vf: claim.vf,
         netdev: claim.netdev.clone(),
         state: claim.state.word().to_owned(),
+        unused_for: None,
     }
 }
 
 pub(super) async fn ports(daemon: &Daemon) -> Result<Vec<PortReport>, WireError> {
-    let ports = |state: &State| state.claims.values().map(port_report).collect();
+    let unused = daemon.unused.clone();
+    let ports = move |state: &State| {
+        let report = |claim: &Claim| {
+            let unused_for = unused.for_how_long(claim.id).filter(|_| state.is_unused(claim));
+            PortReport { unused_for: unused_for.map(|it| it.as_secs()), ..port_report(claim) }
+        };
+        state.claims.values().map(report).collect()
+    };
     daemon.engine.read(ports).await.map_err(refused)
 }
 

@@ -33,6 +33,7 @@ fn happenings() -> Vec<(&'static str, Happening)> {
         ("to be given back", Happening::GiveBack),
         ("clean", Happening::Clean),
         ("unclean", Happening::Unclean(String::new())),
+        ("still open", Happening::StillOpen),
         ("no answer from the kernel", Happening::Stuck(String::new())),
         ("gone", Happening::Gone),
         ("restore", Happening::Restore),

@@ -24,6 +24,13 @@ pub enum Outcome {
     Clean,
     /// Not as it was; why.
     Quarantine(String),
+    /// Nothing was done to it, because a process has it open.
+    StillOpen {
+        /// Which.
+        who: String,
+        /// The error in full.
+        why: String,
+    },
     /// The kernel has not come back from this step.
     Stuck(Step),
     /// The device of the lending is no more, so there is nothing to restore.
@@ -57,6 +64,8 @@ pub fn give_back(
                 Outcome::Stuck(error.step)
             } else if error.is_vanished() {
                 Outcome::Vanished
+            } else if let Cause::HeldOpen(who) = &error.cause {
+                Outcome::StillOpen { who: who.clone(), why: error.explain() }
             } else {
                 Outcome::Quarantine(errors.first().unwrap_or(&error).explain())
             };
