@@ -14,7 +14,7 @@ use crate::stock_libvirt;
 /// What the scenarios print before they take the power away.
 const POWER_CUT: &str = "POWER-CUT";
 /// The time that one boot of a group may take.
-const BOOT_LIMIT: Duration = Duration::from_secs(1500);
+const BOOT_LIMIT: Duration = Duration::from_secs(3000);
 
 /// Scenarios that share a host, as `lab-scenario list --json` tells of them.
 #[derive(Clone, Debug)]

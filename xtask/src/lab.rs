@@ -40,8 +40,27 @@ pub(crate) struct Lab {
     memory_mib: u32,
     limit: Duration,
     disk: Option<PathBuf>,
+    drive: Option<String>,
     share: Option<PathBuf>,
+    cut: Option<Cut>,
 }
+
+/// When the power goes.
+pub(crate) struct Cut {
+    /// The line of the program's from which time is counted.
+    pub(crate) from: &'static str,
+    /// Whether it goes now, so long after that line. Asked again and again.
+    pub(crate) now: Box<dyn Fn(Duration) -> bool>,
+}
+
+impl std::fmt::Debug for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cut").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+/// How often it is asked whether the power goes.
+const CUT_PAUSE: Duration = Duration::from_millis(20);
 
 /// How the program in the host ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +93,9 @@ impl Lab {
             memory_mib: 2600,
             limit: Duration::from_secs(900),
             disk: None,
+            drive: None,
             share: None,
+            cut: None,
         }
     }
 
@@ -105,6 +126,19 @@ impl Lab {
     /// A disk image, mounted at `/disk`, whose contents outlive the boot; made when absent.
     pub(crate) fn disk(mut self, image: impl Into<PathBuf>) -> Self {
         self.disk = Some(image.into());
+        self
+    }
+
+    /// A disk that is served somewhere, as QEMU's `-drive file=` names it, instead of an image.
+    /// Flushes reach it, and nothing but them is written through.
+    pub(crate) fn drive(mut self, served: String) -> Self {
+        self.drive = Some(served);
+        self
+    }
+
+    /// Takes the power away: QEMU is killed.
+    pub(crate) fn cut(mut self, cut: Cut) -> Self {
+        self.cut = Some(cut);
         self
     }
 
@@ -143,11 +177,28 @@ impl Lab {
             console: self.console(),
         };
         let (mut up, mut pending_blank) = (false, false);
+        // Since when the power may go.
+        let mut at_risk: Option<(&Cut, Instant)> = None;
         loop {
             let limit = if up { self.limit } else { BOOT_LIMIT };
-            let line = match lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
+            let mut patience = limit.saturating_sub(started.elapsed());
+            if let Some((cut, since)) = at_risk {
+                if (cut.now)(since.elapsed()) {
+                    qemu.child.kill().context("cannot kill QEMU")?;
+                    // What the host had said by then is still to be read.
+                    at_risk = None;
+                } else {
+                    patience = patience.min(CUT_PAUSE);
+                }
+            }
+            let line = match lines.recv_timeout(patience) {
                 Ok(line) => line,
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout)
+                    if at_risk.is_some() && started.elapsed() < limit =>
+                {
+                    continue;
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     drop(qemu);
                     let what = if up { "is still at work" } else { "is not up" };
@@ -168,6 +219,9 @@ impl Lab {
                     report.lines.push(String::new());
                 }
                 if !line.is_empty() {
+                    if let Some(cut) = self.cut.as_ref().filter(|cut| cut.from == line) {
+                        at_risk = Some((cut, Instant::now()));
+                    }
                     on_line(&line);
                     report.lines.push(line);
                 }
@@ -229,7 +283,7 @@ impl Lab {
             bail!("a host named {} is running already", self.name);
         }
         if let Some(disk) = self.disk.as_deref().filter(|d| !d.exists()) {
-            make_disk(disk)?;
+            make_disk(disk, DISK_BYTES)?;
         }
         let initrd = folder.join("initrd");
         self.write_initrd(&initrd, &images, script, terminal)?;
@@ -329,6 +383,10 @@ impl Lab {
             let path = path_text(disk)?;
             arg("-drive", format!("file={path},format=raw,if=virtio,cache=writethrough"));
         }
+        if let Some(drive) = &self.drive {
+            let drive = drive.replace(',', ",,");
+            arg("-drive", format!("file={drive},format=raw,if=virtio,cache=writeback"));
+        }
         for i in 0..self.pfs {
             let slot = i + 1;
             arg(
@@ -402,12 +460,17 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
 }
 
-fn make_disk(path: &Path) -> Result<()> {
+/// Makes a disk image of that size, with an empty file system.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub(crate) fn make_disk(path: &Path, bytes: u64) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     File::create(path)
-        .and_then(|f| f.set_len(DISK_BYTES))
+        .and_then(|f| f.set_len(bytes))
         .with_context(|| format!("cannot make the disk {}", path.display()))?;
     let status = Command::new(packages::find_command("mkfs.ext4").context("no mkfs.ext4")?)
         .args(["-q", "-F"])

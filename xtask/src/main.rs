@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program for a terminal")]
 
 mod cpio;
+mod cuts;
 mod deb;
 mod demo;
 mod hosts;
@@ -18,6 +19,7 @@ mod screen;
 mod sim;
 mod stages;
 mod stock_libvirt;
+mod volatile_disk;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,6 +86,8 @@ enum LabTask {
     },
     /// Kill the daemon at random moments, and stock libvirt beside it
     Rounds(rounds::Options),
+    /// Cut the host's power while definitions are written
+    Cuts(cuts::Options),
     /// List the scenarios
     List,
     /// Install what the host needs and build its images, without booting it
@@ -172,6 +176,10 @@ fn run_lab(task: LabTask) -> Result<ExitCode> {
         LabTask::Rounds(options) => {
             hosts::build()?;
             return rounds::run(&options).map(exit_code);
+        }
+        LabTask::Cuts(options) => {
+            hosts::build()?;
+            return cuts::run(&options).map(exit_code);
         }
         LabTask::List => {
             hosts::build()?;

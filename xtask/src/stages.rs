@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::workspace;
-use crate::{hosts, layers, packages, rounds, sim, stock_libvirt};
+use crate::{cuts, hosts, layers, packages, rounds, sim, stock_libvirt};
 
 /// How much of it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +120,11 @@ pub(crate) fn test(depth: Depth) -> Result<bool> {
                     run.tests(&stage, || group.run(&[]));
                 }
             }
+            run.check("emulated host: power cuts", || {
+                let cuts = if depth == Depth::Deep { 20 } else { 2 };
+                ensure!(cuts::run(&cuts::Options { cuts, seed: None })?, "something was lost");
+                Ok(())
+            });
             run.check("emulated host: kills at random moments", || {
                 let (rounds, stock_rounds) =
                     if depth == Depth::Deep { (200, 200) } else { (20, 8) };

@@ -20,7 +20,8 @@ pub const RUN_DIR: &str = "/run/vfnet";
 /// What the daemon writes, over all its restarts in this boot.
 pub const LOG: &str = "/run/vfnetd.log";
 const SOCKET: &str = "/run/vfnet/libvirt-sock";
-const URI: &str = "qemu+unix:///system?socket=/run/vfnet/libvirt-sock";
+/// Where libvirt's clients find it.
+pub const URI: &str = "qemu+unix:///system?socket=/run/vfnet/libvirt-sock";
 const START_LIMIT: Duration = Duration::from_secs(120);
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "not part of the daemon: it starts the daemon")]
 #![expect(clippy::print_stdout, reason = "the lines are this program's result")]
 
+pub mod cuts;
 pub mod daemon;
 pub mod demo;
 pub mod documents;

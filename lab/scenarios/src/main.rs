@@ -2,11 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "the lines are this program's result")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use vfnet_lab_scenarios::host::Host;
-use vfnet_lab_scenarios::{demo, rounds, scenario, scenarios};
+use vfnet_lab_scenarios::{cuts, demo, rounds, scenario, scenarios};
 
 /// What is tried in the emulated SR-IOV host.
 #[derive(Debug, Parser)]
@@ -43,6 +44,21 @@ enum Task {
         #[arg(long)]
         stock_rounds: usize,
     },
+    /// Compare the definitions with the journal of the last boot, and write on, in this host
+    Cuts {
+        /// Which power-on of the host this is, counted from 1
+        #[arg(long)]
+        boot: usize,
+        /// What the changes follow from
+        #[arg(long)]
+        seed: u64,
+        /// What was printed in the last boot; empty in the first
+        #[arg(long)]
+        journal: PathBuf,
+        /// Only compare
+        #[arg(long)]
+        last: bool,
+    },
     /// Do what `cargo xtask demo` tells, in this host
     Demo {
         /// Which power-on of the host this is, counted from 1
@@ -62,6 +78,11 @@ fn main() -> ExitCode {
         },
         Task::Rounds { seed, rounds, stock_rounds } => {
             if let Err(error) = rounds::run(&Host::new(1), seed, rounds, stock_rounds) {
+                return failed(&error);
+            }
+        }
+        Task::Cuts { boot, seed, journal, last } => {
+            if let Err(error) = cuts::run(&Host::new(boot), &journal, seed, last) {
                 return failed(&error);
             }
         }

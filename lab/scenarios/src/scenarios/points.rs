@@ -6,6 +6,7 @@
 //! is written down here, so that a step that it stops taking, or takes elsewhere, is missed.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use vfnetd::steps::Step;
@@ -36,6 +37,16 @@ const COURSES: [Course; 6] = [
     Course::PortElsewhere,
     Course::Restart,
 ];
+
+impl fmt::Display for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Of(operation) => operation.name(),
+            Self::PortElsewhere => "port create on the second VF",
+            Self::Restart => "restart",
+        })
+    }
+}
 
 const START: Course = Course::Of(Operation::Start);
 const DESTROY: Course = Course::Of(Operation::Destroy);
@@ -96,18 +107,18 @@ pub(super) fn a_kill_at_every_point(host: &Host) -> Result<()> {
     bench.before = bench.vfs.iter().map(Vf::facts).collect::<Result<_>>()?;
     let mut kills = 0;
     for course in COURSES {
-        let points = points_of(&mut bench, course).with_context(|| format!("{course:?}"))?;
+        let points = points_of(&mut bench, course).with_context(|| format!("{course}"))?;
         let names: BTreeSet<&str> = points.iter().map(|point| point.name.as_str()).collect();
         for step in required(course) {
             for side in ["before", "after"] {
                 let point = format!("{side} {step}");
-                ensure!(names.contains(&*point), "{course:?} has not passed '{point}': {names:?}");
+                ensure!(names.contains(&*point), "{course} has not passed '{point}': {names:?}");
             }
         }
         for point in &points {
             let became = die_at(&mut bench, course, point)
-                .with_context(|| format!("{course:?}, killed {point}"))?;
-            println!("{course:?}, killed {point}: {became}");
+                .with_context(|| format!("{course}, killed {point}"))?;
+            println!("{course}, killed {point}: {became}");
         }
         kills += points.len();
     }
