@@ -66,8 +66,14 @@ const fn courses(step: Step) -> &'static [Course] {
         Step::GiveBack => &[DESTROY, DELETE, Course::PortElsewhere],
         Step::AskAgain => &[Course::PortElsewhere],
         Step::Adopt => &[Course::Restart],
-        // Of networks, of devices detached by hand, and of autostart: no guest's and no port's.
-        Step::MakeVfs | Step::SetVfs | Step::CallHook | Step::StartPending | Step::Reset => &[],
+        // Of networks, of PFs, of devices detached by hand, of autostart, and of drift: no operation
+        // of a guest's and no port's.
+        Step::MakeVfs
+        | Step::SetVfs
+        | Step::CallHook
+        | Step::StartPending
+        | Step::Reset
+        | Step::Repair => &[],
     }
 }
 
@@ -222,8 +228,14 @@ mod tests {
     #[test]
     fn every_effect_of_a_guest_or_a_port_has_a_point() {
         let all: BTreeSet<&str> = COURSES.into_iter().flat_map(required).collect();
-        let elsewhere =
-            [Step::MakeVfs, Step::SetVfs, Step::CallHook, Step::StartPending, Step::Reset];
+        let elsewhere = [
+            Step::MakeVfs,
+            Step::SetVfs,
+            Step::CallHook,
+            Step::StartPending,
+            Step::Reset,
+            Step::Repair,
+        ];
         for step in Step::ALL.iter().filter(|step| !elsewhere.contains(step)) {
             assert!(all.contains(step.name()), "'{}' has no point", step.name());
         }
