@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vfnet_engine::{
     Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, LiveNetwork,
-    NetworkHook, State,
+    NetworkHook, Repaired, State,
 };
-use vfnet_host::lend::{self, Deadlines, Lending};
 use vfnet_host::Host;
+use vfnet_host::lend::{self, Deadlines, Lending};
 use vfnet_model::network::{Form, print};
 use vfnet_model::{PciAddress, explain};
 
@@ -155,6 +155,24 @@ impl Hands {
         });
     }
 
+    fn repair(&self, claim: &Claim) {
+        let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
+        let lending = lending(claim);
+        self.runtime.spawn(async move {
+            let outcome =
+                blocking(move || match lend::repair(&*host, &lending, &Deadlines::default()) {
+                    Ok(found) => Repaired::Done(found.iter().map(ToString::to_string).collect()),
+                    Err(fault) if fault.is_for_its_end() => Repaired::NotWhileHeld(fault.explain()),
+                    Err(fault) => {
+                        tracing::warn!(vf = %lending.vf, "putting back: {}", fault.explain());
+                        Repaired::Failed(fault.explain())
+                    }
+                });
+            let outcome = outcome.await.unwrap_or_else(Repaired::Failed);
+            engine.tell(Input::Repaired(id, outcome)).await;
+        });
+    }
+
     fn reset(&self, claim: &Claim) {
         let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
         let lending = lending(claim);
@@ -282,6 +300,11 @@ impl CarryOut for Hands {
                     self.give_back(claim, state);
                 }
             }
+            Effect::Repair(id) => {
+                if let Some(claim) = claim(&id) {
+                    self.repair(claim);
+                }
+            }
             Effect::Reset(id) => {
                 if let Some(claim) = claim(&id) {
                     self.reset(claim);
@@ -343,8 +366,8 @@ fn outcome(outcome: lend::Outcome, vf: PciAddress) -> GivenBack {
     match outcome {
         lend::Outcome::Clean => GivenBack::Clean,
         lend::Outcome::Quarantine(why) => GivenBack::Unclean(why),
+        lend::Outcome::StillOpen { who, why } => GivenBack::StillOpen { who, why },
         lend::Outcome::Stuck(step) => GivenBack::Stuck(format!("to {step} {vf}")),
         lend::Outcome::Vanished => GivenBack::Gone,
     }
 }
-        lend::Outcome::StillOpen { who, why } => GivenBack::StillOpen { who, why },

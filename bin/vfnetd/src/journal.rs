@@ -39,7 +39,9 @@ pub(crate) fn write(what: &Announcement) {
         A::VfVanished(vf, owner) => tracing::error!("{vf}: vanished while held by {owner}"),
         A::VfReappeared(vf, owner) => tracing::info!("{vf}: there again, held by {owner}"),
         A::VfRepaired(vf, owner, what) => {
-            tracing::warn!("{vf}, held by {owner}: put back what somebody else had changed: {what}");
+            tracing::warn!(
+                "{vf}, held by {owner}: put back what somebody else had changed: {what}"
+            );
         }
         A::VfDrifted(vf, owner, why) => {
             tracing::error!("{vf}, held by {owner}: changed by somebody else, and left so: {why}");

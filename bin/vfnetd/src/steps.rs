@@ -82,6 +82,8 @@ steps! {
     HandOver "hand over"
     /// [`Effect::GiveBack`].
     GiveBack "give back"
+    /// [`Effect::Repair`].
+    Repair "repair"
     /// [`Effect::Reset`].
     Reset "reset"
     /// [`Effect::MakeVfs`].
@@ -119,6 +121,7 @@ impl Step {
             Effect::Prepare(_) => Self::Prepare,
             Effect::HandOver(_) => Self::HandOver,
             Effect::GiveBack(_) => Self::GiveBack,
+            Effect::Repair(_) => Self::Repair,
             Effect::Reset(_) => Self::Reset,
             Effect::MakeVfs { .. } => Self::MakeVfs,
             Effect::SetVfs { .. } => Self::SetVfs,
@@ -137,6 +140,7 @@ impl Step {
             Input::Prepared(..) => Some(Self::Prepare),
             Input::HandedOver(..) => Some(Self::HandOver),
             Input::GivenBack { .. } => Some(Self::GiveBack),
+            Input::Repaired(..) => Some(Self::Repair),
             Input::WasReset(..) => Some(Self::Reset),
             Input::VfsMade(..) => Some(Self::MakeVfs),
             Input::VfsSet(..) => Some(Self::SetVfs),

@@ -56,6 +56,10 @@ pub struct Claim {
     pub driver: Option<DriverName>,
     /// Where in its life it is.
     pub state: ClaimState,
+    /// How somebody else has changed the VF while it was held, where that could not be put back
+    /// for good ([`crate::drift`]); it is not given back as clean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
 }
 
 /// The network and port behind a claim.
@@ -220,12 +224,12 @@ pub enum Happening {
     Clean,
     /// It could not be put back as it was.
     Unclean(String),
+    /// Nothing was done to it, because its holder, another daemon's guest, has it open after all.
+    StillOpen,
     /// The kernel did not come back from a step.
     Stuck(String),
     /// It is no longer there.
     Gone,
-    /// Nothing was done to it, because its holder, another daemon's guest, has it open after all.
-    StillOpen,
     /// The administrator asks for another try.
     Restore,
 }
@@ -299,7 +303,12 @@ impl Claim {
     /// Why its VF cannot be lent to somebody else, in words.
     pub fn why_taken(&self) -> String {
         match &self.state {
-            ClaimState::Held { .. } | ClaimState::Lent => format!("held by {}", self.owner),
+            ClaimState::Held { .. } | ClaimState::Lent => match &self.drift {
+                None => format!("held by {}", self.owner),
+                Some(drift) => {
+                    format!("held by {}, and changed by somebody else: {drift}", self.owner)
+                }
+            },
             ClaimState::Preparing => format!("being prepared for {}", self.owner),
             ClaimState::Releasing => format!("being given back by {}", self.owner),
             ClaimState::Vanished => format!("vanished while held by {}", self.owner),

@@ -50,6 +50,8 @@ pub enum Effect {
     HandOver(ClaimId),
     /// Give a VF back; then [`crate::Input::GivenBack`].
     GiveBack(ClaimId),
+    /// Put back what somebody else has changed of a held VF; then [`crate::Input::Repaired`].
+    Repair(ClaimId),
     /// Reset a VF's function; then [`crate::Input::WasReset`].
     Reset(ClaimId),
     /// Have a PF make VFs for a network; then [`crate::Input::VfsMade`].
@@ -143,8 +145,6 @@ pub enum Announcement {
     VfStuck(PciAddress, String),
     /// A VF went away while held.
     VfVanished(PciAddress, String),
-    /// A start failed with nobody waiting for it.
-    StartFailed(String),
     /// A VF that had vanished is there again, the same device, and its holder's.
     VfReappeared(PciAddress, String),
     /// What somebody else had changed of a VF that is held was put back: whose it is, and what.
@@ -159,6 +159,8 @@ pub enum Announcement {
     PortReclaimed(PciAddress, Uuid, String),
     /// A port was to be taken back or deleted, and stays, because this process has its VF open.
     PortInUse(PciAddress, Uuid, String),
+    /// A start failed with nobody waiting for it.
+    StartFailed(String),
     /// Autostart waits for something.
     AutostartWaits(String),
 }
@@ -314,6 +316,15 @@ impl<'s> Turn<'s> {
 }
 
 impl Decision {
+    /// What an entry was before this decision.
+    pub(crate) fn before(&self, key: Key) -> Option<&Entry> {
+        let first = self.undo.iter().find(|record| record.key() == key)?;
+        match first {
+            Record::Put(entry) => Some(entry),
+            Record::Drop(_) => None,
+        }
+    }
+
     /// What is said to whoever asked when the records cannot be committed.
     pub fn unrecorded(why: &str) -> Refusal {
         let message = format!("nothing was changed, because it cannot be recorded: {why}");

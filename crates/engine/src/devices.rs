@@ -179,5 +179,6 @@ pub(crate) fn administrators(state: &State, vf: &Vf, original: Original, at: Cla
         managed: true,
         driver: None,
         state: at,
+        drift: None,
     }
 }

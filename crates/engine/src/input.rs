@@ -45,6 +45,8 @@ pub enum Input {
         /// When that was.
         at: Moment,
     },
+    /// [`crate::Effect::Repair`] has ended.
+    Repaired(ClaimId, Repaired),
     /// [`crate::Effect::Reset`] has ended.
     WasReset(ClaimId, Result<(), Failure>),
     /// [`crate::Effect::MakeVfs`] has ended.
@@ -74,8 +76,6 @@ pub enum Input {
     StartPending,
     /// Autostart has been waiting for long enough to say so.
     AutostartIsLate,
-}
-
     /// A while has passed, and the host was just looked at.
     TimeHasPassed,
     /// No process has had the VF of another daemon's port open for the administrator's grace.
@@ -85,6 +85,8 @@ pub enum Input {
         /// Whether the administrator has such ports taken back.
         reclaim: bool,
     },
+}
+
 impl Input {
     /// Whether its decision may be refused when it cannot be recorded: requests and autostart
     /// may, what has happened may not.
@@ -117,6 +119,17 @@ pub struct Failure {
     pub hook: bool,
 }
 
+/// How putting back what somebody else has changed of a held VF ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Repaired {
+    /// Well; what was put back, in words, nothing where all was as it should be.
+    Done(Vec<String>),
+    /// Not, and another try may do better; why.
+    Failed(String),
+    /// Not, because that would harm the holder; why.
+    NotWhileHeld(String),
+}
+
 /// How giving back a VF ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum GivenBack {
@@ -124,6 +137,13 @@ pub enum GivenBack {
     Clean,
     /// It is not, for these reasons.
     Unclean(String),
+    /// Nothing was done to it, because a process has it open.
+    StillOpen {
+        /// Which.
+        who: String,
+        /// The same as a reason, with what to do about it.
+        why: String,
+    },
     /// The kernel has not come back from this step.
     Stuck(String),
     /// It is not there any more.
@@ -137,13 +157,6 @@ pub enum GuestChange {
     Paused,
     /// They run (again).
     Resumed,
-    /// Nothing was done to it, because a process has it open.
-    StillOpen {
-        /// Which.
-        who: String,
-        /// The same as a reason, with what to do about it.
-        why: String,
-    },
     /// It has been asked to power off.
     ShuttingDown,
     /// It was reset.

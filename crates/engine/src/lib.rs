@@ -12,6 +12,7 @@
 pub mod claim;
 mod decision;
 mod devices;
+pub mod drift;
 mod edits;
 mod guards;
 mod guests;
@@ -19,6 +20,7 @@ mod input;
 mod needs;
 mod networks;
 pub mod place;
+pub mod plan;
 mod ports;
 mod record;
 mod recover;
@@ -30,7 +32,7 @@ pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use input::{
     Answer, Edited, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, Metadata, Moment,
-    NetworkEdit, Plugged, PortRequest, Reply, Request, Ticket,
+    NetworkEdit, Plugged, PortRequest, Repaired, Reply, Request, Ticket,
 };
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;
@@ -70,6 +72,7 @@ impl Engine {
             Input::Observed { began, inventory } => turn.observed(began, *inventory),
             Input::Prepared(claim, outcome) => turn.prepared(claim, outcome),
             Input::HandedOver(claim, outcome) => turn.handed_over(claim, outcome),
+            Input::Repaired(claim, outcome) => turn.repaired(claim, outcome),
             Input::WasReset(claim, outcome) => turn.device_is_done(claim, outcome),
             Input::GivenBack { claim, outcome, seen, at } => {
                 turn.saw_returned(claim, seen, at);
@@ -84,10 +87,10 @@ impl Engine {
             Input::GuestEnded(guest, ended) => turn.guest_ended(guest, &ended),
             Input::StartPending => turn.start_pending(),
             Input::AutostartIsLate => turn.autostart_is_late(),
-        }
-        turn.finish()
             Input::TimeHasPassed => turn.forgive_repairs(),
             Input::PortUnused { claim, reclaim } => turn.port_unused(claim, reclaim),
+        }
+        turn.finish()
     }
 
     /// Takes a decision back, as if its input had never come. Gives what undoes its records, to

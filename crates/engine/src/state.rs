@@ -9,6 +9,7 @@ use vfnet_model::network::Network;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
+use crate::drift::Repairs;
 use crate::input::{Ended, Moment, Ticket};
 use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, PfJob, PortJob, Record};
 
@@ -44,6 +45,7 @@ pub struct State {
     pub(crate) vf_jobs: BTreeMap<ClaimId, Ticket>,
     pub(crate) port_jobs: BTreeMap<ClaimId, PortJob>,
     pub(crate) pf_jobs: BTreeMap<PciAddress, PfJob>,
+    pub(crate) repairs: BTreeMap<ClaimId, Repairs>,
     /// VFs seen one by one after they were given back, and when: a look at the whole host that
     /// began before that must not bring back what it saw of them.
     pub(crate) seen_alone: BTreeMap<PciAddress, Moment>,

@@ -8,10 +8,11 @@ use vfnet_model::{DriverName, MacAddress, PciAddress};
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, Owner};
 use crate::decision::{Announcement, Effect, Turn, Urgency};
 use crate::devices::administrators;
+use crate::drift::as_marked;
 use crate::input::{Answer, Failure, GivenBack, HeldBy, Moment, Ticket};
 use crate::place::{Wish, first_fit};
-use crate::record::{Entry, Key};
 use crate::ports::is_handed_over;
+use crate::record::{Entry, Key};
 use crate::refusal::{Because, Refusal, RefusalKind};
 use crate::state::Phase;
 
@@ -82,6 +83,7 @@ impl Turn<'_> {
             managed: asked.managed,
             driver: asked.driver,
             state,
+            drift: None,
         };
         self.put(Entry::Claim(claim));
         Ok(id)
@@ -90,7 +92,10 @@ impl Turn<'_> {
     /// Starts giving back a claim's VF; true while there is something to wait for.
     pub(crate) fn give_back(&mut self, id: ClaimId) -> bool {
         if self.happen(id, Happening::GiveBack) && self.state.claims.contains_key(&id) {
-            self.effect(Effect::GiveBack(id));
+            // One at a time works on a VF: the end of a repair goes on with this.
+            if !self.state.is_being_repaired(id) {
+                self.effect(Effect::GiveBack(id));
+            }
             return true;
         }
         false
@@ -132,17 +137,17 @@ impl Turn<'_> {
             _ => None,
         };
         let vf = claim.vf;
-        let result = match outcome {
-            GivenBack::Clean => {
-                self.happen(id, Happening::Clean);
-                Ok(vf)
-            }
         let outcome = match as_marked(claim, outcome) {
             GivenBack::StillOpen { who, .. } if is_handed_over(claim) => {
                 return self.port_stays(id, who);
             }
             outcome => outcome,
         };
+        let result = match outcome {
+            GivenBack::Clean => {
+                self.happen(id, Happening::Clean);
+                Ok(vf)
+            }
             GivenBack::Gone => {
                 self.happen(id, Happening::Gone);
                 Ok(vf)
@@ -191,7 +196,7 @@ impl Turn<'_> {
                 self.group_is_at_rest(vf, "restored")?;
                 // Its guest may have been started again meanwhile, and has nothing to do with it.
                 let id = claim.id;
-                self.put(Entry::Claim(Claim { owner: Owner::Administrator, ..claim }));
+                self.put(Entry::Claim(Claim { owner: Owner::Administrator, drift: None, ..claim }));
                 self.happen(id, Happening::Restore);
                 id
             }
@@ -301,6 +306,7 @@ impl Turn<'_> {
             self.vanished(&claim);
         }
         self.reappeared();
+        self.repair_what_drifted();
         self.try_pending();
     }
 

@@ -211,7 +211,16 @@ impl<'a> Known<'a> {
             }),
             _ => None,
         });
-        let vlan = vf.attributes.as_ref().map(|attributes| attributes.vlan);
+        // What its network wished for is not known; what it has it was given.
+        let seen = vf.attributes.as_ref();
+        let wanted = |mac| WantedSettings {
+            mac,
+            vlan: seen.map(|it| it.vlan),
+            spoofchk: seen.and_then(|it| it.spoofchk),
+            trust: seen.and_then(|it| it.trust),
+            link_state: seen.and_then(|it| it.link_state),
+            rate: seen.and_then(|it| it.min_tx_rate.zip(it.max_tx_rate)),
+        };
         Some(Claim {
             id: ClaimId(0),
             owner,
@@ -224,10 +233,11 @@ impl<'a> Known<'a> {
             iommu_group: vf.iommu_group,
             netdev: None,
             original: Original::Unknown,
-            wanted: need.map(|nic| WantedSettings { vlan, ..WantedSettings::mac(nic.mac) }),
+            wanted: need.map(|nic| wanted(nic.mac)),
             managed: true,
             driver: None,
             state: ClaimState::Held { driver: vf.binding.driver.clone()?, group: vf.iommu_group? },
+            drift: None,
         })
     }
 

@@ -129,6 +129,7 @@ pub(crate) fn claim(id: u64) -> Claim {
         managed: true,
         driver: None,
         state: ClaimState::Preparing,
+        drift: None,
     }
 }
 
