@@ -194,7 +194,12 @@ impl Client<'_> {
             "query-status" => {
                 (json!({"running": status == "running", "status": status}), Then::Nothing)
             }
+            "query-chardev" if machine.told_to("name-a-disk") => {
+                (json!([{"label": "charserial0", "filename": "pty:/dev/sda"}]), Then::Nothing)
+            }
             "query-chardev" => (json!([]), Then::Nothing),
+            "set_password" => (json!({}), Then::Nothing),
+            "query-vnc" => (json!({"enabled": true, "service": "5900"}), Then::Nothing),
             "stop" => (json!({}), Then::Become("paused", "STOP")),
             "cont" if machine.told_to("crash-when-resumed") => (json!({}), Then::Crash),
             "cont" if machine.told_to("panic-when-resumed") => (json!({}), Then::Panic),

@@ -115,3 +115,32 @@ fn group_id(name: &str) -> Option<u32> {
         (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_has_its_mode_and_takes_the_place_of_whatever_was_at_its_path() {
+        let tmp = tempfile::tempdir().expect("a directory");
+        let dir = tmp.path().join("run");
+        std::fs::create_dir(&dir).expect("a directory");
+        let others = tmp.path().join("others");
+        std::fs::write(&others, "kept").expect("a file");
+        std::fs::set_permissions(&others, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+        let path = dir.join("libvirt-sock");
+        symlink(&others, &path).expect("a link");
+        for mode in [0o600, 0o660, 0o666] {
+            let _listener = bind(&path, mode, None).expect("a socket");
+            let found = std::fs::symlink_metadata(&path).expect("a socket");
+            assert_eq!(found.mode() & 0o170_777, 0o140_000 | mode);
+            tokio::net::UnixStream::connect(&path).await.expect("a connection");
+            let left: Vec<_> = std::fs::read_dir(&dir).expect("a directory").collect();
+            assert_eq!(left.len(), 1, "{left:?}");
+        }
+        assert_eq!(std::fs::read(&others).expect("a file"), b"kept");
+        assert_eq!(std::fs::metadata(&others).expect("a file").mode() & 0o777, 0o600);
+    }
+}

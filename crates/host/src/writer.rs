@@ -329,6 +329,14 @@ mod tests {
     }
 
     #[test]
+    fn a_modules_name_is_no_option_of_modprobe() {
+        for name in ["--version", "-V"] {
+            let loaded = writer(&[]).modprobe(&name.parse().unwrap(), LONG);
+            assert!(matches!(loaded, Err(HostError::Process { .. })), "{name}: {loaded:?}");
+        }
+    }
+
+    #[test]
     fn the_child_writes_below_sys_only() {
         assert!(is_below_sys(Path::new("/sys/bus/pci/drivers_probe")));
         for path in ["/etc/passwd", "/sys/../etc/passwd", "sys/x", "/system/x"] {

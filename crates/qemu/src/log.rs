@@ -184,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_is_a_link_is_not_written_to() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (tmp.path().join("web1.log"), tmp.path().join("elsewhere"));
+        std::fs::write(&elsewhere, "kept").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        begin(&path, "start").unwrap_err();
+        cut(&path, 1).unwrap_err();
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept");
+    }
+
+    #[test]
     fn a_log_that_grows_under_a_running_guest_is_cut_and_appended_to() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("web1.log");

@@ -2,24 +2,89 @@
 
 use std::io::Write as _;
 use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 use vfnet_rpc::client::{ReplyError, call};
 use vfnet_rpc::error::ErrorCode;
 use vfnet_rpc::objects::ListArgs;
 use vfnet_rpc::remote::{
-    AuthList, ConnectGetHostname, ConnectListAllNetworks, ConnectOpen, DomainDefineXml,
+    AuthList, ConnectGetHostname, ConnectListAllNetworks, ConnectOpen, DomainCreate,
+    DomainDefineXml, DomainDestroy, DomainFlags, DomainGetXmlDesc, DomainOpenConsole,
     NetworkCreate, NetworkDefineXml, NetworkDestroy, NetworkGetAutostart, NetworkLookupByName,
-    NetworkUndefine,
+    NetworkUndefine, OpenConsoleArgs,
 };
 use vfnet_rpc::vfnet::{NetworkDestroyForced, VfRestore};
 use vfnet_rpc::xdr::Text;
 
 use crate::client::Client;
-use crate::daemon::{Daemon, HW};
+use crate::daemon::{Daemon, HW, guest_with};
 
 fn text(text: impl Into<String>) -> Text {
     Text::new(text).expect("short enough")
+}
+
+/// What a guest's document keeps to itself.
+const SECRET: &str = "s3cr3tvn";
+
+/// Every file below a directory.
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry"))
+    {
+        let kind = entry.file_type().expect("a type");
+        if kind.is_dir() {
+            files(&entry.path(), found);
+        } else if kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+}
+
+#[test]
+fn a_guests_password_is_in_nothing_that_others_can_read() {
+    let daemon = Daemon::start();
+    let mut client = Client::of(&daemon);
+    let vnc = format!("<graphics type='vnc' passwd='{SECRET}'/>");
+    let document = guest_with("web1", &vnc);
+    let web = client.ask::<DomainDefineXml>(&text(document)).expect("defined");
+    client.ask::<DomainCreate>(&web).expect("started");
+
+    let has_it = |path: &Path| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes())
+    };
+    let mut all = Vec::new();
+    files(&daemon.path(""), &mut all);
+    let told: Vec<_> = all.into_iter().filter(|path| has_it(path)).collect();
+    assert!(told.iter().any(|path| path.ends_with("live.json")), "it was looked for: {told:?}");
+    for path in told {
+        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", path.display());
+        assert!(!path.ends_with("launch.json"), "what QEMU is told when it starts");
+    }
+    // Anybody reads these.
+    for process in std::fs::read_dir("/proc").expect("processes").flatten() {
+        let path = process.path().join("cmdline");
+        assert!(!has_it(&path), "{}", path.display());
+    }
+    client.ask::<DomainDestroy>(&web).expect("destroyed");
+}
+
+#[test]
+fn a_file_that_qemu_calls_its_terminal_is_told_to_nobody_and_not_opened() {
+    let daemon = Daemon::start();
+    let mut client = Client::of(&daemon);
+    let document = guest_with("name-a-disk", "<serial type='pty'/>");
+    let web = client.ask::<DomainDefineXml>(&text(document)).expect("defined");
+    client.ask::<DomainCreate>(&web).expect("started");
+    let live = client.ask::<DomainGetXmlDesc>(&DomainFlags { domain: web.clone(), flags: 0 });
+    let live = live.expect("a document").to_string();
+    assert!(live.contains("<serial type='pty'>") && !live.contains("/dev/sda"), "{live}");
+    let console = OpenConsoleArgs { domain: web.clone(), device: None, flags: 0 };
+    let refused = client.number::<DomainOpenConsole>(&console).expect("there is no console");
+    assert_eq!(refused, ErrorCode::InvalidArg.number());
+    client.ask::<DomainDestroy>(&web).expect("destroyed");
 }
 
 /// Others are served as if nothing were.

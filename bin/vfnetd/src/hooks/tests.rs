@@ -79,6 +79,22 @@ fn a_script_that_others_could_change_is_not_run() {
 }
 
 #[test]
+fn a_script_has_nothing_of_the_daemons_but_its_documents() {
+    let scripts = Scripts::new();
+    let tell = format!("exec > {}/told; env; ls -l /proc/self/fd", scripts.path());
+    scripts.add("network", 0o755, &tell);
+    let _open = std::fs::File::create(scripts.dir.path().join("daemons-own")).expect("a file");
+    scripts.run(Event::Start, LONG).expect("nobody says no");
+    let told = scripts.file("told");
+    let variables = told.lines().filter_map(|line| line.split_once('=').map(|(name, _)| name));
+    for name in variables {
+        assert!(["PATH", "LC_ALL", "PWD", "OLDPWD", "SHLVL", "_"].contains(&name), "{told}");
+    }
+    assert!(told.contains(" -> "), "{told}");
+    assert!(!told.contains("daemons-own"), "{told}");
+}
+
+#[test]
 fn a_script_of_another_user_is_not_run() {
     let scripts = Scripts::new();
     scripts.add("network", 0o755, "true");

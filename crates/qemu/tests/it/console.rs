@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use vfnet_qemu::console::{Console, ConsoleError};
+use vfnet_qemu::console::{Console, ConsoleError, is_pty_name};
 use vfnet_qemu::launch::ListenSocket;
 
 use crate::bench::{Bench, PATIENCE};
@@ -58,6 +58,7 @@ async fn only_a_pty_of_the_guests_own_is_opened() {
         (Path::new("/dev/pts"), uid),
     ] {
         let opened = Console::open_pty(path, owner);
+        assert!(owner != uid || !is_pty_name(path), "{path:?} would be told to clients");
         assert!(matches!(opened, Err(ConsoleError::NotAPty { .. })), "{path:?}: {opened:?}");
     }
 }
