@@ -1,9 +1,10 @@
 //! Looking at the host: one look at a time, and every look that begins after it was asked for
 //! serves all who asked.
 //!
-//! A look reads files of sysfs, some of which the kernel guards with a device's lock: while
-//! somebody else's bind hangs, so does the look. It is given a limit, after which whoever asked
-//! goes by the look before, and no other is begun until it has come back.
+//! A look asks the kernel for much, by files of sysfs and netlink. What waits for a device's lock is
+//! read by a child (`vfnet_host::reader`), but the kernel's lock of all network interfaces is
+//! waited for here, and somebody's driver may hold that. So a look is given a limit, after which
+//! whoever asked goes by the look before, and no other is begun until it has come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,8 +79,8 @@ impl Observer {
             self.seen(&mut looks, began, done).await;
         } else {
             tracing::error!(
-                "a look at the host has not come back within {} s: somebody holds a device's \
-                 lock; what was seen before is gone by until it does",
+                "a look at the host has not come back within {} s: the kernel does not answer; what \
+                 was seen before is gone by until it does",
                 self.limit.as_secs()
             );
             looks.hanging = Some((began, looking));

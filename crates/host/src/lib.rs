@@ -13,6 +13,7 @@ pub mod linux;
 pub mod netlink;
 mod pci_ids;
 pub mod process;
+pub mod reader;
 pub mod tap;
 pub mod uevent;
 pub mod writer;

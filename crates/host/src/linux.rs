@@ -2,8 +2,9 @@
 //!
 //! Everything is read below a root directory, so that tests can make up a machine. Reading
 //! blocks shortly at most: `sriov_numvfs` is not read, because the kernel holds its lock for as
-//! long as VFs are made or removed, and `driver_override` is not read of a device that a write
-//! of [`Writer::unfinished`] is about, for the same reason.
+//! long as VFs are made or removed, and `driver_override`, which older kernels guard with the
+//! device's lock, is read by children ([`crate::reader`]), and not at all of a device that a write
+//! of [`Writer::unfinished`] is about.
 
 mod alias;
 mod devices;

@@ -17,6 +17,8 @@ pub enum Purpose {
     Guest,
     /// A write to the kernel that may block without end.
     KernelWrite,
+    /// Reads of the kernel that may block as long as somebody holds a device's lock.
+    KernelRead,
     /// A program of the system (modprobe, ip).
     System,
     /// A hook script of the administrator.

@@ -1,4 +1,5 @@
-//! Writes that the kernel may never come back from, each in a process of its own.
+//! Writes that the kernel may never come back from, each in a process of its own. (Reads of that
+//! sort are in [`crate::reader`].)
 //!
 //! Binding, unbinding, `sriov_numvfs` and modprobe can sleep in the kernel where no signal
 //! reaches. So they are done by a short-lived child, this program's own binary called as
@@ -20,11 +21,16 @@ use vfnet_model::DriverName;
 
 use crate::HostError;
 use crate::process::{Purpose, command};
+use crate::reader::{self, Readers, Reading};
 
 /// Exit code of a child that was called wrongly; error numbers are below.
 const MISUSED: u8 = 255;
 
-/// How the kernel is written to.
+/// A driver at work holds its device's lock for less, most of the time; after that a device counts
+/// as in use until the next look.
+const READ_LIMIT: Duration = Duration::from_secs(2);
+
+/// How the kernel is written to, and read where that may take as long.
 pub trait Writer: Send + Sync {
     /// Writes a value to a file of sysfs.
     ///
@@ -35,6 +41,9 @@ pub trait Writer: Send + Sync {
 
     /// Loads a module.
     fn modprobe(&self, module: &DriverName, limit: Duration) -> Result<(), HostError>;
+
+    /// Reads a file of sysfs that the kernel may guard with a device's lock.
+    fn read(&self, path: &Path) -> Reading;
 
     /// Writes that the kernel has not come back from yet, as `PATH VALUE`: those under way and
     /// those that nobody waits for any more. Files of the devices in them must not be read where
@@ -50,6 +59,7 @@ pub struct KernelWriter {
     proc: PathBuf,
     under_way: Mutex<Vec<String>>,
     left: Mutex<Vec<Left>>,
+    readers: Readers,
 }
 
 /// A write that is waited for; under way as long as this lives.
@@ -85,11 +95,12 @@ struct Left {
 
 impl KernelWriter {
     /// `exe` and `prefix`: what to call so that [`kernel_write_main`] gets the two arguments
-    /// after `prefix`. Looks below `/proc` for children that an earlier run has left behind.
+    /// after `prefix`, or none when it is to read. Looks below `/proc` for children that an earlier run has left behind.
     pub fn new(exe: PathBuf, prefix: Vec<OsString>) -> Self {
         let proc = PathBuf::from("/proc");
         let left = Mutex::new(left_behind(&proc, &prefix));
-        Self { exe, prefix, proc, under_way: Mutex::default(), left }
+        let readers = Readers::new(exe.clone(), prefix.clone());
+        Self { exe, prefix, proc, under_way: Mutex::default(), left, readers }
     }
 
     fn run(&self, mut command: Command, limit: Duration, writing: String) -> Finished {
@@ -158,6 +169,10 @@ impl Writer for KernelWriter {
         }
     }
 
+    fn read(&self, path: &Path) -> Reading {
+        self.readers.read(path, READ_LIMIT)
+    }
+
     fn unfinished(&self) -> Vec<String> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.retain_mut(|left| match &mut left.child {
@@ -222,9 +237,13 @@ fn writing(proc: &Path, pid: u32, prefix: &[OsString]) -> Option<String> {
 }
 
 /// The child's side: writes the second argument to the file named by the first, which must be
-/// below `/sys`. Exits with the error number, 0 for none.
+/// below `/sys`, and exits with the error number, 0 for none. Without arguments it reads, see
+/// [`crate::reader`].
 pub fn kernel_write_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if args.is_empty() {
+        return reader::serve(io::stdin().lock(), io::stdout().lock());
+    }
     let [path, value] = args.as_slice() else { return ExitCode::from(MISUSED) };
     let path = Path::new(path);
     if !is_below_sys(path) {
@@ -239,7 +258,7 @@ pub fn kernel_write_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn is_below_sys(path: &Path) -> bool {
+pub(crate) fn is_below_sys(path: &Path) -> bool {
     path.starts_with("/sys")
         && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }

@@ -135,6 +135,8 @@ pub enum HostUse {
     /// Its network driver is bound and no netdev is to be seen: in another namespace, or the
     /// driver is still probing.
     NoNetdev(DriverName),
+    /// Somebody holds its lock: a bind, unbind or reset of it that has not come back.
+    Locked,
     /// This process has its VFIO group or device open.
     VfioOpen(String),
     /// This process uses its RDMA device.
@@ -158,6 +160,9 @@ impl fmt::Display for HostUse {
                     f,
                     "bound to {driver}, but its netdev is not here (another network namespace?)"
                 )
+            }
+            Self::Locked => {
+                f.write_str("the kernel has not finished what somebody has begun with it")
             }
             Self::VfioOpen(who) => write!(f, "open through VFIO by {who}"),
             Self::Rdma(who) => write!(f, "its RDMA device is used by {who}"),

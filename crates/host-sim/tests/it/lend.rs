@@ -409,7 +409,7 @@ fn a_vf_that_is_still_open_is_not_touched() {
 
     let given = give_back_on(&host, &lending);
 
-    assert!(matches!(given.outcome, Outcome::Quarantine(why) if why.contains(QEMU)));
+    assert!(matches!(given.outcome, Outcome::StillOpen { who, .. } if who.contains(QEMU)));
     assert_eq!(host.trace(), []);
     host.close_vfio(vf());
     assert_comes_back(&host, &lending, &start, "after the holder left");

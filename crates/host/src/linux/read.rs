@@ -15,6 +15,7 @@ use super::sysfs::Dir;
 use super::{LinuxHost, alias, netlink_failed, open_files};
 use crate::HostError;
 use crate::netlink::Link;
+use crate::reader::Reading;
 
 /// PCI class of network controllers, and of PCI bridges.
 const CLASS_NETWORK: u32 = 0x02;
@@ -220,16 +221,23 @@ impl<'a> Reader<'a> {
         if unfinished.iter().any(|write| write.starts_with(&num_vfs)) {
             uses.get_or_insert_default().push(HostUse::Changing);
         }
+        let [own, pfs] = [address, pf].map(|device| device.to_string());
+        let driver_override = if unfinished.iter().any(|it| it.contains(&own) || it.contains(&pfs))
+        {
+            None
+        } else if let Some(found) = self.driver_override(&dir)? {
+            found
+        } else {
+            uses.get_or_insert_default().push(HostUse::Locked);
+            None
+        };
         Ok(Some(Vf {
             address,
             pf,
             index,
             incarnation: Incarnation(metadata.ino()),
             id: id(&dir)?,
-            binding: Binding {
-                driver,
-                driver_override: self.driver_override(address, pf, &dir, &unfinished)?,
-            },
+            binding: Binding { driver, driver_override },
             iommu_group: dir
                 .link::<String>("iommu_group")
                 .map(|group| {
@@ -244,23 +252,17 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    fn driver_override(
-        &self,
-        address: PciAddress,
-        pf: PciAddress,
-        dir: &Dir,
-        unfinished: &[String],
-    ) -> Result<Option<DriverName>, HostError> {
-        let [address, pf] = [address, pf].map(|device| device.to_string());
-        let locked = |write: &String| write.contains(&address) || write.contains(&pf);
-        if unfinished.iter().any(locked) {
-            return Ok(None);
-        }
-        match dir.read("driver_override")?.as_deref() {
-            None | Some("(null)" | "") => Ok(None),
+    /// `None` while somebody holds the device's lock.
+    fn driver_override(&self, dir: &Dir) -> Result<Option<Option<DriverName>>, HostError> {
+        let found = match self.host.writer.read(&dir.path("driver_override")) {
+            Reading::Locked => return Ok(None),
+            Reading::Done(found) => dir.text("driver_override", found)?,
+        };
+        match found.as_deref() {
+            None | Some("(null)" | "") => Ok(Some(None)),
             Some(name) => name
                 .parse()
-                .map(Some)
+                .map(|name| Some(Some(name)))
                 .map_err(|_| dir.unexpected("driver_override", name, "a driver's name")),
         }
     }

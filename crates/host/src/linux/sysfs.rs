@@ -29,26 +29,34 @@ impl Dir {
     /// An attribute without white space around it; `None` when it is not there, or has no value
     /// now (some answer EINVAL then: `carrier` of a link that is down).
     pub(super) fn read(&self, name: &str) -> Result<Option<String>, HostError> {
-        let path = self.0.join(name);
-        let failed = |source| HostError::File {
-            doing: "read".to_owned(),
-            path: path.display().to_string(),
-            source,
-        };
         let mut bytes = Vec::new();
-        match File::open(&path)
+        let found = File::open(self.0.join(name))
             .and_then(|file| file.take(ATTRIBUTE_MAX + 1).read_to_end(&mut bytes))
-        {
-            Ok(len) if len as u64 > ATTRIBUTE_MAX => {
+            .map(|_| bytes);
+        self.text(name, found)
+    }
+
+    /// The same of what reading the attribute came to.
+    pub(super) fn text(
+        &self,
+        name: &str,
+        found: io::Result<Vec<u8>>,
+    ) -> Result<Option<String>, HostError> {
+        match found {
+            Ok(bytes) if bytes.len() as u64 > ATTRIBUTE_MAX => {
                 Err(self.unexpected(name, "more than a page", "an attribute of a page at most"))
             }
-            Ok(_) => match String::from_utf8(bytes) {
+            Ok(bytes) => match String::from_utf8(bytes) {
                 Ok(text) => Ok(Some(text.trim().to_owned())),
                 Err(_) => Err(self.unexpected(name, "no text", "text")),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(source) => Err(HostError::File {
+                doing: "read".to_owned(),
+                path: self.0.join(name).display().to_string(),
+                source,
+            }),
         }
     }
 

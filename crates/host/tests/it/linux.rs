@@ -77,6 +77,17 @@ fn no_locked_file_of_a_stuck_device_is_read() {
 }
 
 #[test]
+fn a_vf_whose_lock_somebody_holds_is_in_use_and_the_others_are_read() {
+    let tree = Tree::with_vfs(2);
+    tree.file(&device("0000:01:10.1", "driver_override"), "vfio-pci\n");
+    *tree.writer.locked.lock().unwrap() = vec!["0000:01:10.0"];
+    let vfs = tree.host().inventory().unwrap().vfs;
+    assert_eq!(vfs[&vf(0)].uses, [HostUse::Locked]);
+    assert!(!vfs[&vf(1)].uses.contains(&HostUse::Locked));
+    assert_eq!(vfs[&vf(1)].binding.driver_override, Some(driver("vfio-pci")));
+}
+
+#[test]
 fn a_vf_whose_pf_is_being_told_another_number_of_vfs_is_in_use() {
     let tree = Tree::with_vfs(2);
     let write = tree.path(&device(PF, "sriov_numvfs"));

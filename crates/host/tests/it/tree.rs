@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use vfnet_host::HostError;
 use vfnet_host::linux::LinuxHost;
 use vfnet_host::netlink::{Link, Links, Refusal};
+use vfnet_host::reader::Reading;
 use vfnet_host::writer::Writer;
 use vfnet_model::node_device::NetFeature;
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
@@ -193,6 +194,8 @@ pub(crate) struct FakeWriter {
     pub(crate) written: Arc<Mutex<Vec<String>>>,
     pub(crate) errno: Arc<Mutex<Option<i32>>>,
     pub(crate) unfinished: Arc<Mutex<Vec<String>>>,
+    /// Devices whose lock somebody holds.
+    pub(crate) locked: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Writer for FakeWriter {
@@ -213,6 +216,14 @@ impl Writer for FakeWriter {
     fn modprobe(&self, module: &DriverName, _: Duration) -> Result<(), HostError> {
         self.written.lock().unwrap().push(format!("modprobe {module}"));
         Ok(())
+    }
+
+    fn read(&self, path: &Path) -> Reading {
+        let locked = self.locked.lock().unwrap();
+        if locked.iter().any(|device| path.display().to_string().contains(device)) {
+            return Reading::Locked;
+        }
+        Reading::Done(std::fs::read(path))
     }
 
     fn unfinished(&self) -> Vec<String> {
