@@ -14,6 +14,8 @@
 //! | `crash-when-resumed` | aborts (SIGABRT) at `cont` |
 //! | `panic-when-resumed` | the guest's system panics at `cont` |
 //! | `poweroff-when-resumed` | the guest powers itself off at `cont` |
+//! | `leave-a-child=FIFO` | starts a process that has all that it has, until the FIFO is written to |
+//! | `name-a-disk` | says that the pty of the first serial port is `/dev/sda` |
 //! | `garbage-when-resumed` | the monitor talks nonsense at `cont`, and hangs up |
 
 use std::collections::HashMap;
@@ -25,6 +27,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use serde_json::{Value, json};
+use vfnet_host::process::{Purpose, command};
 
 /// The version that the stand-in says it is.
 const VERSION: &str = "10.0.2";
@@ -103,6 +106,12 @@ impl Machine {
             }
         }
         let behaviour = format!("{name} {append}");
+        if let Some(path) =
+            behaviour.split(' ').find_map(|word| word.strip_prefix("leave-a-child="))
+        {
+            let mut child = command("/bin/sh", Purpose::Guest);
+            child.args(["-c", "read line < \"$0\"", path]).spawn()?;
+        }
         if behaviour.contains("fail-at-start") {
             return Err(bad("Could not open 'disk.img': told to fail at start".to_owned()));
         }

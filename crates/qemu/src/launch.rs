@@ -285,7 +285,7 @@ fn become_emulator(spec: &LaunchSpec, log: &File) -> Result<std::convert::Infall
         drop_to(credentials).map_err(|error| LaunchError::Credentials {
             uid: credentials.uid,
             gid: credentials.gid,
-            source: error.into(),
+            source: error,
         })?;
     }
     let source = emulator.exec();
@@ -293,13 +293,18 @@ fn become_emulator(spec: &LaunchSpec, log: &File) -> Result<std::convert::Infall
     Err(LaunchError::Exec { program: spec.program.clone(), source })
 }
 
-fn drop_to(credentials: &Credentials) -> rustix::io::Result<()> {
+fn drop_to(credentials: &Credentials) -> io::Result<()> {
     use rustix::process::{Gid, Uid};
+    let Credentials { uid, gid, groups } = credentials;
+    if [uid, gid].into_iter().chain(groups).any(|id| *id == 0) {
+        let why = "a guest is never root, nor in root's group";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
     let groups: Vec<Gid> = credentials.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
     set_thread_groups(&groups)?;
     set_thread_gid(Gid::from_raw(credentials.gid))?;
     set_thread_uid(Uid::from_raw(credentials.uid))?;
-    set_no_new_privs(true)
+    Ok(set_no_new_privs(true)?)
 }
 
 fn open(file: &OpenFile) -> io::Result<File> {

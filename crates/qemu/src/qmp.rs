@@ -17,12 +17,12 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
 /// Bytes of one line at most. The longest answers asked for (`query-chardev`) have a few
-/// kilobytes.
-pub const LINE_BYTES: usize = 1 << 20;
+/// kilobytes. What is read from a line may take sixteen times its bytes.
+pub const LINE_BYTES: usize = 256 << 10;
 /// Lines without sense after which a connection is given up.
 const BAD_LINES: u32 = 100;
 /// Events that wait for being taken; then QEMU waits.
-const EVENTS: usize = 64;
+const EVENTS: usize = 16;
 /// Commands that wait for being written.
 const COMMANDS: usize = 16;
 

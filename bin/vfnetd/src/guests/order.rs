@@ -240,9 +240,9 @@ fn remove_taps(taps: &[NetdevName]) {
     }
 }
 
-/// The group that may open `/dev/kvm`.
+/// The group that may open `/dev/kvm`; none where that is root's, which may open much more.
 fn kvm_group() -> Option<u32> {
-    std::fs::metadata("/dev/kvm").ok().map(|kvm| kvm.gid())
+    std::fs::metadata("/dev/kvm").ok().map(|kvm| kvm.gid()).filter(|gid| *gid != 0)
 }
 
 impl Launched {

@@ -179,6 +179,22 @@ async fn qemu_runs_under_its_own_uid_with_its_limits_and_its_directory() {
 }
 
 #[tokio::test]
+async fn a_guest_is_never_root_nor_in_roots_group() {
+    let bench = Bench::new();
+    let Some(spec) = bench.spec_with_uid(64_123) else { return };
+    let credentials = |uid, gid, groups| Credentials { uid, gid, groups };
+    for credentials in [
+        credentials(0, 64_123, vec![]),
+        credentials(64_123, 0, vec![]),
+        credentials(64_123, 64_123, vec![64_200, 0]),
+    ] {
+        let spec = LaunchSpec { credentials: Some(credentials), ..spec.clone() };
+        let error = refused(&bench, &spec).await;
+        assert!(error.to_string().contains("never root"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_guest_left_in_its_directory_does_not_wait_for_the_next_run() {
     let bench = Bench::new();
     let guest_dir = bench.run_dir.guest_dir();

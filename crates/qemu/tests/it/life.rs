@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use vfnet_qemu::supervisor::CleanUpError;
 use vfnet_qemu::{EndKind, GuestError, GuestEvent, RunState, clean_up};
@@ -89,6 +90,24 @@ async fn a_guest_that_panics_is_told_from_one_that_powers_off() {
     let (guest, mut events) = bench.start("panic-when-resumed").await;
     guest.resume().await.unwrap();
     assert_eq!(end(&mut events).await.kind, EndKind::Panicked);
+}
+
+#[tokio::test]
+async fn a_guest_has_ended_when_whatever_it_left_behind_has_ended() {
+    let bench = Bench::new();
+    let fifo = bench.path("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let (guest, _events) = bench.start(&format!("leave-a-child={}", fifo.display())).await;
+    // The child has what QEMU had open, the lock among it.
+    let waiting = guest.destroy(PATIENCE);
+    let waiting = std::pin::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(300), waiting).await;
+    assert!(early.is_err(), "{early:?}");
+    assert!(bench.run_dir.is_locked().unwrap());
+    clean_up(&bench.run_dir).unwrap_err();
+    std::fs::write(&fifo, "go\n").unwrap();
+    guest.wait_ended(PATIENCE).await.unwrap();
+    clean_up(&bench.run_dir).unwrap();
 }
 
 #[tokio::test]
