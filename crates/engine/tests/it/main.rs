@@ -15,6 +15,7 @@ mod events;
 mod guards;
 mod lives;
 mod outside;
+mod plans;
 mod pools;
 mod ports;
 mod promises;

@@ -400,7 +400,14 @@ impl World {
         let asks = matches!(input, Input::Ask(..));
         let before = asks.then(|| crate::promises::picture(self.state()));
         let before_it = self.coverage.before(self.state(), &input);
+        // Planning takes as long as deciding, so that one request in some is enough.
+        let planned = (self.last_ticket.is_multiple_of(8))
+            .then(|| crate::plans::of(self.state(), &input))
+            .flatten();
         let decision = self.daemon.engine.decide(input);
+        if let Some(unplanned) = planned.and_then(|it| crate::plans::unplanned(&it, &decision)) {
+            self.broken(&format!("a request does not come to what was planned: {unplanned}"));
+        }
         let fails = self.commit_fails().filter(|_| !decision.records.is_empty());
         let fails = fails.filter(|how| {
             let live = |record: &Record| record.key().home() == Home::Live;
