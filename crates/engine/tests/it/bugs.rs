@@ -6,9 +6,11 @@ use vfnet_engine::{
     Claim, ClaimId, ClaimState, Decision, Effect, Entry, Executor, GivenBack, Input, Record,
 };
 use vfnet_host::Host;
-use vfnet_host::lend::Lending;
-use vfnet_model::MacAddress;
+use vfnet_host::lend::{LendError, Lending};
+use vfnet_host_sim::SimHost;
+use vfnet_model::drift::Difference;
 use vfnet_model::vf::{Original, VfSetting};
+use vfnet_model::{MacAddress, Vlan};
 
 use crate::world::{Crashed, Job, World};
 
@@ -31,11 +33,13 @@ pub(crate) enum Bug {
     LiveGuestTakenForLost,
     KillForgotten,
     ResetWithoutIncarnation,
+    DriftLeft,
+    DriftNotReadBack,
 }
 
 impl Bug {
     /// Each, and what is wrong.
-    pub(crate) const ALL: [(Self, &str); 16] = [
+    pub(crate) const ALL: [(Self, &str); 18] = [
         (Self::EffectsBeforeRecords, "an effect is carried out before its record is committed"),
         (Self::ClaimNotRecorded, "claims that are being prepared are not recorded"),
         (Self::GiveBackNotReadBack, "what giving back has set is not read back"),
@@ -51,6 +55,8 @@ impl Bug {
         (Self::UnsavedForgotten, "records that could not be committed are never written"),
         (Self::LiveGuestTakenForLost, "guests that live are not found after a restart"),
         (Self::KillForgotten, "a guest is not ended when that is asked for"),
+        (Self::DriftLeft, "what somebody has typed over is seen, and left"),
+        (Self::DriftNotReadBack, "what was typed over is put back, and not read back"),
         (Self::ResetWithoutIncarnation, "what has a VF's address by then is reset for it"),
     ];
 }
@@ -127,6 +133,10 @@ impl World {
         skipped.then(|| Input::GivenBack { claim: id, outcome, seen, at: self.moment() })
     }
 
+    pub(crate) fn repairs_blindly(&self) -> bool {
+        self.has(Bug::DriftNotReadBack)
+    }
+
     /// What is reset.
     pub(crate) fn reset_by_address(&self, lending: &Lending) -> Lending {
         let found = self.host.vf(lending.vf).ok().flatten();
@@ -161,4 +171,18 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What was wanted is written, and the kernel's word taken for it.
+pub(crate) fn set_and_believe(
+    host: &SimHost,
+    lending: &Lending,
+) -> Result<Vec<Difference>, LendError> {
+    let Some(wanted) = &lending.wanted else { return Ok(Vec::new()) };
+    let tag = VfSetting::Vlan(wanted.vlan.unwrap_or(Vlan::UNTAGGED));
+    for setting in [VfSetting::Mac(wanted.mac), tag] {
+        // It may well be refused.
+        let _refused = host.set_vf(lending.pf, lending.index, setting);
+    }
+    Ok(Vec::new())
 }

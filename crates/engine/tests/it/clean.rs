@@ -10,14 +10,16 @@ use vfnet_model::vf::Original;
 
 use crate::world::World;
 
+/// Some drivers make a VF's netdev late, and udev names it then.
+const NETDEVS_TAKE: Duration = Duration::from_secs(10);
+
 impl World {
     /// What a VF is as nobody lends it may change by creation only.
     pub(crate) fn remember_clean_vfs(&mut self) {
         let known =
             |(vf, facts): (PciAddress, VfFacts)| self.clean.contains_key(&(vf, facts.incarnation));
         if !self.host.facts().into_iter().all(known) {
-            // Some drivers make a new VF's netdev late.
-            self.host.advance(Duration::from_secs(10));
+            self.host.advance(NETDEVS_TAKE);
         }
         for (vf, facts) in self.host.facts() {
             self.clean.entry((vf, facts.incarnation)).or_insert(facts);
@@ -50,6 +52,13 @@ impl World {
         if claim.owner != Owner::Administrator || (restored && claim.original != Original::Unknown)
         {
             return None;
+        }
+        let late = |facts: &VfFacts| {
+            let own = facts.driver.as_ref().is_some_and(|driver| !driver.is_vfio());
+            own && facts.netdev_mac.is_none()
+        };
+        if self.host.facts().get(&claim.vf).is_some_and(late) {
+            self.host.advance(NETDEVS_TAKE);
         }
         let facts = self.host.facts().remove(&claim.vf)?;
         let same = facts.incarnation == claim.incarnation;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use vfnet_engine::{ClaimId, ClaimState, GivenBack, Input, State};
+use vfnet_engine::{ClaimId, ClaimState, GivenBack, Input, Repaired, State};
 use vfnet_host_sim::{FaultKind, OpKind};
 
 pub(crate) const BETWEEN: &str = "killed between two works";
@@ -104,6 +104,7 @@ pub(crate) const fn claim_of(input: &Input) -> Option<ClaimId> {
     match input {
         Input::Prepared(claim, _)
         | Input::HandedOver(claim, _)
+        | Input::Repaired(claim, _)
         | Input::WasReset(claim, _)
         | Input::PortUnused { claim, .. }
         | Input::GivenBack { claim, .. } => Some(*claim),
@@ -133,6 +134,8 @@ const fn happening(input: &Input) -> &'static str {
             GivenBack::Stuck(_) => "giving back hangs",
             GivenBack::Gone => "given back and gone",
         },
+        Input::Repaired(_, Repaired::Done(_)) => "put back",
+        Input::Repaired(..) => "not put back",
         Input::Launched(_, Ok(_)) => "launched",
         Input::Launched(_, Err(_)) => "launching fails",
         Input::GuestEnded(..) => "guest ended",

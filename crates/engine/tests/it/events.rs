@@ -14,9 +14,11 @@ use vfnet_engine::{
     Claim, ClaimState, Edited, Ended, Executor, GuestDefinition, Input, NetworkEdit, Plugged,
     PortRequest, Request,
 };
-use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, OwnMac, SimHost, ZeroMac};
-use vfnet_model::PciAddress;
+use vfnet_host::Host;
+use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost, ZeroMac};
 use vfnet_model::network::{Command, Network, Section, update};
+use vfnet_model::vf::VfSetting;
+use vfnet_model::{PciAddress, Vlan};
 
 use crate::bugs::Bug;
 use crate::scene::{
@@ -120,6 +122,11 @@ pub(crate) enum Event {
     PortUnused {
         which: usize,
         reclaim: bool,
+    },
+    /// Somebody types `ip link set PF vf N …` over what a guest has.
+    TypedOver {
+        which: usize,
+        setting: usize,
     },
     /// Another number of VFs, by vfnet.
     SetVfs {
@@ -252,6 +259,8 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         2 => (0..4_usize).prop_map(E::OutsideCloses),
         3 => (0..6_usize, any::<bool>())
             .prop_map(|(which, reclaim)| E::PortUnused { which, reclaim }),
+        3 => (0..4_usize, 0..4_usize)
+            .prop_map(|(which, setting)| E::TypedOver { which, setting }),
         1 => (pf(), 0..8_u16).prop_map(|(pf, vfs)| E::SetVfs { pf, vfs }),
         1 => vf().prop_map(E::DetachVf),
         1 => vf().prop_map(E::ReattachVf),
@@ -302,12 +311,13 @@ impl Life {
     /// These events, on the host that the seed stands for, in the order that it gives to what
     /// goes on side by side.
     pub(crate) fn new(seed: u64, events: Vec<Event>) -> Self {
-        let common = [Driver::Igb, Driver::Generic];
-        // Where a VF's own MAC stays at the PF over resets, a detached VF looks like one that an
-        // earlier holder left, and goes to its driver's baseline instead of back to VFIO.
-        let forgets = |one: &&Driver| one.personality().own_mac != OwnMac::TableForGood;
-        let first = Driver::FULL.iter().filter(forgets).chain(&common).cycle();
-        let second = Driver::FULL.iter().rev().filter(forgets).chain(&common).cycle();
+        // The last are described by what they can do alone, and each is seldom there.
+        let seldom =
+            [Driver::Sfc, Driver::Nfp, Driver::Hinic, Driver::Bnx2x, Driver::Virtio, Driver::Ena];
+        let one_of = usize::try_from(seed / 2_592 % 6).expect("a small number");
+        let first = Driver::FULL.iter().chain(&[Driver::Igb, Driver::Generic]).cycle();
+        let common = [Driver::Igb, seldom[one_of]];
+        let second = Driver::FULL.iter().rev().chain(&common).cycle();
         let skipped = usize::try_from(seed / 16 % 81).expect("a small number");
         let card = |pf, driver, vfs, in_pairs, autoprobe| Card {
             pf: pci(pf),
@@ -466,6 +476,7 @@ impl Scenery<'_> {
                     world.hears(Input::PortUnused { claim, reclaim: *reclaim });
                 }
             }
+            Event::TypedOver { which, setting } => typed_over(world, *which, *setting),
             Event::SetVfs { pf, vfs } => {
                 let Card { pf, vfs: most, .. } = self.cards[*pf];
                 world.begin(Request::PfSetVfs { pf, count: (*vfs).min(most) });
@@ -503,7 +514,12 @@ impl Scenery<'_> {
             Event::HooksRefuse(count) => world.hooks_refuse = *count,
             Event::DiskFree => world.disk_full = false,
             Event::NoEmulator(missing) => world.no_emulator = *missing,
-            Event::LookLater => world.look(),
+            Event::LookLater => {
+                world.look();
+                if world.tell(Input::TimeHasPassed).is_err() {
+                    world.restart();
+                }
+            }
             outside => self.world_changes(world, outside),
         }
     }
@@ -562,7 +578,10 @@ impl Scenery<'_> {
                 let name = name.parse().expect("a net device name");
                 host.rename_pf(self.cards[*pf].pf, &name);
             }
-            Event::TimePasses(seconds) => host.advance(Duration::from_secs(*seconds)),
+            Event::TimePasses(seconds) => {
+                host.advance(Duration::from_secs(*seconds));
+                world.hears(Input::TimeHasPassed);
+            }
             Event::PfIsBusy { pf, seconds } => {
                 host.occupy_pf(self.cards[*pf].pf, Duration::from_secs(*seconds));
             }
@@ -614,6 +633,9 @@ impl Scenery<'_> {
         for vf in &self.vfs {
             world.host.change_netdev(*vf, |dev| dev.addresses.clear());
         }
+        world.look();
+        world.settle();
+        crate::promises::what_was_typed_over_is_put_back(world);
         // A look may have autostart try once more what had failed.
         for _ in 0..4 {
             world.look();
@@ -666,6 +688,33 @@ fn outside_opens(world: &mut World, which: usize) {
         world.story.push(format!("another daemon's guest starts with {}", claim.vf));
         world.open_outside.insert((claim.vf, claim.incarnation));
     }
+    world.look();
+}
+
+/// What was typed may be refused; it is nobody's whom the daemon knows.
+fn typed_over(world: &mut World, which: usize, setting: usize) {
+    let held = |claim: &&Claim| {
+        let held = matches!(claim.state, ClaimState::Held { .. });
+        held && claim.executor == Executor::Vfnet && claim.wanted.is_some()
+    };
+    let Some(claim) = world.state().claims.values().filter(held).nth(which).cloned() else {
+        return;
+    };
+    let facts = world.host.facts().remove(&claim.vf);
+    let Some(facts) = facts.filter(|facts| facts.incarnation == claim.incarnation) else { return };
+    let trusted = claim.wanted.as_ref().is_some_and(|wanted| wanted.trust == Some(true));
+    let setting = match setting {
+        // A trusted VF's guest may choose its MAC, and nobody can tell who it was.
+        0 if trusted => return,
+        0 => VfSetting::Mac(mac(20)),
+        1 => VfSetting::Vlan(Vlan::tagged(77.try_into().expect("a tag"))),
+        2 => VfSetting::Trust(!facts.trust),
+        _ => VfSetting::Spoofchk(!facts.spoofchk),
+    };
+    world.host.revive();
+    world.typed_over.insert((claim.vf, claim.incarnation));
+    let typed = world.host.set_vf(claim.pf, claim.index, setting);
+    world.story.push(format!("somebody types {setting:?} over {}: {typed:?}", claim.vf));
     world.look();
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use vfnet_engine::{Claim, ClaimState, Entry, Executor, Phase, State};
-use vfnet_host_sim::{VfFacts, Write};
+use vfnet_host_sim::{Operation, VfFacts, Write};
 use vfnet_model::inventory::Incarnation;
-use vfnet_model::vf::Original;
+use vfnet_model::vf::{Original, VfSetting, WantedSettings};
 use vfnet_model::{MacAddress, PciAddress, Vlan};
 
 use crate::world::{Opened, World, short};
@@ -51,7 +51,14 @@ pub(crate) fn at_a_write(world: &World, write: &Write) {
     if let Some((guest, _)) = world.processes.iter().find(|(_, process)| {
         process.vfs.iter().any(|opened| opened.vf == vf && exists(world, opened).is_some())
     }) {
-        world.broken(&format!("{vf} is written to while {} runs with it: {write}", short(*guest)));
+        let puts_back = match &write.operation {
+            Operation::Set(setting) => is_wanted(world, vf, setting),
+            _ => false,
+        };
+        if !puts_back {
+            let guest = short(*guest);
+            world.broken(&format!("{vf} is written to while {guest} runs with it: {write}"));
+        }
     }
     let open = |(device, incarnation): &(PciAddress, Incarnation)| {
         *device == vf
@@ -65,6 +72,40 @@ pub(crate) fn at_a_write(world: &World, write: &Write) {
         && claim.executor == Executor::Outside
     {
         world.broken(&format!("{vf} is written to while another daemon has it: {write}"));
+    }
+}
+
+/// Whether a setting is what the holder of a VF was lent it with; of what nobody wished for, the
+/// driver's baseline is not looked up here.
+fn is_wanted(world: &World, vf: PciAddress, setting: &VfSetting) -> bool {
+    let held = |claim: &&Claim| claim.vf == vf && is_held(&claim.state);
+    let claim = world.state().claims.values().find(held);
+    let Some(wanted) = claim.and_then(|claim| claim.wanted.as_ref()) else { return false };
+    let tag = wanted.vlan.unwrap_or(Vlan::UNTAGGED);
+    match setting {
+        VfSetting::Mac(mac) => *mac == wanted.mac,
+        // By way of none, where a driver has it so.
+        VfSetting::Vlan(vlan) => [Vlan::UNTAGGED, tag].contains(vlan),
+        VfSetting::Trust(on) => *on == wanted.trust.unwrap_or(false),
+        VfSetting::Spoofchk(_) | VfSetting::LinkState(_) | VfSetting::Rate { .. } => true,
+    }
+}
+
+/// Whether a VF has the MAC and the tag that its holder is to have.
+pub(crate) fn is_as_wanted(world: &World, vf: PciAddress, wanted: Option<&WantedSettings>) -> bool {
+    let (Some(facts), Some(wanted)) = (world.host.facts().remove(&vf), wanted) else { return true };
+    (facts.admin_mac, facts.vlan) == (wanted.mac, wanted.vlan.unwrap_or(Vlan::UNTAGGED))
+}
+
+/// Holds once the kernel does as it is told and the host has been looked at.
+pub(crate) fn what_was_typed_over_is_put_back(world: &World) {
+    for claim in world.state().claims.values() {
+        let held = matches!(claim.state, ClaimState::Held { .. })
+            && claim.executor == Executor::Vfnet
+            && claim.drift.is_none();
+        if held && !is_as_wanted(world, claim.vf, claim.wanted.as_ref()) {
+            world.broken(&format!("{} was typed over, and nothing is done about it", claim.vf));
+        }
     }
 }
 
@@ -157,9 +198,10 @@ fn running_guests_keep_their_vfs(world: &World) {
             if !facts.driver.as_ref().is_some_and(vfnet_model::DriverName::is_vfio) {
                 world.broken(&format!("{name} has lost {vf} to {:?}", facts.driver));
             }
+            let typed_over = world.typed_over.contains(&(vf, opened.incarnation));
             if let Some(wanted) = &opened.wanted
-                && (facts.admin_mac, facts.vlan)
-                    != (wanted.mac, wanted.vlan.unwrap_or(Vlan::UNTAGGED))
+                && !typed_over
+                && !is_as_wanted(world, vf, Some(wanted))
             {
                 world.broken(&format!(
                     "{vf} of {name} has MAC {} VLAN {}, not {} {:?}",

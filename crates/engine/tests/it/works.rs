@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use uuid::Uuid;
-use vfnet_engine::{Claim, ClaimId, Ended, Failure, GivenBack, HeldBy, Input, Key};
+use vfnet_engine::{Claim, ClaimId, Ended, Failure, GivenBack, HeldBy, Input, Key, Repaired};
 use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, LendError, Lending};
 use vfnet_host_sim::SimCrash;
 use vfnet_model::{DriverName, PciAddress};
 
+use crate::bugs::set_and_believe;
 use crate::coverage;
 use crate::world::{Crashed, Job, Opened, Process, World, short};
 
@@ -25,6 +26,7 @@ impl World {
             Job::Prepare(id, lending) => Some(self.prepare(id, &lending)?),
             Job::HandOver(id, lending) => Some(self.hand_over(id, &lending)?),
             Job::GiveBack(id, lending) => Some(self.give_back(id, &lending)?),
+            Job::Repair(id, lending) => Some(self.repair(id, &lending)?),
             Job::Reset(id, lending) => Some(self.reset(id, &lending)?),
             Job::MakeVfs { network, pf, count } => Some(self.make_vfs(network, pf, count)?),
             Job::SetVfs { pf, count } => Some(self.set_vfs(pf, count)?),
@@ -91,7 +93,7 @@ impl World {
             .at_the_kernel(|| lend::prepare(&host, lending, &Deadlines::default(), &mut |_| {}))?;
         let vf = lending.vf;
         let outcome = done.map(|ready| HeldBy { driver: ready.driver, group: ready.vfio_group });
-        let outcome = self.unless_a_hook_refuses(id, outcome.map_err(failure));
+        let outcome = self.unless_a_hook_refuses(id, outcome.map_err(|fault| failure(&fault)));
         self.story.push(format!("prepare {vf}: {outcome:?}"));
         Ok(Input::Prepared(id, outcome))
     }
@@ -102,7 +104,7 @@ impl World {
             lend::hand_over(&host, lending, &Deadlines::default(), &mut |_| {})
         })?;
         let vf = lending.vf;
-        let outcome = self.unless_a_hook_refuses(id, done.map_err(failure));
+        let outcome = self.unless_a_hook_refuses(id, done.map_err(|fault| failure(&fault)));
         self.story.push(format!("hand over {vf}: {outcome:?}"));
         Ok(Input::HandedOver(id, outcome))
     }
@@ -143,12 +145,34 @@ impl World {
         Ok(Input::GivenBack { claim: id, outcome, seen, at: self.moment() })
     }
 
+    fn repair(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
+        let host = self.host.clone();
+        let vf = lending.vf;
+        let done = match self.repairs_blindly() {
+            true => self.at_the_kernel(|| set_and_believe(&host, lending))?,
+            false => self.at_the_kernel(|| lend::repair(&host, lending, &Deadlines::default()))?,
+        };
+        let outcome = match done {
+            Ok(found) => Repaired::Done(found.iter().map(ToString::to_string).collect()),
+            Err(fault) if fault.is_for_its_end() => Repaired::NotWhileHeld(fault.explain()),
+            Err(fault) => Repaired::Failed(fault.explain()),
+        };
+        self.story.push(format!("repair {vf}: {outcome:?}"));
+        let right = crate::promises::is_as_wanted(self, vf, lending.wanted.as_ref());
+        if right {
+            self.typed_over.remove(&(vf, lending.incarnation));
+        } else if matches!(outcome, Repaired::Done(_)) {
+            self.broken(&format!("{vf} is said to be put back, and is not"));
+        }
+        Ok(Input::Repaired(id, outcome))
+    }
+
     fn reset(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
         let lending = &self.reset_by_address(lending);
         let host = self.host.clone();
         let vf = lending.vf;
         let done = self.at_the_kernel(|| lend::reset(&host, lending, &Deadlines::default()))?;
-        let outcome = done.map_err(failure);
+        let outcome = done.map_err(|fault| failure(&fault));
         self.story.push(format!("reset {vf}: {outcome:?}"));
         Ok(Input::WasReset(id, outcome))
     }
@@ -246,7 +270,7 @@ impl World {
     }
 }
 
-fn failure(fault: LendError) -> Failure {
+fn failure(fault: &LendError) -> Failure {
     Failure {
         stuck: fault.is_stuck().then(|| format!("to {} {}", fault.step, fault.vf)),
         why: fault.explain(),

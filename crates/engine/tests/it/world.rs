@@ -47,6 +47,7 @@ pub(crate) enum Job {
     Prepare(ClaimId, Lending),
     HandOver(ClaimId, Lending),
     GiveBack(ClaimId, Lending),
+    Repair(ClaimId, Lending),
     Reset(ClaimId, Lending),
     MakeVfs { network: Uuid, pf: PciAddress, count: u16 },
     SetVfs { pf: PciAddress, count: u16 },
@@ -102,6 +103,8 @@ pub(crate) struct World {
     pub(crate) left_over: BTreeSet<(PciAddress, Incarnation)>,
     /// VFs that another daemon's guests have open.
     pub(crate) open_outside: BTreeSet<(PciAddress, Incarnation)>,
+    /// Held VFs that somebody has typed something over.
+    pub(crate) typed_over: BTreeSet<(PciAddress, Incarnation)>,
     /// Whether commits fail.
     pub(crate) disk_full: bool,
     /// How many commits are still to fail otherwise.
@@ -155,6 +158,7 @@ impl World {
             said: Vec::new(),
             left_over: BTreeSet::new(),
             open_outside: BTreeSet::new(),
+            typed_over: BTreeSet::new(),
             disk_full: false,
             store_errors: 0,
             torn: false,
@@ -477,8 +481,8 @@ impl World {
             all.into_iter().partition(|record| record.key().home() == Home::Definitions);
         let both = !definitions.is_empty() && !live.is_empty();
         self.write(definitions);
-        if fails.is_some() {
-            return Ok(live.is_empty());
+        if fails.is_some() && !live.is_empty() {
+            return Ok(false);
         }
         if both {
             self.point()?;
@@ -535,6 +539,8 @@ impl World {
             Effect::Prepare(id) => claim(id).map(|claim| Job::Prepare(id, lending(claim))),
             Effect::HandOver(id) => claim(id).map(|claim| Job::HandOver(id, lending(claim))),
             Effect::GiveBack(id) => claim(id).map(|claim| Job::GiveBack(id, lending(claim))),
+            Effect::Repair(_) if self.bug == Some(Bug::DriftLeft) => return,
+            Effect::Repair(id) => claim(id).map(|claim| Job::Repair(id, lending(claim))),
             Effect::Reset(id) => claim(id).map(|claim| Job::Reset(id, lending(claim))),
             Effect::MakeVfs { network, pf, count } => Some(Job::MakeVfs { network, pf, count }),
             Effect::SetVfs { pf, count } => Some(Job::SetVfs { pf, count }),
