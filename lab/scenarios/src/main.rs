@@ -97,5 +97,6 @@ fn main() -> ExitCode {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     println!("error: {error:#}");
+    scenario::print_last_words();
     ExitCode::FAILURE
 }

@@ -136,7 +136,8 @@ fn attempt(host: &Host, part: &Part, boot: usize) -> Result<()> {
     })
 }
 
-fn print_last_words() {
+/// The ends of the daemon's and the kernel's logs.
+pub fn print_last_words() {
     let log = fs::read(daemon::LOG).unwrap_or_default();
     let kernel = crate::program::run("dmesg", &[]).unwrap_or_default();
     for (name, text) in [("vfnetd", &*String::from_utf8_lossy(&log)), ("kernel", &kernel)] {
