@@ -19,7 +19,9 @@ use vfnet_model::{PciAddress, explain};
 use crate::dispatch::{network, port};
 use crate::engine_task::{CarryOut, EngineHandle};
 use crate::guests::{Guests, LaunchOrder};
+use crate::history::History;
 use crate::hooks::{Call, Event, Hooks};
+use crate::journal;
 use crate::observe::Observer;
 
 /// Announcements that a slow listener may be behind before it misses some.
@@ -47,6 +49,7 @@ pub(crate) struct Hands {
     hooks: Option<Hooks>,
     runtime: Handle,
     announce: broadcast::Sender<Announcement>,
+    history: History,
     retry: Arc<Mutex<Retry>>,
 }
 
@@ -67,12 +70,27 @@ impl Hands {
         runtime: Handle,
     ) -> Self {
         let announce = broadcast::Sender::new(ANNOUNCEMENTS);
-        Self { host, engine, observer, guests, hooks, runtime, announce, retry: Arc::default() }
+        Self {
+            host,
+            engine,
+            observer,
+            guests,
+            hooks,
+            runtime,
+            announce,
+            history: History::new(),
+            retry: Arc::default(),
+        }
     }
 
     /// Where announcements can be heard.
     pub(crate) const fn announcements(&self) -> &broadcast::Sender<Announcement> {
         &self.announce
+    }
+
+    /// Where they are kept.
+    pub(crate) const fn history(&self) -> &History {
+        &self.history
     }
 
     fn prepare(&self, claim: &Claim, state: &State) {
@@ -321,7 +339,9 @@ impl CarryOut for Hands {
             }
             Effect::StartPending => self.start_pending(),
             Effect::Announce(what) => {
-                crate::journal::write(&what);
+                let told = journal::tell(&what);
+                told.log();
+                self.history.note(&told);
                 if let Announcement::StartFailed(_) = &what {
                     lock(&self.retry).not_before = Some(Instant::now() + AUTOSTART_AGAIN);
                 }

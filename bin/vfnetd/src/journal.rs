@@ -1,61 +1,150 @@
-//! What the log says of what happened.
+//! What is said of what happened: in the log, and to whoever asks for events.
 
-use vfnet_engine::{Announcement, Ended};
+use std::fmt::Display;
 
-/// Writes an announcement to the log.
-pub(crate) fn write(what: &Announcement) {
-    use Announcement as A;
-    match what {
-        A::NetworkDefined(_, name) => tracing::info!("network {name}: defined"),
-        A::NetworkUndefined(_, name) => tracing::info!("network {name}: undefined"),
-        A::NetworkStarted(_, name) => tracing::info!("network {name}: started"),
-        A::NetworkStopped(_, name) => tracing::info!("network {name}: stopped"),
-        A::NetworkMetadataChanged(_, name, _) => {
-            tracing::info!("network {name}: metadata changed");
+use uuid::Uuid;
+use vfnet_engine::{Announcement, Ended, Metadata};
+use vfnet_model::event::Severity;
+use vfnet_model::{GuestName, NetworkName, PciAddress};
+
+/// An announcement in words.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    /// What kind, as [`vfnet_model::event::Event::event`].
+    pub(crate) event: &'static str,
+    pub(crate) severity: Severity,
+    pub(crate) about: About<'a>,
+    /// All of it, on one line.
+    pub(crate) text: String,
+}
+
+/// What an announcement is about.
+#[derive(Debug)]
+pub(crate) enum About<'a> {
+    Network(&'a NetworkName),
+    Guest(&'a GuestName),
+    Vf(PciAddress),
+    /// A port, and its VF.
+    Port(Uuid, PciAddress),
+    /// What is to be started with the host.
+    Autostart,
+}
+
+impl Told<'_> {
+    /// Writes it to the log.
+    pub(crate) fn log(&self) {
+        let text = &self.text;
+        match self.severity {
+            Severity::Info => tracing::info!("{text}"),
+            Severity::Warning => tracing::warn!("{text}"),
+            Severity::Error => tracing::error!("{text}"),
         }
-        A::GuestDefined(_, name, _) => tracing::info!("guest {name}: defined"),
-        A::GuestUndefined(_, name) => tracing::info!("guest {name}: undefined"),
-        A::GuestStarted(_, name, id) => tracing::info!("guest {name}: runs as number {id}"),
-        A::GuestAdopted(_, name, id) => {
-            tracing::info!("guest {name}: found running as number {id}");
-        }
-        A::GuestPaused(_, name, _) => tracing::info!("guest {name}: paused"),
-        A::GuestResumed(_, name, _) => tracing::info!("guest {name}: resumed"),
-        A::GuestShuttingDown(_, name, _) => tracing::info!("guest {name}: is powering off"),
-        A::GuestReset(_, name, _) => tracing::info!("guest {name}: was reset"),
-        A::GuestPanicked(_, name, _) => tracing::warn!("guest {name}: its kernel panicked"),
-        A::GuestStopped(_, name, _, Ended::Crashed(words)) => {
-            tracing::warn!("guest {name}: QEMU ended: {words}");
-        }
-        A::GuestStopped(_, name, _, Ended::PoweredOff) => {
-            tracing::info!("guest {name}: powered off");
-        }
-        A::GuestStopped(_, name, _, Ended::Destroyed) => tracing::info!("guest {name}: destroyed"),
-        A::GuestStopped(_, name, _, Ended::Lost) => {
-            tracing::warn!("guest {name}: ended while vfnetd was away");
-        }
-        A::VfQuarantined(vf, why) => tracing::error!("{vf}: quarantined: {why}"),
-        A::VfStuck(vf, step) => tracing::error!("{vf}: the kernel has not finished {step}"),
-        A::VfVanished(vf, owner) => tracing::error!("{vf}: vanished while held by {owner}"),
-        A::VfReappeared(vf, owner) => tracing::info!("{vf}: there again, held by {owner}"),
-        A::VfRepaired(vf, owner, what) => {
-            tracing::warn!(
-                "{vf}, held by {owner}: put back what somebody else had changed: {what}"
-            );
-        }
-        A::VfDrifted(vf, owner, why) => {
-            tracing::error!("{vf}, held by {owner}: changed by somebody else, and left so: {why}");
-        }
-        A::PortUnused(vf, port, owner) => {
-            tracing::warn!("port {port} of {owner}: no process has its VF {vf} open");
-        }
-        A::PortReclaimed(vf, port, owner) => {
-            tracing::warn!("port {port} of {owner}: taken back, no process has its VF {vf} open");
-        }
-        A::PortInUse(vf, port, who) => {
-            tracing::warn!("port {port} stays: {who} has its VF {vf} open");
-        }
-        A::StartFailed(why) => tracing::error!("{why}"),
-        A::AutostartWaits(why) => tracing::warn!("autostart: {why}"),
     }
+}
+
+/// Says what was announced.
+pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
+    use Announcement as A;
+    use Severity::{Error, Info, Warning};
+    match announced {
+        A::NetworkDefined(_, name) => network(name, "network-defined", "defined"),
+        A::NetworkUndefined(_, name) => network(name, "network-undefined", "undefined"),
+        A::NetworkStarted(_, name) => network(name, "network-started", "started"),
+        A::NetworkStopped(_, name) => network(name, "network-stopped", "stopped"),
+        A::NetworkMetadataChanged(_, name, what) => {
+            let what = match what {
+                Metadata::Description => "its description was changed",
+                Metadata::Title => "its title was changed",
+                Metadata::Element(_) => "its metadata was changed",
+            };
+            network(name, "network-metadata-changed", what)
+        }
+        A::GuestDefined(_, name, _) => guest(name, Info, "guest-defined", "defined"),
+        A::GuestUndefined(_, name) => guest(name, Info, "guest-undefined", "undefined"),
+        A::GuestStarted(_, name, id) => {
+            guest(name, Info, "guest-started", format!("runs as number {id}"))
+        }
+        A::GuestAdopted(_, name, id) => {
+            guest(name, Info, "guest-adopted", format!("found running as number {id}"))
+        }
+        A::GuestPaused(_, name, _) => guest(name, Info, "guest-paused", "paused"),
+        A::GuestResumed(_, name, _) => guest(name, Info, "guest-resumed", "resumed"),
+        A::GuestShuttingDown(_, name, _) => {
+            guest(name, Info, "guest-shutting-down", "is powering off")
+        }
+        A::GuestReset(_, name, _) => guest(name, Info, "guest-reset", "was reset"),
+        A::GuestPanicked(_, name, _) => {
+            guest(name, Warning, "guest-panicked", "its kernel panicked")
+        }
+        A::GuestStopped(_, name, _, ended) => {
+            let (severity, what) = match ended {
+                Ended::Crashed(words) => (Warning, format!("QEMU ended: {words}")),
+                Ended::PoweredOff => (Info, "powered off".to_owned()),
+                Ended::Destroyed => (Info, "destroyed".to_owned()),
+                Ended::Lost => (Warning, "ended while vfnetd was away".to_owned()),
+            };
+            guest(name, severity, "guest-stopped", what)
+        }
+        A::VfQuarantined(at, why) => {
+            vf(*at, Error, "vf-quarantined", format!("quarantined: {why}"))
+        }
+        A::VfStuck(at, step) => {
+            vf(*at, Error, "vf-stuck", format!("the kernel has not finished {step}"))
+        }
+        A::VfVanished(at, owner) => {
+            vf(*at, Error, "vf-vanished", format!("vanished while held by {owner}"))
+        }
+        A::VfReappeared(at, owner) => {
+            vf(*at, Info, "vf-reappeared", format!("there again, held by {owner}"))
+        }
+        A::VfRepaired(at, owner, what) => {
+            let what = format!("changed by somebody else while held by {owner}, put back: {what}");
+            vf(*at, Warning, "vf-repaired", what)
+        }
+        A::VfDrifted(at, owner, why) => {
+            let what = format!("changed by somebody else while held by {owner}, left so: {why}");
+            vf(*at, Error, "vf-drifted", what)
+        }
+        A::PortUnused(vf, id, owner) => {
+            let text = format!("port {id} of {owner}: no process has its VF {vf} open");
+            port(*id, *vf, "port-unused", text)
+        }
+        A::PortReclaimed(vf, id, owner) => {
+            let text = format!("port {id} of {owner}: taken back, no process has its VF {vf} open");
+            port(*id, *vf, "port-reclaimed", text)
+        }
+        A::PortInUse(vf, id, who) => {
+            port(*id, *vf, "port-in-use", format!("port {id} stays: {who} has its VF {vf} open"))
+        }
+        A::StartFailed(why) => autostart(Error, "start-failed", why.clone()),
+        A::AutostartWaits(why) => {
+            autostart(Warning, "autostart-waits", format!("autostart: {why}"))
+        }
+    }
+}
+
+fn network<'a>(name: &'a NetworkName, event: &'static str, what: &str) -> Told<'a> {
+    let text = format!("network {name}: {what}");
+    Told { event, severity: Severity::Info, about: About::Network(name), text }
+}
+
+fn guest<'a>(
+    name: &'a GuestName,
+    severity: Severity,
+    event: &'static str,
+    what: impl Display,
+) -> Told<'a> {
+    Told { event, severity, about: About::Guest(name), text: format!("guest {name}: {what}") }
+}
+
+fn vf(at: PciAddress, severity: Severity, event: &'static str, what: String) -> Told<'static> {
+    Told { event, severity, about: About::Vf(at), text: format!("{at}: {what}") }
+}
+
+fn port(port: Uuid, vf: PciAddress, event: &'static str, text: String) -> Told<'static> {
+    Told { event, severity: Severity::Warning, about: About::Port(port, vf), text }
+}
+
+fn autostart(severity: Severity, event: &'static str, text: String) -> Told<'static> {
+    Told { event, severity, about: About::Autostart, text }
 }

@@ -12,6 +12,7 @@ mod dispatch;
 pub mod engine_task;
 pub mod guests;
 mod hands;
+mod history;
 mod hooks;
 mod journal;
 mod listen;
@@ -40,6 +41,7 @@ use vfnet_model::BootId;
 use devices::Devices;
 use engine_task::EngineHandle;
 use guests::Guests;
+use history::History;
 use observe::Observer;
 use options::Config;
 use unused::UnusedPorts;
@@ -58,6 +60,8 @@ pub struct Daemon {
     pub devices: Devices,
     /// What happens.
     pub announcements: broadcast::Sender<Announcement>,
+    /// What has happened lately.
+    history: History,
     /// The way to the stock network daemon, which has the networks that vfnet does not serve.
     pub upstream: Upstream,
     /// Ports of other daemons' guests that nobody uses.

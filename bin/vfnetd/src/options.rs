@@ -63,6 +63,8 @@ pub struct Config {
     pub emulator: PathBuf,
     /// Seconds until autostart that still waits says so.
     pub autostart_patience: u64,
+    /// Seconds between looks at the host that nothing has announced; 0 for none.
+    pub look_interval: u32,
     /// Seconds that no process may have the VF of another daemon's port open until the port counts
     /// as unused; 0 for ever.
     pub port_grace: u64,
@@ -107,6 +109,7 @@ impl Default for Config {
             guest_uid_count: 4096,
             emulator: PathBuf::from("/usr/bin/qemu-system-x86_64"),
             autostart_patience: 60,
+            look_interval: 30,
             port_grace: 300,
             unused_ports: Policy::Report,
             read_only_users: Vec::new(),

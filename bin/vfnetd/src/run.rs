@@ -1,6 +1,7 @@
 //! The daemon from its start to its end.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,7 +157,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         hooks,
         runtime.handle().clone(),
     );
-    let announcements = hands.announcements().clone();
+    let (announcements, history) = (hands.announcements().clone(), hands.history().clone());
     engine_task::start(engine, first, store, mailbox, hands, setting.steps)
         .map_err(|source| RunError::System { doing: "start the engine", source })?;
 
@@ -168,6 +169,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         guests,
         devices: Devices::new(setting.devices),
         announcements,
+        history,
         upstream,
         unused,
         config: Arc::new(config),
@@ -236,6 +238,10 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
         daemon.engine.clone(),
         Duration::from_secs(daemon.config.autostart_patience),
     ));
+    if let Some(pause) = NonZeroU32::new(daemon.config.look_interval) {
+        let pause = Duration::from_secs(pause.get().into());
+        tokio::spawn(look_from_time_to_time(daemon.engine.clone(), daemon.observer.clone(), pause));
+    }
     let (engine, observer) = (daemon.engine.clone(), daemon.observer.clone());
     tokio::spawn(daemon.unused.clone().watch(engine, observer));
     let readers = daemon.config.readers()?;
@@ -266,6 +272,17 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
 fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(fault) = sd_notify::notify(state) {
         tracing::warn!("cannot tell systemd: {fault}");
+    }
+}
+
+/// Some changes nobody announces: the kernel says nothing of a VF's settings while its PF is down
+/// (`netdev_state_change`), and announcements may be lost.
+async fn look_from_time_to_time(engine: EngineHandle, observer: Observer, pause: Duration) {
+    loop {
+        tokio::time::sleep(pause).await;
+        if observer.look().await {
+            engine.tell(Input::TimeHasPassed).await;
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod doctor;
 pub mod drift;
 pub mod drivers;
+pub mod event;
 mod explain;
 pub mod guest;
 pub mod inventory;
@@ -19,6 +20,7 @@ pub mod node_device;
 pub mod pci;
 pub mod port;
 pub mod report;
+pub mod time;
 pub mod vf;
 pub mod vlan;
 pub mod xml;
