@@ -18,8 +18,8 @@ use vfnet_rpc::remote::{
     AuthList, ConnectOpen, ConnectOpenArgs, DomainLookupByName, DomainLookupByUuid,
     NetworkLookupByName, NetworkLookupByUuid,
 };
-use vfnet_rpc::vfnet::Json;
-use vfnet_rpc::xdr::Text;
+use vfnet_rpc::vfnet::{Json, Plan, PlanArgs};
+use vfnet_rpc::xdr::{Opaque, Text, Xdr as _};
 
 use crate::fault::{CallFault, Fault};
 
@@ -32,6 +32,7 @@ pub(crate) struct Connection {
     socket: UnixStream,
     decoder: FrameDecoder,
     serial: u32,
+    only_plans: bool,
 }
 
 impl Connection {
@@ -50,9 +51,23 @@ impl Connection {
             }
             Err(error) => return Err(unreachable(error)),
         };
-        let mut connection = Self { socket, decoder: FrameDecoder::new(), serial: 0 };
+        let mut connection =
+            Self { socket, decoder: FrameDecoder::new(), serial: 0, only_plans: false };
         connection.greet(flags).map_err(Fault::call("open the connection to the daemon"))?;
         Ok(connection)
+    }
+
+    /// From now on no call that may change anything is made: the daemon is asked what it would
+    /// come to, and the answer, or the refusal that the call would meet, is the call's fault.
+    pub(crate) const fn only_plan(&mut self) {
+        self.only_plans = true;
+    }
+
+    fn plan<P: Procedure>(&mut self, args: &P::Args) -> Result<CallFault, CallFault> {
+        let payload = Opaque::new(args.to_bytes()).map_err(CallFault::Unplannable)?;
+        let args = PlanArgs { program: P::PROGRAM, procedure: P::FACTS.number, payload };
+        let (_, json) = self.exchange::<Plan>(&args)?;
+        Ok(CallFault::Planned(serde_json::from_str(&json).map_err(CallFault::Plan)?))
     }
 
     fn greet(&mut self, flags: u32) -> Result<(), CallFault> {
@@ -71,6 +86,13 @@ impl Connection {
         &mut self,
         args: &P::Args,
     ) -> Result<(CallId, P::Reply), CallFault> {
+        if self.only_plans && P::FACTS.access == Access::Write {
+            return Err(self.plan::<P>(args)?);
+        }
+        self.exchange::<P>(args)
+    }
+
+    fn exchange<P: Procedure>(&mut self, args: &P::Args) -> Result<(CallId, P::Reply), CallFault> {
         self.serial += 1;
         self.send(&call::<P>(self.serial, args))?;
         loop {

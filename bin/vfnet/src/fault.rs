@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
+use vfnet_model::report::PlanReport;
 use vfnet_model::{PciAddress, legible};
 use vfnet_rpc::client::ReplyError;
 use vfnet_rpc::error::{ErrorCode, WireError};
@@ -68,6 +69,12 @@ pub(crate) enum CallFault {
     TooLong(#[source] FrameError),
     #[error("the console was closed: {0}")]
     Closed(WireError),
+    #[error("nothing was done: this is only planned")]
+    Planned(Box<PlanReport>),
+    #[error("the daemon's plan cannot be read; is vfnet of the same version?")]
+    Plan(#[source] serde_json::Error),
+    #[error("the request is too long to be planned")]
+    Unplannable(#[source] BoundError),
     #[error(transparent)]
     Reply(#[from] ReplyError),
 }

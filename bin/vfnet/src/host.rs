@@ -36,7 +36,7 @@ pub(crate) fn pf(mut daemon: Connection, screen: &Screen, command: PfCommand) ->
             let report = inventory(&mut daemon)?;
             screen.report(&report.pfs, |_| views::pfs(&report, screen.width))
         }
-        PfCommand::Set { pf, vfs } => set_vfs(daemon, screen, &pf, vfs),
+        PfCommand::Set { pf, vfs, .. } => set_vfs(daemon, screen, &pf, vfs),
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn vf(mut daemon: Connection, screen: &Screen, command: VfCommand) ->
             let report = inventory(&mut daemon)?;
             screen.report(&report.vfs, |_| views::vfs(&report, screen.width))
         }
-        VfCommand::Restore { vf } => restore(daemon, screen, &vf),
+        VfCommand::Restore { vf, .. } => restore(daemon, screen, &vf),
     }
 }
 

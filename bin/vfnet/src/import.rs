@@ -49,7 +49,7 @@ pub(crate) fn import(
         source.guests.clear();
         source.unread.retain(|unread| unread.kind != Kind::Guest);
     }
-    let report = Report { dry_run: options.dry_run, items: Vec::new() };
+    let report = Report { dry_run: options.plan, items: Vec::new() };
     let mut import = Import { daemon, report };
     let waiting = Waiting::until("importing".to_owned());
     let outcome = import.all(&source);

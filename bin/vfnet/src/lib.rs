@@ -9,6 +9,7 @@
 
 mod connection;
 mod console;
+mod events;
 mod export;
 mod fault;
 mod guest;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::connection::Connection;
-use crate::fault::Fault;
+use crate::fault::{CallFault, Fault};
 use crate::options::{Command, Options};
 use crate::screen::Screen;
 
@@ -86,8 +87,11 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
             .unwrap_or_else(|| OsString::from(options::DEFAULT_SOCKET))
             .into()
     });
-    let daemon = Connection::open(&socket, command.access())?;
-    match command {
+    let mut daemon = Connection::open(&socket, command.access())?;
+    if command.only_plans() {
+        daemon.only_plan();
+    }
+    let outcome = match command {
         Command::Doctor => host::doctor(daemon, &screen),
         Command::Status => host::status(daemon, &screen),
         Command::Pf(command) => host::pf(daemon, &screen, command),
@@ -98,5 +102,11 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
         Command::Export(options) => export::export(daemon, &screen, &options),
         Command::Import(options) => import::import(daemon, &screen, &options),
         Command::State(_) | Command::Completions { .. } => Ok(()),
+    };
+    match outcome {
+        Err(Fault::Call { source: CallFault::Planned(plan), .. }) => {
+            screen.report(&*plan, views::plan)
+        }
+        outcome => outcome,
     }
 }

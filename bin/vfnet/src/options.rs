@@ -99,6 +99,37 @@ Examples:
 }
 
 impl Command {
+    /// Whether it is only to be said what the daemon would do.
+    pub(crate) const fn only_plans(&self) -> bool {
+        use GuestCommand as G;
+        use NetCommand as N;
+        let planning = match self {
+            Self::Pf(PfCommand::Set { planning, .. })
+            | Self::Vf(VfCommand::Restore { planning, .. }) => planning,
+            Self::Net(N::Define(document) | N::Create(document))
+            | Self::Guest(G::Define(document) | G::Create { document, .. }) => &document.planning,
+            Self::Net(
+                N::Start(which)
+                | N::Destroy { which, .. }
+                | N::Undefine(which)
+                | N::Autostart { which, .. },
+            )
+            | Self::Guest(
+                G::Start { which, .. }
+                | G::Destroy(which)
+                | G::Shutdown { which, .. }
+                | G::Reboot(which)
+                | G::Reset(which)
+                | G::Suspend(which)
+                | G::Resume(which)
+                | G::Undefine { which, .. }
+                | G::Autostart { which, .. },
+            ) => &which.planning,
+            _ => return false,
+        };
+        planning.plan
+    }
+
     /// What the command needs of the daemon; what only reads may use the read-only socket.
     pub(crate) fn access(&self) -> Access {
         let reads = match self {
@@ -148,7 +179,7 @@ pub(crate) struct ExportOptions {
 
 const IMPORT: &str = "\
 Examples:
-  vfnet import --from-libvirt --dry-run   what would be taken over, and what not
+  vfnet import --from-libvirt --plan   what would be taken over, and what not
   vfnet import --from-libvirt
   vfnet import /var/backups/vfnet";
 
@@ -167,8 +198,8 @@ pub(crate) struct ImportOptions {
     #[arg(long)]
     pub(crate) networks: bool,
     /// Only say what would be done
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[arg(long, alias = "dry-run")]
+    pub(crate) plan: bool,
 }
 
 #[derive(Debug, Args)]
@@ -198,7 +229,12 @@ Example:
   vfnet state rebuild
   systemctl start vfnetd.socket vfnetd-ro.socket vfnetd
   vfnet state check")]
-    Rebuild(StatePlaces),
+    Rebuild {
+        #[command(flatten)]
+        places: StatePlaces,
+        #[command(flatten)]
+        planning: Planning,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -219,6 +255,8 @@ Examples:
         /// How many VFs it is to have
         #[arg(long, value_name = "N")]
         vfs: u16,
+        #[command(flatten)]
+        planning: Planning,
     },
 }
 
@@ -240,6 +278,8 @@ Examples:
     Restore {
         /// PCI address, or interface on the host
         vf: String,
+        #[command(flatten)]
+        planning: Planning,
     },
 }
 
@@ -255,10 +295,29 @@ pub(crate) struct Which {
     pub(crate) name: String,
 }
 
+/// What is to be changed.
+#[derive(Debug, Args)]
+pub(crate) struct Changed {
+    /// Name or UUID
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) planning: Planning,
+}
+
+/// A document that changes something.
 #[derive(Debug, Args)]
 pub(crate) struct Document {
     /// The XML document; - for stdin
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) planning: Planning,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Planning {
+    /// Only say, step by step, what would be done and who would be hit, or why it would be refused
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
 
 #[derive(Debug, Args)]
@@ -304,19 +363,19 @@ Example: lend the VFs of ens1f0, made by vfnet when the network starts
     /// Start a network that is forgotten when it stops
     Create(Document),
     /// Start a network
-    Start(Which),
+    Start(Changed),
     /// Stop a network
     ///
     /// Refused while guests hold VFs of it.
     Destroy {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
         /// Even with VFs lent: their guests keep them and run on
         #[arg(long)]
         force: bool,
     },
     /// Forget a network's document
-    Undefine(Which),
+    Undefine(Changed),
     /// List networks; without options, the active ones
     Ls(Listing),
     /// Show a network and who has its VFs
@@ -332,7 +391,7 @@ Example: lend the VFs of ens1f0, made by vfnet when the network starts
     /// Start a network with the host
     Autostart {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
         /// No longer
         #[arg(long)]
         disable: bool,
@@ -398,7 +457,7 @@ Examples:
 Where no VF can be lent, the reason for each one is shown.")]
     Start {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
         /// With its CPUs stopped
         #[arg(long)]
         paused: bool,
@@ -407,30 +466,30 @@ Where no VF can be lent, the reason for each one is shown.")]
         console: bool,
     },
     /// End a guest at once, as if its power were cut
-    Destroy(Which),
+    Destroy(Changed),
     /// Ask a guest to shut down
     #[command(after_help = "\
 Example: ask, and cut the power of a guest that has not heard after a minute
   vfnet guest shutdown web1 --wait 60 || vfnet guest destroy web1")]
     Shutdown {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
         /// Wait until it has, for at most so many seconds
         #[arg(long, value_name = "SECS")]
         wait: Option<u64>,
     },
     /// Reboot a guest, as with its reset button: it is not asked first
-    Reboot(Which),
+    Reboot(Changed),
     /// Reset a guest, as with a reset button
-    Reset(Which),
+    Reset(Changed),
     /// Stop a guest's CPUs
-    Suspend(Which),
+    Suspend(Changed),
     /// Let a guest's CPUs go on
-    Resume(Which),
+    Resume(Changed),
     /// Forget a guest's document
     Undefine {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
         /// Delete its UEFI variables too
         #[arg(long)]
         nvram: bool,
@@ -453,7 +512,7 @@ Example: ask, and cut the power of a guest that has not heard after a minute
     /// Start a guest with the host
     Autostart {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
         /// No longer
         #[arg(long)]
         disable: bool,

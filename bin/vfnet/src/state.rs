@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use vfnet_store::{Examination, Examined, Rebuilt, Salvage};
+use vfnet_model::report::{PlanReport, PlanStep};
+use vfnet_store::{Examination, Examined, Rebuilt, Salvage, StoreError};
 
 use crate::fault::Fault;
-use crate::options::StateCommand;
+use crate::options::{Planning, StateCommand};
 use crate::screen::Screen;
+use crate::views;
 
 pub(crate) fn state(screen: &Screen, command: StateCommand) -> Result<(), Fault> {
     match command {
@@ -16,7 +18,16 @@ pub(crate) fn state(screen: &Screen, command: StateCommand) -> Result<(), Fault>
             screen.report(&found, examination)?;
             if found.is_sound() { Ok(()) } else { Err(Fault::Unsound) }
         }
-        StateCommand::Rebuild(places) => {
+        StateCommand::Rebuild { places, planning: Planning { plan: true } } => {
+            let found = vfnet_store::examine(&places.state_dir, &places.run_dir);
+            if found.in_use {
+                let source = StoreError::InUse { dir: places.state_dir, pid: found.pid };
+                return Err(Fault::Rebuild { source: source.into() });
+            }
+            let steps = found.files.iter().flat_map(would_be_rebuilt).collect();
+            screen.report(&PlanReport { steps, waits: false }, views::plan)
+        }
+        StateCommand::Rebuild { places, .. } => {
             let rebuilt = vfnet_store::rebuild(&places.state_dir, &places.run_dir)
                 .map_err(|source| Fault::Rebuild { source: source.into() })?;
             screen.report(&rebuilt, |rebuilt| {
@@ -24,6 +35,19 @@ pub(crate) fn state(screen: &Screen, command: StateCommand) -> Result<(), Fault>
             })
         }
     }
+}
+
+/// What would be done to a file: nothing, unless none of it can be used as it is.
+fn would_be_rebuilt(file: &Examined) -> Vec<PlanStep> {
+    if file.schema.is_some() || file.damage.is_empty() {
+        return Vec::new();
+    }
+    let name = file.file.display();
+    let step = |does: &str, says| PlanStep { does: does.to_owned(), vf: None, says };
+    vec![
+        step("keep", format!("keep {name}, which is damaged, as {name}.damaged-SECONDS")),
+        step("make", format!("make {name} anew, with what can be read of it")),
+    ]
 }
 
 fn examination(found: &Examination) -> String {

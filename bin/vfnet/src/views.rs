@@ -6,7 +6,8 @@ use serde::Serialize;
 use uuid::Uuid;
 use vfnet_model::doctor::{Check, Finding, State};
 use vfnet_model::report::{
-    DaemonReport, ExplainReport, GuestReport, InventoryReport, PfReport, PortReport, VfReport,
+    DaemonReport, ExplainReport, GuestReport, InventoryReport, PfReport, PlanReport, PortReport,
+    VfReport,
 };
 use vfnet_model::{Vlan, VlanId, VlanProtocol, legible};
 
@@ -315,4 +316,25 @@ fn check(check: Check) -> &'static str {
         Check::NetworkDaemon => "network daemon",
         Check::Ports => "ports",
     }
+}
+
+/// A plan: who would be hit, then what would be done, numbered.
+pub(crate) fn plan(plan: &PlanReport) -> String {
+    let mut text = String::new();
+    let (hits, steps): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|step| step.does == "hit");
+    for hit in hits {
+        text.push_str(&format!("hit: {}\n", legible(&hit.says)));
+    }
+    for (step, number) in steps.iter().zip(1..) {
+        let record = if step.does == "record" { "record: " } else { "" };
+        text.push_str(&format!("{number:>3}. {record}{}\n", legible(&step.says)));
+    }
+    if plan.steps.is_empty() {
+        text.push_str("nothing would be done\n");
+    }
+    if plan.waits {
+        text.push_str("then what is under way already is waited for\n");
+    }
+    text.push_str("This is only planned: nothing has been done.\n");
+    text
 }

@@ -9,6 +9,7 @@ pub(crate) mod network;
 mod network_edit;
 mod node_device;
 mod own;
+mod plan;
 pub(crate) mod port;
 
 use vfnet_rpc::error::WireError;
@@ -292,6 +293,7 @@ pub(crate) async fn own(daemon: &Daemon, call: vfnet::Call) -> Outcome {
         Call::PortList((), a) => a.with(&own::json(&own::ports(daemon).await?)?),
         Call::GuestShow(name, a) => a.with(&own::json(&own::guest(daemon, &name).await?)?),
         Call::PfSetVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args).await?)?),
+        Call::Plan(args, a) => a.with(&own::json(&plan::plan(daemon, &args).await?)?),
         Call::Claims((), a) => a.with(&own::json(&own::claims(daemon).await?)?),
     })
 }

@@ -2,15 +2,17 @@
 //! commits the decision's records, and only then lets its effects be carried out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
+use vfnet_engine::plan::Plan;
 use vfnet_engine::{
     Answer, Decision, Effect, Engine, Input, Moment, Record, Refusal, RefusalKind, Reply, Request,
     State, Ticket, Urgency,
 };
+use vfnet_model::report::{PlanReport, PlanStep};
 use vfnet_store::Store;
 
 use crate::steps::{Step, Steps};
@@ -31,12 +33,50 @@ enum Letter {
 pub struct EngineHandle {
     letters: mpsc::Sender<Letter>,
     moments: Arc<AtomicU64>,
+    /// Where plans go, for who only plans.
+    planned: Option<Planned>,
+}
+
+/// The plan that was made of a call, once there is one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Planned(Arc<Mutex<Option<PlanReport>>>);
+
+impl Planned {
+    fn note(&self, plan: PlanReport) {
+        *self.lock() = Some(plan);
+    }
+
+    fn add(&self, step: PlanStep) {
+        let mut plan = self.lock();
+        plan.get_or_insert(PlanReport { steps: Vec::new(), waits: false }).steps.push(step);
+    }
+
+    pub(crate) fn take(&self) -> Option<PlanReport> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<PlanReport>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl std::fmt::Debug for EngineHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EngineHandle").finish_non_exhaustive()
     }
+}
+
+fn only_planned() -> Refusal {
+    Refusal::new(RefusalKind::OperationFailed, "this is only planned")
+}
+
+fn report(plan: Plan) -> PlanReport {
+    let steps = plan.steps.into_iter().map(|step| PlanStep {
+        does: step.does.word().to_owned(),
+        vf: step.vf,
+        says: step.says,
+    });
+    PlanReport { steps: steps.collect(), waits: plan.answer.is_none() }
 }
 
 /// The daemon is on its way out, and nobody decides any more.
@@ -53,8 +93,37 @@ impl EngineHandle {
         }
     }
 
+    /// The same way, by which nothing is asked for: what would come of it is noted instead, and
+    /// whoever asks is refused, so that nothing that would follow is done either.
+    pub(crate) fn planning(&self) -> (Self, Planned) {
+        let planned = Planned::default();
+        (Self { planned: Some(planned.clone()), ..self.clone() }, planned)
+    }
+
+    /// Whether nothing is to be done by whoever has this.
+    pub(crate) const fn only_plans(&self) -> bool {
+        self.planned.is_some()
+    }
+
+    /// Whether something was planned, and not refused.
+    pub(crate) fn has_planned(&self) -> bool {
+        self.planned.as_ref().is_some_and(|planned| planned.lock().is_some())
+    }
+
+    /// Notes, where it is only planned, what would be done without the engine.
+    pub(crate) fn would(&self, does: &str, says: String) {
+        if let Some(planned) = &self.planned {
+            planned.add(PlanStep { does: does.to_owned(), vf: None, says });
+        }
+    }
+
     /// Asks, and waits until it is granted or refused, however long that takes.
     pub async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        if let Some(planned) = &self.planned {
+            let plan = self.read(move |state| state.plan(request).map(report)).await??;
+            planned.note(plan);
+            return Err(only_planned());
+        }
         let (reply, answer) = oneshot::channel();
         self.letters.send(Letter::Ask(request, reply)).await.map_err(|_| leaving())?;
         answer.await.map_err(|_| leaving())?
@@ -102,7 +171,8 @@ impl std::fmt::Debug for Letter {
 /// A mailbox and the way to it.
 pub fn mailbox() -> (EngineHandle, Mailbox) {
     let (sender, letters) = mpsc::channel(MAILBOX);
-    (EngineHandle { letters: sender, moments: Arc::default() }, Mailbox { letters })
+    let handle = EngineHandle { letters: sender, moments: Arc::default(), planned: None };
+    (handle, Mailbox { letters })
 }
 
 /// Starts the engine's thread with what recovery decided first. It ends when every handle is

@@ -99,6 +99,18 @@ pub enum GuestCommand {
     Resume,
 }
 
+impl GuestCommand {
+    /// In words, before a guest's name.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::PowerOff => "press the power button of",
+            Self::Reset => "press the reset button of",
+            Self::Suspend => "stop the processors of",
+            Self::Resume => "let the processors run of",
+        }
+    }
+}
+
 /// Why a running guest did not do as it was told.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {

@@ -37,7 +37,7 @@ use crate::options::Config;
 use connection::{Connection, ConnectionError};
 
 pub(crate) use events::Listening;
-pub(crate) use route::{merge, route};
+pub(crate) use route::{is_ours, merge, route};
 
 /// How long lists and checks wait for the stock daemon: they are about our networks too.
 const GLANCE: Duration = Duration::from_secs(3);

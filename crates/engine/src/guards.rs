@@ -1,6 +1,7 @@
-//! Guard rails: who would be hit, where the kernel protects nobody. It unbinds a PF's driver, and
-//! takes a PF's VFs away, also under a running guest: `pci_disable_sriov` removes the devices,
-//! and VFIO's driver then waits, with the PF's lock held, until QEMU lets go.
+//! Guard rails: who would be hit, where the kernel protects nobody. Drivers ask before they take VFs
+//! away whether one is assigned (`pci_vfs_assigned`), and VFIO never says so: `echo 0 >
+//! sriov_numvfs` goes through under a running guest. VFIO then waits without end for QEMU to let go,
+//! with the PF's lock held and all PCI hotplug standing still, while QEMU may unplug the guest's NIC.
 //!
 //! A refusal names holders, not VFs: a guest with thirty VFs is one line, and of hundreds of
 //! guests the first few are named and the others counted.

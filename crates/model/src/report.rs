@@ -154,3 +154,25 @@ pub struct ExplainReport {
     /// The VFs of its pool, in the order they are tried; `None` for usable.
     pub vfs: Vec<(PciAddress, Option<String>)>,
 }
+
+/// What a change would come to. Nothing has been done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// In the order in which it would be done, as far as that is known.
+    pub steps: Vec<PlanStep>,
+    /// Whether the answer would wait for something that is under way already.
+    pub waits: bool,
+}
+
+/// One thing that would be done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlanStep {
+    /// `hit` (who would be hit), `record`, `hook`, `vfs` (made or taken away), `prepare`,
+    /// `give-back`, `reset`, `start`, `end`, `tell` (a guest), `delete`, `keep`
+    /// or `make` (a file).
+    pub does: String,
+    /// The VF that it is done to.
+    pub vf: Option<PciAddress>,
+    /// In words.
+    pub says: String,
+}

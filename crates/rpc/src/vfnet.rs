@@ -7,7 +7,7 @@
 //! [`VERSION`].
 
 use crate::procedures::program;
-use crate::xdr::{Text, xdr};
+use crate::xdr::{Opaque, STRING_MAX, Text, xdr};
 
 /// The program's number.
 pub const PROGRAM: u32 = 0x2076_666e;
@@ -52,6 +52,7 @@ program! {
         8 GuestShow "GUEST_SHOW" Read (Text) -> Json;
         9 Claims "CLAIMS" Read (()) -> Json;
         11 PfSetVfs "PF_SET_VFS" Write (PfSetVfsArgs) -> Json;
+        12 Plan "PLAN" Write (PlanArgs) -> Json;
     }
 }
 

@@ -21,6 +21,7 @@ mod moving;
 mod names;
 mod networks;
 mod node_devices;
+mod plans;
 mod ports;
 mod protocol;
 mod races;

@@ -155,7 +155,7 @@ fn a_libvirt_host_is_taken_over_and_a_second_time_nothing_changes() {
     let root = root.display().to_string();
     let import = ["import", "--from-libvirt", "--root", &root, "--json"];
 
-    let planned = vfnet(&daemon, &[&import[..], &["--dry-run"]].concat());
+    let planned = vfnet(&daemon, &[&import[..], &["--plan"]].concat());
     let expected = |begun: &str| {
         vec![
             "left define network default".to_owned(),

@@ -14,7 +14,7 @@ use vfnet_rpc::remote::{DomainInfo, DomainState, XmlFlags};
 use vfnet_rpc::xdr::Text;
 
 use super::{OpenConsoleArgs, flag, text};
-use crate::guests::GuestCommand;
+use crate::guests::{CommandError, GuestCommand};
 use crate::{Daemon, wire_error};
 
 /// How often, and how many times, the engine is asked whether it has heard of a command's effect.
@@ -216,8 +216,13 @@ pub(super) async fn undefine(daemon: &Daemon, guest: &Domain, flags: u32) -> Res
             .hint("say --nvram to delete them, or --keep-nvram");
         return Err(refused(refusal));
     }
-    ask(daemon, Request::GuestUndefine(guest.uuid)).await?;
-    if let (Some(path), true) = (nvram, flags & drop_it != 0)
+    let undefined = ask(daemon, Request::GuestUndefine(guest.uuid)).await;
+    let nvram = nvram.filter(|_| flags & drop_it != 0);
+    if let (Some(path), true) = (&nvram, daemon.engine.has_planned()) {
+        daemon.engine.would("delete", format!("delete {path}"));
+    }
+    undefined?;
+    if let Some(path) = nvram
         && let Err(fault) = std::fs::remove_file(&path)
     {
         tracing::warn!("cannot remove {path}: {fault}");
@@ -227,6 +232,12 @@ pub(super) async fn undefine(daemon: &Daemon, guest: &Domain, flags: u32) -> Res
 
 async fn command(daemon: &Daemon, guest: &Domain, command: GuestCommand) -> Result<(), WireError> {
     let name = by_uuid(daemon, guest.uuid).await?.name;
+    if daemon.engine.only_plans() {
+        if daemon.guests.live(guest.uuid).is_some() {
+            daemon.engine.would("tell", format!("{} guest {}", command.words(), &*name));
+        }
+        return Err(wire_error::command(&CommandError::NotRunning));
+    }
     daemon.guests.command(guest.uuid, command).await.map_err(|fault| {
         tracing::debug!(%name, ?command, "{fault}");
         wire_error::command(&fault)

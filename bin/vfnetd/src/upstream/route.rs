@@ -73,20 +73,7 @@ async fn define(daemon: &Daemon, call: Call, xml: &str) -> Outcome {
         if mode.is_served() {
             return dispatch::serve(daemon, call).await;
         }
-        let none = "network_daemon in vfnetd.toml names a stock network daemon's socket, and none is \
-                    named";
-        if mode == Mode::BridgeOverDevices {
-            let detail = format!(
-                "network '{name}': vfnet serves forward mode 'bridge' with <bridge name='…'/>, an \
-                 existing bridge of the host; without, it is handed on where {none}"
-            );
-            return Err(refused(ErrorCode::ConfigUnsupported, &detail));
-        }
-        let detail = format!(
-            "network '{name}': vfnet serves forward modes 'hostdev' and 'bridge' (onto an \
-             existing bridge); others are handed on where {none}"
-        );
-        return Err(refused(ErrorCode::ConfigUnsupported, &detail));
+        return Err(not_served(&name, mode));
     };
     let wanted = Wanted { name: name.clone(), uuid, here: mode.is_served() };
     let _turn = stock.begin(wanted)?;
@@ -106,6 +93,47 @@ async fn define(daemon: &Daemon, call: Call, xml: &str) -> Outcome {
         return Err(refused(ErrorCode::OperationFailed, &detail));
     }
     stock.hand_on(call).await
+}
+
+/// Refuses what is not served here: of what the stock daemon would do there is no plan.
+pub(crate) async fn is_ours(daemon: &Daemon, call: &Call) -> Result<(), WireError> {
+    let handed_on = |name: &str| {
+        let detail = format!(
+            "network '{name}' is the stock network daemon's to serve, and that plans nothing"
+        );
+        Err(refused(ErrorCode::OperationUnsupported, &detail))
+    };
+    if let Some(xml) = defined_by(call) {
+        return match dispatch::parsed(xml, head).await? {
+            Ok(Head { name, mode, .. }) if !mode.is_served() => match &daemon.upstream.inner {
+                Some(_) => handed_on(name.as_str()),
+                None => Err(not_served(&name, mode)),
+            },
+            _ => Ok(()),
+        };
+    }
+    match (&daemon.upstream.inner, call.network()) {
+        (Some(stock), Some(network)) if !stock.has(network.uuid).await => handed_on(&network.name),
+        _ => Ok(()),
+    }
+}
+
+/// There is nobody to hand a network of this mode on to.
+fn not_served(name: &NetworkName, mode: Mode) -> WireError {
+    let none = "network_daemon in vfnetd.toml names a stock network daemon's socket, and none is \
+                named";
+    let detail = if mode == Mode::BridgeOverDevices {
+        format!(
+            "network '{name}': vfnet serves forward mode 'bridge' with <bridge name='…'/>, an \
+             existing bridge of the host; without, it is handed on where {none}"
+        )
+    } else {
+        format!(
+            "network '{name}': vfnet serves forward modes 'hostdev' and 'bridge' (onto an \
+             existing bridge); others are handed on where {none}"
+        )
+    };
+    refused(ErrorCode::ConfigUnsupported, &detail)
 }
 
 /// Our networks, and behind them the stock daemon's that match the same flags.
