@@ -37,6 +37,18 @@ xdr! {
     }
 }
 
+xdr! {
+    /// `PLAN`
+    pub struct PlanArgs {
+        /// The program of the call that is not to be made: [`PROGRAM`] or libvirt's.
+        pub program: u32,
+        /// Its number.
+        pub procedure: i32,
+        /// Its arguments, encoded: a document, and a little more.
+        pub payload: Opaque<{ STRING_MAX + 4096 }>,
+    }
+}
+
 program! {
     program PROGRAM, version VERSION;
 
