@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vfnet_model::drift::Difference;
-use vfnet_model::drivers::{self, Row};
+use vfnet_model::drivers::{self, Row, Support};
 use vfnet_model::inventory::{Incarnation, Pf, Vf};
 use vfnet_model::vf::{Original, VfIndex, WantedSettings};
 use vfnet_model::{DriverName, PciAddress};
@@ -187,6 +187,12 @@ impl<'a> Work<'a> {
         let pf = host.pf(lending.pf).ok().flatten();
         let row = drivers::row(pf.as_ref().and_then(|pf| pf.driver.as_ref()));
         Self { host, lending, deadlines, pf, row }
+    }
+
+    /// What the holder was to have, where the PF's driver can set anything: those that cannot set
+    /// a MAC have no table of VFs, and then preparing has been refused before it began.
+    fn wanted(&self) -> Option<&'a WantedSettings> {
+        self.lending.wanted.as_ref().filter(|_| self.row.mac != Support::No)
     }
 
     /// The VF as it is now, if it is still the device of the lending.

@@ -102,7 +102,8 @@ pub(crate) fn what_was_typed_over_is_put_back(world: &World) {
     for claim in world.state().claims.values() {
         let held = matches!(claim.state, ClaimState::Held { .. })
             && claim.executor == Executor::Vfnet
-            && claim.drift.is_none();
+            && claim.drift.is_none()
+            && !world.unrepaired.contains(&claim.id);
         if held && !is_as_wanted(world, claim.vf, claim.wanted.as_ref()) {
             world.broken(&format!("{} was typed over, and nothing is done about it", claim.vf));
         }

@@ -158,6 +158,10 @@ impl World {
             Err(fault) => Repaired::Failed(fault.explain()),
         };
         self.story.push(format!("repair {vf}: {outcome:?}"));
+        self.unrepaired.remove(&id);
+        if matches!(outcome, Repaired::Failed(_)) {
+            self.unrepaired.insert(id);
+        }
         let right = crate::promises::is_as_wanted(self, vf, lending.wanted.as_ref());
         if right {
             self.typed_over.remove(&(vf, lending.incarnation));

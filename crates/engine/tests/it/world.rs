@@ -105,6 +105,8 @@ pub(crate) struct World {
     pub(crate) open_outside: BTreeSet<(PciAddress, Incarnation)>,
     /// Held VFs that somebody has typed something over.
     pub(crate) typed_over: BTreeSet<(PciAddress, Incarnation)>,
+    /// Claims whose last repair has failed: the next look has it tried again.
+    pub(crate) unrepaired: BTreeSet<ClaimId>,
     /// Whether commits fail.
     pub(crate) disk_full: bool,
     /// How many commits are still to fail otherwise.
@@ -159,6 +161,7 @@ impl World {
             left_over: BTreeSet::new(),
             open_outside: BTreeSet::new(),
             typed_over: BTreeSet::new(),
+            unrepaired: BTreeSet::new(),
             disk_full: false,
             store_errors: 0,
             torn: false,

@@ -172,6 +172,20 @@ fn a_prepared_vf_reads_as_was_wanted_and_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_vf_whose_pf_has_no_table_is_refused_a_mac_and_comes_back() {
+    for driver in [Driver::Virtio, Driver::Ena] {
+        let host = SimHost::builder().vfio_loaded().pf("ens1f0", "0000:01:00.0", driver).vfs(1);
+        let host = host.build();
+        let before = host.facts();
+        let wanted = WantedSettings::mac(mac("52:54:00:aa:bb:cc"));
+        let lending = lending(&host, Some(wanted));
+        prepare_on(&host, &lending).expect_err("it has no MAC to set");
+        assert_eq!(give_back_on(&host, &lending).outcome, Outcome::Clean);
+        assert_eq!(host.facts(), before);
+    }
+}
+
+#[test]
 fn what_a_driver_cannot_set_is_refused_before_anything_is_changed() {
     let beyond = |mac| WantedSettings {
         mac,

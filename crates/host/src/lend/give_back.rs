@@ -88,7 +88,7 @@ fn run(
     progress(Step::Holder);
     wait_for_holder(work, &vf)?;
 
-    if let Some(wanted) = &work.lending.wanted {
+    if let Some(wanted) = work.wanted() {
         progress(Step::Settings);
         for error in settings::restore(work, wanted, own_mac(&vf)) {
             keep(error, errors)?;
@@ -104,7 +104,7 @@ fn run(
         // Final, as verification would not see it: a PF that has forgotten the VF's own MAC, and
         // an admin MAC that could not be cleared, read like what they should be.
         restore_netdev(work, mac)?;
-    } else if let Some(wanted) = &work.lending.wanted {
+    } else if let Some(wanted) = work.wanted() {
         // A driver that was bound until now may have told the PF a MAC since it was cleared.
         for error in settings::restore(work, wanted, None) {
             keep(error, errors)?;
@@ -218,7 +218,7 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
 
     // Where the VF had chosen its MAC and the PF showed it, the PF must learn it again: clearing
     // the admin MAC has made it forget the filter (kernel: igb_ndo_set_vf_mac).
-    let chosen = work.lending.wanted.as_ref().filter(|_| original.attributes.mac.is_zero());
+    let chosen = work.wanted().filter(|_| original.attributes.mac.is_zero());
     let Some(wanted) = chosen else {
         let admin = original.attributes.mac == mac;
         return if netdev.mac == mac { Ok(()) } else { set_netdev(work, mac, admin) };
@@ -321,7 +321,7 @@ fn verify(work: &Work<'_>) -> Result<(), LendError> {
             return Err(work.failed(Step::Verify, Cause::NetdevMac { wanted, found }));
         }
     }
-    match &work.lending.wanted {
+    match work.wanted() {
         Some(wanted) => {
             let own = vf.netdev.as_ref().map(|netdev| netdev.mac);
             settings::verify_restored(work, wanted, own)
