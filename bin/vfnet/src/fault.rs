@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Report { source: serde_json::Error },
     #[error("guest '{guest}' has not shut down within {seconds} s; it may still do so")]
     StillRunning { guest: String, seconds: u64 },
+    #[error("{0} events were missed: they came faster than they could be shown")]
+    EventsMissed(u64),
     #[error("this host is not ready to lend VFs")]
     NotReady,
     #[error("{} is there already; nothing was written", path.display())]

@@ -99,6 +99,7 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
         Command::Port(command) => host::port(daemon, &screen, &command),
         Command::Net(command) => net::net(daemon, &screen, command),
         Command::Guest(command) => guest::guest(daemon, &screen, command),
+        Command::Events(options) => events::events(daemon, &screen, &options),
         Command::Export(options) => export::export(daemon, &screen, &options),
         Command::Import(options) => import::import(daemon, &screen, &options),
         Command::State(_) | Command::Completions { .. } => Ok(()),

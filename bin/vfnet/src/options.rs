@@ -70,6 +70,16 @@ pub(crate) enum Command {
     /// Ports: VFs that are lent, and to whom
     #[command(subcommand)]
     Port(PortCommand),
+    /// Show what has happened lately, and what happens from now on: networks, guests, VFs, repairs
+    ///
+    /// The daemon keeps the last thousand events since its start; its log has them all. With
+    /// --json, each is an object on a line of its own.
+    #[command(after_help = "\
+Examples:
+  vfnet events
+  vfnet events --no-follow --lines 20
+  vfnet events --lines 0 --json | jq 'select(.event == \"vf-repaired\")'")]
+    Events(EventsOptions),
     /// Write everything that is kept to plain XML files, where a libvirt host has them
     ///
     /// Networks, guests, what starts with the host, and, of active networks, the ports of other
@@ -133,7 +143,7 @@ impl Command {
     /// What the command needs of the daemon; what only reads may use the read-only socket.
     pub(crate) fn access(&self) -> Access {
         let reads = match self {
-            Self::Doctor | Self::Status | Self::Port(_) => true,
+            Self::Doctor | Self::Status | Self::Port(_) | Self::Events(_) => true,
             // Without the daemon.
             Self::State(_) | Self::Completions { .. } => true,
             // A document with its passwords is not for who may only read.
@@ -154,6 +164,16 @@ impl Command {
         };
         if reads { Access::Read } else { Access::Write }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsOptions {
+    /// End after what has happened already
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+    /// Of what has happened already, only the last so many
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<u16>,
 }
 
 const EXPORT: &str = "\

@@ -63,6 +63,20 @@ impl Screen {
         text.push('\n');
         self.show(&text)
     }
+
+    /// One report of many: JSON on a line of its own where that is wanted, else as `view` tells it.
+    pub(crate) fn line<T: Serialize>(
+        &self,
+        report: &T,
+        view: impl FnOnce(&T) -> String,
+    ) -> Result<(), Fault> {
+        if !self.json {
+            return self.show(&view(report));
+        }
+        let mut text = serde_json::to_string(report).map_err(|source| Fault::Report { source })?;
+        text.push('\n');
+        self.show(&text)
+    }
 }
 
 fn json<T: Serialize + ?Sized>(report: &T) -> Result<String, Fault> {

@@ -119,6 +119,9 @@ pub(crate) fn vf_state(vf: &VfReport) -> String {
             _ => format!("{text}, {holder}"),
         };
     }
+    if let Some(drift) = vf.drift.as_ref().filter(|_| vf.why.is_none()) {
+        return format!("{text}, changed by somebody else: {drift}");
+    }
     match &vf.why {
         // "in bridge br0" says that it cannot be used; "quarantined (…)" says all there is.
         Some(why) if vf.state == "unusable" || why.starts_with(&vf.state) => why.clone(),
@@ -181,8 +184,11 @@ pub(crate) fn ports(ports: &[PortReport], width: Option<u16>) -> String {
     sheet.render(width)
 }
 
-/// "lent", or "lent, not open for 3 h".
+/// "lent", or "lent, not open for 3 h", or "held, changed by somebody else".
 fn port_state(port: &PortReport) -> String {
+    if port.drift.is_some() {
+        return format!("{}, changed by somebody else", port.state);
+    }
     let Some(seconds) = port.unused_for else { return port.state.clone() };
     let how_long = match seconds {
         0..60 => format!("{seconds} s"),

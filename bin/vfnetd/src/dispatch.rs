@@ -292,6 +292,9 @@ pub(crate) async fn own(daemon: &Daemon, call: vfnet::Call) -> Outcome {
         Call::Doctor((), a) => a.with(&own::json(&own::doctor(daemon).await?)?),
         Call::PortList((), a) => a.with(&own::json(&own::ports(daemon).await?)?),
         Call::GuestShow(name, a) => a.with(&own::json(&own::guest(daemon, &name).await?)?),
+        Call::Events(args, a) => {
+            a.with(&own::json(&daemon.history.after(args.after, args.wait).await)?)
+        }
         Call::PfSetVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args).await?)?),
         Call::Plan(args, a) => a.with(&own::json(&plan::plan(daemon, &args).await?)?),
         Call::Claims((), a) => a.with(&own::json(&own::claims(daemon).await?)?),

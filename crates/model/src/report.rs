@@ -94,6 +94,9 @@ pub struct VfReport {
     pub why: Option<String>,
     /// The network it was taken from.
     pub network: Option<NetworkName>,
+    /// How somebody else has changed it while it was held, where that was not to be put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
 }
 
 /// A port: a VF that a network lends.
@@ -121,6 +124,9 @@ pub struct PortReport {
     /// longer than the administrator's grace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused_for: Option<u64>,
+    /// See [`VfReport::drift`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
 }
 
 /// A guest.

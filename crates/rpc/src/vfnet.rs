@@ -49,6 +49,16 @@ xdr! {
     }
 }
 
+xdr! {
+    /// `EVENTS`
+    pub struct EventsArgs {
+        /// The number of the last event that is known; 0 for none.
+        pub after: u64,
+        /// Whether to wait a while for one where there is none.
+        pub wait: bool,
+    }
+}
+
 program! {
     program PROGRAM, version VERSION;
 
@@ -63,6 +73,7 @@ program! {
         7 PortList "PORT_LIST" Read (()) -> Json;
         8 GuestShow "GUEST_SHOW" Read (Text) -> Json;
         9 Claims "CLAIMS" Read (()) -> Json;
+        10 Events "EVENTS" Read (EventsArgs) -> Json;
         11 PfSetVfs "PF_SET_VFS" Write (PfSetVfsArgs) -> Json;
         12 Plan "PLAN" Write (PlanArgs) -> Json;
     }

@@ -28,6 +28,7 @@ fn vf(index: u16, state: &str) -> VfReport {
         holder: None,
         why: None,
         network: None,
+        drift: None,
     }
 }
 
@@ -96,7 +97,19 @@ fn port() -> PortReport {
         netdev: Some("ens1f0v1".parse().expect("name")),
         state: "held".to_owned(),
         unused_for: None,
+        drift: None,
     }
+}
+
+#[test]
+fn a_vf_that_somebody_else_has_changed_says_how() {
+    let drift =
+        Some("cannot configure VF 0000:01:10.2: it has MAC 02:… instead of 52:…".to_owned());
+    let held =
+        VfReport { holder: Some("guest web1".to_owned()), drift: drift.clone(), ..vf(1, "held") };
+    assert_snapshot!(vf_state(&held), @"held by guest web1, changed by somebody else: cannot configure VF 0000:01:10.2: it has MAC 02:… instead of 52:…");
+    let text = ports(&[PortReport { drift, ..port() }], WIDE);
+    assert!(text.contains("held, changed by somebody else  guest web1"), "{text}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod client;
 mod crashes;
 mod daemon;
 mod devices;
+mod drift;
 mod drivers;
 mod faults;
 mod flags;
@@ -30,6 +31,7 @@ mod state_dir;
 mod stock;
 mod unused;
 mod upstream;
+mod vanishing;
 mod virsh;
 mod virtqemud;
 

@@ -102,6 +102,7 @@ fn vf_report(state: &State, vf: &vfnet_model::inventory::Vf) -> VfReport {
         holder: claim.map(|claim| claim.owner.to_string()),
         why: why_not.filter(|_| told),
         network: claim.and_then(|claim| claim.network.as_ref()).map(|of| of.name.clone()),
+        drift: claim.and_then(|claim| claim.drift.clone()),
     }
 }
 
@@ -228,6 +229,7 @@ fn port_report(claim: &Claim) -> PortReport {
         netdev: claim.netdev.clone(),
         state: claim.state.word().to_owned(),
         unused_for: None,
+        drift: claim.drift.clone(),
     }
 }
 
