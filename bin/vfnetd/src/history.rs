@@ -43,11 +43,13 @@ impl History {
     pub(crate) fn note(&self, told: &Told<'_>) {
         let mut text = legible(&told.text).replace('\n', " ");
         text.truncate(text.floor_char_boundary(TEXT));
+        #[expect(clippy::disallowed_methods, reason = "told to people; events are in the order of their numbers")]
+        let time = utc(SystemTime::now());
         let mut kept = self.kept();
         let number = kept.back().map_or(0, |last| last.number) + 1;
         let mut event = Event {
             number,
-            time: utc(SystemTime::now()),
+            time,
             event: told.event.to_owned(),
             severity: told.severity,
             vf: None,

@@ -61,6 +61,7 @@ pub(crate) fn begin(path: &Path, started: &str) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(no_follow())
         .open(path)?;
+    #[expect(clippy::disallowed_methods, reason = "a line for people")]
     let line = format!("{HEADER}{} {}\n", utc(SystemTime::now()), on_one_line(started));
     file.write_all(line.as_bytes())?;
     Ok(file)

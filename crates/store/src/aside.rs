@@ -11,6 +11,10 @@ use crate::error::{StoreError, sort_io};
 /// day, and says where it is now. The file itself comes last: as long as it is there, whoever
 /// opens it finds the damage.
 pub(crate) fn keep(file: &Path) -> Result<PathBuf, StoreError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for whoever finds the file; a taken name is not used"
+    )]
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let free = |name: &PathBuf| ["", "-wal", "-shm"].iter().all(|part| !with(name, part).exists());
     let kept = (0..u32::MAX)
