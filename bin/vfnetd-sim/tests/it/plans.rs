@@ -3,9 +3,13 @@
 
 use std::process::{Command, Stdio};
 
+use rustix::io::Errno;
 use serde_json::Value;
-use vfnet_host_sim::VfFacts;
+use vfnet_host_sim::{FaultKind, FaultPoint, OpKind, VfFacts};
+use vfnet_rpc::remote::{NodeDeviceDettach, NodeDeviceReset};
+use vfnet_rpc::xdr::Text;
 
+use crate::client::Client;
 use crate::daemon::{Daemon, HW, Ran, guest};
 
 const MAC: &str = "52:54:00:00:00:01";
@@ -195,4 +199,40 @@ fn a_rebuild_of_the_state_is_planned_without_the_daemon() {
     let planned = says(&daemon, &rebuild);
     assert!(planned.contains("state.db anew, with what can be read of it"), "{planned}");
     assert_eq!(std::fs::read(&file).expect("read"), damage);
+}
+
+#[test]
+fn what_the_kernel_refuses_of_a_number_is_said_in_words_with_the_number_that_is_left() {
+    let daemon = site();
+    let pf = "0000:01:00.0".parse().expect("an address");
+    for (errno, words) in [
+        (Errno::NOMEM, "boot with pci=realloc"),
+        (Errno::NOSPC, "no interrupt vectors left"),
+        (Errno::PERM, "more than its driver allows"),
+    ] {
+        says(&daemon, &["pf", "set", "ens1f0", "--vfs", "7"]);
+        // Going to none succeeds, coming from there does not.
+        daemon
+            .host()
+            .fail(FaultPoint::next(OpKind::NumVfs).at(pf).after(1), FaultKind::errno(errno));
+        let refused = vfnet(&daemon, &["pf", "set", "ens1f0", "--vfs", "3"]);
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+        assert!(refused.stderr.contains("it has 0 VFs now"), "{}", refused.stderr);
+        assert_eq!(daemon.host().facts().len(), 0);
+    }
+}
+
+#[test]
+fn a_pf_is_not_detached_and_who_would_lose_a_vf_is_named() {
+    let daemon = site();
+    says(&daemon, &["guest", "start", "web1"]);
+    let mut client = Client::of(&daemon);
+    let name = Text::new("pci_0000_01_00_0").expect("a name");
+    let detach = client.ask::<NodeDeviceDettach>(&name).expect_err("refused").to_string();
+    let reset = client.ask::<NodeDeviceReset>(&name).expect_err("refused").to_string();
+    for why in [detach, reset] {
+        assert!(why.contains("is a PF, whose VFs are lent"), "{why}");
+        assert!(why.contains("0000:01:10.0 held by guest web1"), "{why}");
+    }
 }
