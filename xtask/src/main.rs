@@ -19,6 +19,8 @@ mod screen;
 mod sim;
 mod stages;
 mod stock_libvirt;
+#[cfg(test)]
+mod threats;
 mod volatile_disk;
 
 use std::path::PathBuf;
