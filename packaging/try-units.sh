@@ -217,7 +217,9 @@ must "without CAP_KILL" lacks KILL
 must "the guest runs" within runs
 must "the guest is not ended" not ends
 must "with all capabilities" lacks_nothing
-must "it is ended, and its VF is free" within both_free
+must "the guest runs" within runs
+must "the guest is ended" ends
+must "its VF is free" within both_free
 must "its VF is as it was" as_before
 # Where nothing is on record, it is the kernel that says whose a VF is.
 must "a guest starts" starts
