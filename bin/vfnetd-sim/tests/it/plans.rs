@@ -10,7 +10,7 @@ use vfnet_rpc::remote::{NodeDeviceDettach, NodeDeviceReset};
 use vfnet_rpc::xdr::Text;
 
 use crate::client::Client;
-use crate::daemon::{Daemon, HW, Ran, guest};
+use crate::daemon::{Daemon, HW, Ran, guest, guest_with};
 
 const MAC: &str = "52:54:00:00:00:01";
 
@@ -235,4 +235,22 @@ fn a_pf_is_not_detached_and_who_would_lose_a_vf_is_named() {
         assert!(why.contains("is a PF, whose VFs are lent"), "{why}");
         assert!(why.contains("0000:01:10.0 held by guest web1"), "{why}");
     }
+}
+
+#[test]
+fn a_plan_of_forgetting_a_guest_says_which_file_would_be_deleted_and_deletes_none() {
+    let daemon = Daemon::start();
+    let nvram = daemon.file("VARS.fd", "variables");
+    let os = format!(
+        "<os><type machine='q35'>hvm</type><loader readonly='yes' type='pflash'>/usr/share/CODE.fd\
+         </loader><nvram>{nvram}</nvram></os>"
+    );
+    let document = guest_with("uefi", "").replace("<os><type machine='q35'>hvm</type></os>", &os);
+    says(&daemon, &["guest", "define", &daemon.file("uefi.xml", &document)]);
+    let planned = plan(&daemon, &["guest", "undefine", "uefi", "--nvram"]);
+    assert!(planned.contains(&format!("delete {nvram}")), "{planned}");
+    assert_eq!(std::fs::read(&nvram).expect("there"), b"variables");
+    let unsaid = vfnet(&daemon, &["guest", "undefine", "uefi", "--plan"]);
+    assert_eq!(unsaid.status.code(), Some(1), "{}", unsaid.stdout);
+    assert!(unsaid.stderr.contains("say --nvram"), "{}", unsaid.stderr);
 }

@@ -379,6 +379,24 @@ fn the_command_line_has_stock_networks_too() {
 }
 
 #[test]
+fn a_plan_never_reaches_the_stock_daemon() {
+    let (daemon, _fake) = before(Mood::Well, 30);
+    let open = daemon.file("open.xml", OPEN);
+    for command in [
+        &["net", "define", &open][..],
+        &["net", "create", &open],
+        &["net", "destroy", "default"],
+        &["net", "destroy", "--force", "default"],
+    ] {
+        let mut vfnet = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
+        vfnet.args(command).arg("--plan").env("VFNET_SOCKET", daemon.socket());
+        let refused = Ran::from(vfnet.stdin(Stdio::null()).output().expect("vfnet runs"));
+        assert_ne!(refused.status.code(), Some(0), "{command:?}: {}", refused.stdout);
+        assert!(!refused.stderr.contains("not here"), "{command:?}: {}", refused.stderr);
+    }
+}
+
+#[test]
 fn the_doctor_says_whether_the_stock_daemon_answers() {
     let (daemon, fake) = before(Mood::Well, 30);
     let socket = fake.socket().display();
