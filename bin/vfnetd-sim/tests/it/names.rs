@@ -1,5 +1,7 @@
 //! Names that people give, and what virsh asks besides.
 
+use std::process::{Command, Stdio};
+
 use vfnet_rpc::error::ErrorCode;
 use vfnet_rpc::objects::ListArgs;
 use vfnet_rpc::remote::{
@@ -9,7 +11,7 @@ use vfnet_rpc::remote::{
 use vfnet_rpc::xdr::Text;
 
 use crate::client::Client;
-use crate::daemon::{Daemon, HW, guest};
+use crate::daemon::{Daemon, HW, Ran, guest};
 
 #[test]
 fn guests_with_strange_names_run_or_are_refused() {
@@ -37,6 +39,29 @@ fn guests_with_strange_names_run_or_are_refused() {
     }
     let all = ListArgs { need_results: 1, flags: 0 };
     assert_eq!(client.ask::<ConnectListAllDomains>(&all).expect("a list").count, 0);
+}
+
+#[test]
+fn a_name_that_turns_text_around_is_shown_as_what_it_is() {
+    let daemon = Daemon::start();
+    let mut client = Client::of(&daemon);
+    let name = "web\u{202e}1\u{2066}";
+    let document = guest(name, "52:54:00:00:00:01");
+    client.ask::<DomainDefineXml>(&Text::clipped(&document)).expect("defined");
+    let vfnet = |args: &[&str]| -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
+        command.arg("--socket").arg(daemon.socket()).args(args).stdin(Stdio::null());
+        command.output().expect("vfnet runs").into()
+    };
+    for args in [&["guest", "ls", "--all"][..], &["guest", "show", name], &["guest", "start", name]]
+    {
+        let Ran { stdout, stderr, .. } = vfnet(args);
+        let said = stdout + &stderr;
+        assert!(said.contains("web\u{fffd}1\u{fffd}"), "{args:?}: {said:?}");
+        assert!(!said.contains('\u{202e}') && !said.contains('\u{2066}'), "{args:?}: {said:?}");
+    }
+    // A program gets the name as it is.
+    assert!(vfnet(&["guest", "ls", "--all", "--json"]).stdout.contains(name));
 }
 
 #[test]
