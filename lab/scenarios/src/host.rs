@@ -188,7 +188,8 @@ impl Vf {
         })
     }
 
-    fn path(&self) -> PathBuf {
+    /// Its directory in sysfs, as long as it is there.
+    pub fn path(&self) -> PathBuf {
         Path::new(PCI_DEVICES).join(&self.address)
     }
 

@@ -8,6 +8,7 @@ mod ports;
 mod survival;
 mod units;
 
+mod vanishing;
 use crate::scenario::{Group, Scenario};
 
 /// Every group, in the order in which `cargo xtask test` runs them.
@@ -104,6 +105,22 @@ pub const GROUPS: &[Group] = &[
         pfs: 1,
         iommu: true,
         deep: false,
+    Group {
+        name: "vanishing",
+        pfs: 1,
+        iommu: true,
+        deep: false,
+        scenarios: &[
+            Scenario {
+                name: "a-guest-that-keeps-its-vf-has-it-until-it-ends-and-nothing-is-left",
+                parts: &[vanishing::under_idle_guests],
+            },
+            Scenario {
+                name: "a-guest-that-lets-go-of-its-vf-runs-on-and-the-state-says-so",
+                parts: &[vanishing::under_a_guest_that_lets_go],
+            },
+        ],
+    },
         scenarios: &[Scenario {
             name: "guests-survive-a-restart-through-systemd",
             parts: &[units::the_service],

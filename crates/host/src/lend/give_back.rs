@@ -200,9 +200,11 @@ fn restore_driver(work: &Work<'_>, progress: &mut dyn FnMut(Step)) -> Result<(),
 
 /// Uses that began after the VF had left its holder; to unbind it then would harm somebody.
 fn foreign_uses(vf: &Vf) -> Vec<HostUse> {
-    // What has its lock is for the unbinding to find out, which has a limit.
-    let nobody = |host: &&HostUse| matches!(host, HostUse::NoNetdev(_) | HostUse::Locked);
-    vf.uses.iter().filter(|host| !nobody(host)).cloned().collect()
+    // What the kernel is about is for the unbinding to find out, which has a limit.
+    let kernels = |host: &HostUse| {
+        matches!(host, HostUse::NoNetdev(_) | HostUse::Locked | HostUse::Changing)
+    };
+    vf.uses.iter().filter(|host| !kernels(host)).cloned().collect()
 }
 
 /// The MAC that the VF's netdev had, when it is to have a netdev.

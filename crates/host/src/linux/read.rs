@@ -218,7 +218,10 @@ impl<'a> Reader<'a> {
         // Asked for each device: a write may have begun since the look did.
         let unfinished = self.host.writer.unfinished();
         let num_vfs = self.host.device(pf).path("sriov_numvfs").display().to_string();
-        if unfinished.iter().any(|write| write.starts_with(&num_vfs)) {
+        // The kernel removes VFs in the order of their numbers, each link before its VF, and waits
+        // where a guest has one open (kernel: sriov_del_vfs, vfio_unregister_group_dev).
+        let first_is_gone = !self.host.device(pf).dir("virtfn0").exists();
+        if first_is_gone || unfinished.iter().any(|write| write.starts_with(&num_vfs)) {
             uses.get_or_insert_default().push(HostUse::Changing);
         }
         let [own, pfs] = [address, pf].map(|device| device.to_string());

@@ -98,6 +98,17 @@ fn a_vf_whose_pf_is_being_told_another_number_of_vfs_is_in_use() {
 }
 
 #[test]
+fn a_vf_that_whoever_removes_them_all_has_not_come_to_yet_is_in_use() {
+    let tree = Tree::with_vfs(2);
+    // A guest has the first one open, so that the kernel waits with its link gone.
+    fs::remove_file(tree.path(&device(PF, "virtfn0"))).unwrap();
+    let vfs = tree.host().inventory().unwrap().vfs;
+    assert_eq!(vfs.keys().collect::<Vec<_>>(), [&vf(1)]);
+    assert!(vfs[&vf(1)].uses.contains(&HostUse::Changing), "{vfs:?}");
+    assert_eq!(tree.host().vf(vf(0)).unwrap(), None);
+}
+
+#[test]
 fn a_group_with_several_members_shows_them_all() {
     let tree = Tree::with_vfs(2);
     tree.group("0000:01:10.1", 20);

@@ -17,7 +17,7 @@ use crate::guest::wait_for_nic;
 use crate::host::{Host, Pf, Vf};
 use crate::wait::wait_for;
 
-fn pid_of(guest: &str) -> Result<i64> {
+pub(super) fn pid_of(guest: &str) -> Result<i64> {
     let shown: Value = serde_json::from_str(&vfnet(&["--json", "guest", "show", guest])?)?;
     shown["pid"].as_i64().with_context(|| format!("{guest} has no process: {shown}"))
 }
