@@ -163,6 +163,7 @@ pub(crate) fn claims() -> Vec<Claim> {
     });
     let of_states = states.into_iter().zip(11..).map(|(state, id)| Claim {
         executor: if state == ClaimState::Lent { Executor::Outside } else { Executor::Vfnet },
+        drift: matches!(state, ClaimState::Held { .. }).then(|| "changed: MAC".to_owned()),
         state,
         ..claim(id)
     });
