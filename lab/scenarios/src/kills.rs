@@ -4,12 +4,13 @@
 pub mod ours;
 pub mod theirs;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::documents::{Guest, network_of_pf};
 use crate::host::{Facts, Host, Vf};
@@ -221,11 +222,53 @@ pub fn run(operation: Operation, virsh: &dyn Fn(&[&str]) -> Result<String>) -> R
 }
 
 /// Starts an operation, silently.
-pub fn begin(operation: Operation, mut virsh: Command) -> Result<std::process::Child> {
-    use std::process::Stdio;
+pub fn begin(operation: Operation, mut virsh: Command) -> Result<Child> {
     virsh.args(operation.words());
     virsh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     virsh.spawn().context("cannot run virsh")
+}
+
+/// virsh that has its connection and waits to be told what to do: how long it takes to start is
+/// no part of an operation.
+#[derive(Debug)]
+pub struct Client {
+    child: Child,
+    input: ChildStdin,
+}
+
+impl Client {
+    const WORDS: &str = "/run/kills-client.words";
+
+    /// Starts virsh, and waits until it is connected: it shows what it is told only then.
+    pub fn connect(mut virsh: Command) -> Result<Self> {
+        virsh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(Self::WORDS)?);
+        let mut child = virsh.spawn().context("cannot run virsh")?;
+        let mut input = child.stdin.take().context("virsh has no standard input")?;
+        let mut output = child.stdout.take().context("virsh has no standard output")?;
+        writeln!(input, "echo connected")?;
+        let mut shown = Vec::new();
+        while !String::from_utf8_lossy(&shown).contains("connected") {
+            let mut portion = [0; 256];
+            match output.read(&mut portion)? {
+                0 => bail!("virsh is not connected: {}", fs::read_to_string(Self::WORDS)?),
+                count => shown.extend(&portion[..count]),
+            }
+        }
+        // What else it says goes nowhere, but has to be taken.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        Ok(Self { child, input })
+    }
+
+    /// Tells it what to do, and to end then.
+    pub fn begin(mut self, operation: Operation) -> Result<Child> {
+        writeln!(self.input, "{}", operation.words().join(" "))?;
+        Ok(self.child)
+    }
+
+    /// What the last client had to complain of.
+    pub fn complaints() -> Result<String> {
+        Ok(fs::read_to_string(Self::WORDS)?.trim().to_owned())
+    }
 }
 
 /// Waits until a guest that was destroyed by hand has ended.

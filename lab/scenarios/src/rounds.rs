@@ -20,7 +20,7 @@ use crate::daemon::virsh_command;
 use crate::host::Host;
 use crate::kills::ours::Ours;
 use crate::kills::theirs::Theirs;
-use crate::kills::{Left, Operation, begin};
+use crate::kills::{Client, Left, Operation};
 use crate::trail;
 
 /// Idle hits in one round until something is wrong with the moments.
@@ -186,7 +186,7 @@ fn play<K: Killed>(subject: &mut K, seed: u64, rounds: usize, tally: &mut Tally)
             ensure!(attempt < MOST_TRIES, "round {round} has hit nothing in {attempt} tries");
             let share = share(seed, round as u64, attempt);
             subject.make_ready_for(operation)?;
-            let mut client = begin(operation, subject.virsh()?)?;
+            let mut client = Client::connect(subject.virsh()?)?.begin(operation)?;
             std::thread::sleep(lengths[&operation].mul_f64(share));
             let answered = client.try_wait()?.is_some();
             subject.kill()?;
@@ -227,11 +227,13 @@ fn length_of<K: Killed>(subject: &mut K, operation: Operation) -> Result<Duratio
     let mut took = Duration::ZERO;
     for _ in 0..2 {
         subject.make_ready_for(operation)?;
+        let client = Client::connect(subject.virsh()?)?;
         let started = Instant::now();
-        let status = begin(operation, subject.virsh()?)?.wait()?;
+        client.begin(operation)?.wait()?;
         subject.settle()?;
         took = started.elapsed();
-        ensure!(status.success(), "{}: {} failed", K::NAME, operation.name());
+        let words = Client::complaints()?;
+        ensure!(words.is_empty(), "{}: {}: {words}", K::NAME, operation.name());
         let (left, _) = subject.recover()?;
         ensure!(left.is_nothing(), "{}: {} leaves {left:?}", K::NAME, operation.name());
     }
