@@ -1,4 +1,4 @@
-//! The project's own commands: demo, test, sim, lab, install.
+//! The project's own commands: demo, test, sim, fuzz, lab, install.
 
 #![expect(clippy::disallowed_methods, reason = "not part of the daemon: it drives cargo and QEMU")]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program for a terminal")]
@@ -7,6 +7,7 @@ mod cpio;
 mod cuts;
 mod deb;
 mod demo;
+mod fuzz;
 mod hosts;
 mod images;
 mod install;
@@ -56,6 +57,8 @@ enum Task {
     },
     /// Live whole lives of a simulated host, from seeds, and look at every promise at every step
     Sim(sim::Options),
+    /// Send bytes nobody should send, by the million (needs a nightly toolchain and cargo-fuzz)
+    Fuzz(fuzz::Options),
     /// Work with an emulated SR-IOV host
     #[command(subcommand)]
     Lab(LabTask),
@@ -145,6 +148,7 @@ fn main() -> ExitCode {
         })
         .map(exit_code),
         Some(Task::Sim(options)) => sim::sim(&options).map(exit_code),
+        Some(Task::Fuzz(options)) => fuzz::fuzz(&options).map(exit_code),
         Some(Task::Lab(task)) => run_lab(task),
         Some(Task::Install(options)) => install::install(&options).map(|()| ExitCode::SUCCESS),
         Some(Task::Deb) => deb::build().map(|package| tell(&package)),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::workspace;
-use crate::{cuts, hosts, layers, packages, rounds, sim, stock_libvirt};
+use crate::{cuts, fuzz, hosts, layers, packages, rounds, sim, stock_libvirt};
 
 /// How much of it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +101,18 @@ pub(crate) fn test(depth: Depth) -> Result<bool> {
                 ensure!(sim::planted_bugs()?, "a planted bug is not found");
                 Ok(())
             });
+        }
+        match (depth, fuzz::missing()) {
+            (Depth::Quick, _) => run.skip("fuzzing", "--quick leaves it out"),
+            (_, Some(missing)) => run.skip("fuzzing", missing),
+            (Depth::Full | Depth::Deep, None) => {
+                run.check("fuzzing", || {
+                    let seconds = if depth == Depth::Deep { 1200 } else { 60 };
+                    let held = fuzz::all_for(Duration::from_secs(seconds))?;
+                    ensure!(held, "something was found");
+                    Ok(())
+                });
+            }
         }
         if has_doc_tests(&workspace().join("crates"))? {
             run.tests("documentation", || cargo_test(&["test", "--quiet", "--workspace", "--doc"]));

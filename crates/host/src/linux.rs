@@ -6,7 +6,7 @@
 //! device's lock, is read by children ([`crate::reader`]), and not at all of a device that a write
 //! of [`Writer::unfinished`] is about.
 
-mod alias;
+pub mod alias;
 mod devices;
 mod open_files;
 mod read;
@@ -229,6 +229,10 @@ impl Host for LinuxHost {
             members.devices().iter().flat_map(|member| self.vfio_nodes(*member)).collect();
         nodes.insert(format!("/dev/vfio/{group}"));
         Ok(open_files::holders(&self.root.join("proc"), &nodes).into_values().next())
+    }
+
+    fn sees_open_files(&self) -> bool {
+        fs::read_dir(self.root.join("proc/1/fd")).is_ok()
     }
 
     fn vfio_group_ready(&self, group: u32) -> bool {

@@ -6,7 +6,7 @@
 //! it does not understand.
 
 mod features;
-mod reply;
+pub mod reply;
 
 use std::collections::BTreeSet;
 use std::io;

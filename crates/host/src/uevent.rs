@@ -111,7 +111,7 @@ fn take(
 
 /// The PCI device that an event is about: of `SUBSYSTEM=pci` itself, of others (net, vfio-dev)
 /// the last in the device's path.
-fn pci_device(event: &[u8]) -> Option<PciAddress> {
+pub fn pci_device(event: &[u8]) -> Option<PciAddress> {
     let path = event
         .split(|byte| *byte == 0)
         .find_map(|line| line.strip_prefix(b"DEVPATH="))

@@ -4,7 +4,7 @@ use vfnet_model::DriverName;
 
 /// The most specific driver among the lines `alias vfio_pci:PATTERN MODULE` for a device with
 /// this `modalias` (`pci:v00008086d…`): the one with the fewest wildcards.
-pub(super) fn best_vfio_driver(aliases: &str, modalias: &str) -> Option<DriverName> {
+pub fn best_vfio_driver(aliases: &str, modalias: &str) -> Option<DriverName> {
     let device = modalias.strip_prefix("pci:")?;
     aliases
         .lines()
@@ -15,7 +15,7 @@ pub(super) fn best_vfio_driver(aliases: &str, modalias: &str) -> Option<DriverNa
 }
 
 /// Whether a driver is one of those modules.
-pub(super) fn is_vfio_driver(aliases: &str, driver: &DriverName) -> bool {
+pub fn is_vfio_driver(aliases: &str, driver: &DriverName) -> bool {
     aliases
         .lines()
         .filter_map(vfio_alias)

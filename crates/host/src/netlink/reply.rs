@@ -43,12 +43,17 @@ const AF_INET: u8 = 2;
 
 /// One message of a reply, without its header.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) payload: Vec<u8>,
+pub struct Message {
+    /// What follows the 16 bytes of the header.
+    pub payload: Vec<u8>,
 }
 
 /// Takes the messages of a datagram; true when the last was among them.
-pub(super) fn read(mut datagram: &[u8], replies: &mut Vec<Message>) -> Result<bool, Refusal> {
+///
+/// # Errors
+///
+/// The kernel's refusal, or a message that is cut short.
+pub fn read(mut datagram: &[u8], replies: &mut Vec<Message>) -> Result<bool, Refusal> {
     while !datagram.is_empty() {
         let cut = || Refusal::malformed("a netlink message cut short");
         let len = number(datagram, 0).ok_or_else(cut)? as usize;
@@ -108,7 +113,7 @@ pub struct Link {
 
 impl Link {
     /// Reads the payload of an `RTM_NEWLINK`; `None` when it has not even a header.
-    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
+    pub fn parse(payload: &[u8]) -> Option<Self> {
         let mut link = Self::default();
         for (kind, value) in attributes(payload.get(16..)?) {
             match kind {
@@ -182,7 +187,7 @@ fn vlan(value: &[u8], protocol: VlanProtocol) -> Option<Vlan> {
 }
 
 /// An address of the link, `None` when it is another's or link-local.
-pub(super) fn address(payload: &[u8], index: u32) -> Option<String> {
+pub fn address(payload: &[u8], index: u32) -> Option<String> {
     let prefix = *payload.get(1)?;
     if number(payload, 4)? != index {
         return None;
@@ -199,7 +204,7 @@ pub(super) fn address(payload: &[u8], index: u32) -> Option<String> {
 
 /// A route out of the link, `None` for those that come by themselves: of an address, of
 /// fe80::/64, of multicast.
-pub(super) fn route(payload: &[u8], index: u32) -> Option<String> {
+pub fn route(payload: &[u8], index: u32) -> Option<String> {
     let header = payload.get(..12)?;
     let (family, prefix, protocol, kind) = (header[0], header[1], header[5], header[7]);
     if kind != RTN_UNICAST || protocol == RTPROT_KERNEL {
@@ -240,12 +245,12 @@ fn ip(value: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Types (without flags) and values, up to the first that does not fit.
 /// The value of the first attribute of a kind.
 pub(super) fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
+/// Types (without flags) and values, up to the first that does not fit.
 pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes).map_while(|attribute| {
         let attribute: NlaBuffer<&[u8]> = attribute.ok()?;

@@ -109,6 +109,14 @@ fn a_vf_that_whoever_removes_them_all_has_not_come_to_yet_is_in_use() {
 }
 
 #[test]
+fn a_host_that_hides_what_processes_have_open_says_so() {
+    let tree = Tree::with_vfs(1);
+    assert!(!tree.host().sees_open_files());
+    fs::create_dir_all(tree.path("proc/1/fd")).unwrap();
+    assert!(tree.host().sees_open_files());
+}
+
+#[test]
 fn a_group_with_several_members_shows_them_all() {
     let tree = Tree::with_vfs(2);
     tree.group("0000:01:10.1", 20);

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod devices;
+mod entries;
+mod fuzz;
 mod lend;
 mod linux;
 mod machine;

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod corpus;
+mod entries;
+mod fuzz;
 mod guest;
 mod guest_random;
 mod guest_refusals;

@@ -7,6 +7,8 @@ mod bench;
 mod command_line;
 mod command_line_taken;
 mod console;
+mod entries;
+mod fuzz;
 mod guests;
 mod launching;
 mod life;

@@ -11,6 +11,7 @@ mod full;
 mod place;
 mod power_cut;
 mod rebuild;
+mod records;
 mod refused;
 mod round_trip;
 mod unreadable;

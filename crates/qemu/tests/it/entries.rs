@@ -1,0 +1,3 @@
+//! The entry points of the fuzzer: the targets in `fuzz/` run these too.
+
+pub(crate) mod monitor_lines;
