@@ -21,7 +21,10 @@ pub(crate) fn events(
     for event in past.split_off(past.len() - lines) {
         print(screen, &event)?;
     }
-    while !options.no_follow {
+    if options.no_follow {
+        return Ok(());
+    }
+    loop {
         let Events { missed, events } = ask(&mut daemon, after, true)?;
         if missed > 0 {
             return Err(Fault::EventsMissed(missed));
@@ -31,7 +34,6 @@ pub(crate) fn events(
             print(screen, &event)?;
         }
     }
-    Ok(())
 }
 
 /// All that the daemon has kept.

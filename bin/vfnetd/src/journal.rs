@@ -86,24 +86,24 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
             guest(name, severity, "guest-stopped", what)
         }
         A::VfQuarantined(at, why) => {
-            vf(*at, Error, "vf-quarantined", format!("quarantined: {why}"))
+            vf(*at, Error, "vf-quarantined", &format!("quarantined: {why}"))
         }
         A::VfStuck(at, step) => {
-            vf(*at, Error, "vf-stuck", format!("the kernel has not finished {step}"))
+            vf(*at, Error, "vf-stuck", &format!("the kernel has not finished {step}"))
         }
         A::VfVanished(at, owner) => {
-            vf(*at, Error, "vf-vanished", format!("vanished while held by {owner}"))
+            vf(*at, Error, "vf-vanished", &format!("vanished while held by {owner}"))
         }
         A::VfReappeared(at, owner) => {
-            vf(*at, Info, "vf-reappeared", format!("there again, held by {owner}"))
+            vf(*at, Info, "vf-reappeared", &format!("there again, held by {owner}"))
         }
         A::VfRepaired(at, owner, what) => {
             let what = format!("changed by somebody else while held by {owner}, put back: {what}");
-            vf(*at, Warning, "vf-repaired", what)
+            vf(*at, Warning, "vf-repaired", &what)
         }
         A::VfDrifted(at, owner, why) => {
             let what = format!("changed by somebody else while held by {owner}, left so: {why}");
-            vf(*at, Error, "vf-drifted", what)
+            vf(*at, Error, "vf-drifted", &what)
         }
         A::PortUnused(vf, id, owner) => {
             let text = format!("port {id} of {owner}: no process has its VF {vf} open");
@@ -137,7 +137,7 @@ fn guest<'a>(
     Told { event, severity, about: About::Guest(name), text: format!("guest {name}: {what}") }
 }
 
-fn vf(at: PciAddress, severity: Severity, event: &'static str, what: String) -> Told<'static> {
+fn vf(at: PciAddress, severity: Severity, event: &'static str, what: &str) -> Told<'static> {
     Told { event, severity, about: About::Vf(at), text: format!("{at}: {what}") }
 }
 
