@@ -162,7 +162,15 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         .map_err(|source| RunError::System { doing: "start the engine", source })?;
 
     let upstream = Upstream::new(&config, handle.clone());
-    let unused = UnusedPorts::new(Duration::from_secs(config.port_grace), config.unused_ports);
+    let grace = if host.sees_open_files() {
+        Duration::from_secs(config.port_grace)
+    } else {
+        tracing::error!(
+            "unused ports are not looked for: CAP_SYS_PTRACE is missing, or part of /proc hidden"
+        );
+        Duration::ZERO
+    };
+    let unused = UnusedPorts::new(grace, config.unused_ports);
     let daemon = Daemon {
         engine: handle,
         observer,

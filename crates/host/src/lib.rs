@@ -88,6 +88,12 @@ pub trait Host: Send + Sync + 'static {
     /// Who has a VFIO group open, if anybody ("qemu-system-x86 (pid 123)").
     fn vfio_group_holder(&self, group: u32) -> Result<Option<String>, HostError>;
 
+    /// Whether this process may see what others have open (`CAP_SYS_PTRACE`, no `hidepid`): if
+    /// not, that nobody has a VF open says nothing.
+    fn sees_open_files(&self) -> bool {
+        true
+    }
+
     /// Whether a VFIO group can be opened: `/dev/vfio/N` is there. True by itself for hosts
     /// without device nodes.
     fn vfio_group_ready(&self, _group: u32) -> bool {

@@ -265,6 +265,10 @@ impl Host for Watched {
         self.host.vfio_group_holder(group)
     }
 
+    fn sees_open_files(&self) -> bool {
+        self.host.sees_open_files()
+    }
+
     fn vfio_group_ready(&self, group: u32) -> bool {
         self.host.vfio_group_ready(group)
     }
