@@ -43,7 +43,10 @@ impl History {
     pub(crate) fn note(&self, told: &Told<'_>) {
         let mut text = legible(&told.text).replace('\n', " ");
         text.truncate(text.floor_char_boundary(TEXT));
-        #[expect(clippy::disallowed_methods, reason = "told to people; events are in the order of their numbers")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "told to people; events are in the order of their numbers"
+        )]
         let time = utc(SystemTime::now());
         let mut kept = self.kept();
         let number = kept.back().map_or(0, |last| last.number) + 1;

@@ -2,13 +2,14 @@
 
 mod bench;
 mod devices;
+mod drift;
 mod lending;
 mod points;
 mod ports;
 mod survival;
 mod units;
-
 mod vanishing;
+
 use crate::scenario::{Group, Scenario};
 
 /// Every group, in the order in which `cargo xtask test` runs them.
@@ -57,6 +58,10 @@ pub const GROUPS: &[Group] = &[
                 parts: &[lending::what_is_missing],
             },
             Scenario {
+                name: "what-is-typed-on-a-held-vf-is-put-back-and-told",
+                parts: &[drift::typed_by_hand],
+            },
+            Scenario {
                 name: "a-port-and-a-guest-never-share-a-vf",
                 parts: &[ports::ports_and_guests],
             },
@@ -101,11 +106,6 @@ pub const GROUPS: &[Group] = &[
         }],
     },
     Group {
-        name: "service",
-        pfs: 1,
-        iommu: true,
-        deep: false,
-    Group {
         name: "vanishing",
         pfs: 1,
         iommu: true,
@@ -121,6 +121,11 @@ pub const GROUPS: &[Group] = &[
             },
         ],
     },
+    Group {
+        name: "service",
+        pfs: 1,
+        iommu: true,
+        deep: false,
         scenarios: &[Scenario {
             name: "guests-survive-a-restart-through-systemd",
             parts: &[units::the_service],
