@@ -3,6 +3,7 @@
 //! They say *that* something changed and where to look; the state is read afresh. What is in
 //! them is not trusted, and a lost one asks for looking at everything.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -21,6 +22,12 @@ const ROUTE: Option<Protocol> = None;
 const KERNEL: u32 = 1;
 /// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR`.
 const LINKS_AND_ADDRESSES: u32 = 0x111;
+
+/// How many announcements of one socket are taken in one go. The rest waits in the socket's buffer,
+/// which the kernel bounds: what does not fit there is lost, and says so with `ENOBUFS`.
+const AT_ONCE: usize = 16 * 1024;
+/// How many changes are told apart; where there are more, anything may have changed.
+const DISTINCT: usize = 1024;
 
 /// Something changed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -65,14 +72,18 @@ impl Announcements {
         }
     }
 
-    /// Takes what is there, without waiting; sorted, each change once.
+    /// Takes what is there, without waiting and without end; sorted, each change once. What storms
+    /// leave behind is there for the next call.
     pub fn take(&self) -> io::Result<Vec<Changed>> {
-        let mut changes = Vec::new();
-        take(&self.devices, &mut changes, |event| pci_device(event).map(Changed::Device))?;
-        take(&self.network, &mut changes, |_| Some(Changed::Network))?;
-        changes.sort_unstable();
-        changes.dedup();
-        Ok(changes)
+        let mut changes = BTreeSet::new();
+        take(
+            |buffer| receive(&self.devices, buffer),
+            &mut changes,
+            |event| pci_device(event).map(Changed::Device),
+        )?;
+        let network = |_: &[u8]| Some(Changed::Network);
+        take(|buffer| receive(&self.network, buffer), &mut changes, network)?;
+        Ok(changes.into_iter().collect())
     }
 }
 
@@ -83,30 +94,35 @@ fn listen(protocol: Option<Protocol>, groups: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// One announcement: how long it is, or nothing where it is not from the kernel.
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+    let (len, _, sender) = recvfrom(socket, buffer, RecvFlags::empty())?;
+    let kernels = sender
+        .and_then(|sender| SocketAddrNetlink::try_from(sender).ok())
+        .is_some_and(|sender| sender.pid() == 0);
+    Ok(kernels.then_some(len))
+}
+
 fn take(
-    socket: &OwnedFd,
-    changes: &mut Vec<Changed>,
+    mut receive: impl FnMut(&mut [u8]) -> Result<Option<usize>, Errno>,
+    changes: &mut BTreeSet<Changed>,
     read: impl Fn(&[u8]) -> Option<Changed>,
 ) -> io::Result<()> {
     // The kernel's uevents have 2 KiB at most (UEVENT_BUFFER_SIZE); of rtnetlink's only the
     // arrival counts.
     let mut buffer = [0; 4096];
-    loop {
-        match recvfrom(socket, &mut buffer[..], RecvFlags::empty()) {
-            Ok((len, _, sender)) => {
-                let kernels = sender
-                    .and_then(|sender| SocketAddrNetlink::try_from(sender).ok())
-                    .is_some_and(|sender| sender.pid() == 0);
-                if kernels {
-                    changes.extend(read(buffer.get(..len).unwrap_or_default()));
-                }
-            }
+    for _ in 0..AT_ONCE {
+        let change = match receive(&mut buffer) {
+            Ok(Some(len)) => read(buffer.get(..len).unwrap_or_default()),
             Err(Errno::AGAIN) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(Errno::NOBUFS) => changes.push(Changed::Anything),
+            Ok(None) | Err(Errno::INTR) => None,
+            Err(Errno::NOBUFS) => Some(Changed::Anything),
             Err(error) => return Err(error.into()),
-        }
+        };
+        let Some(change) = change else { continue };
+        changes.insert(if changes.len() < DISTINCT { change } else { Changed::Anything });
     }
+    Ok(())
 }
 
 /// The PCI device that an event is about: of `SUBSYSTEM=pci` itself, of others (net, vfio-dev)
@@ -146,6 +162,79 @@ mod tests {
         ] {
             assert_eq!(pci_device(event), None, "{event:?}");
         }
+    }
+
+    /// A source that has `count` events, about one VF after the other of `vfs`.
+    fn storm(count: usize, vfs: usize) -> impl FnMut(&mut [u8]) -> Result<Option<usize>, Errno> {
+        let mut sent = 0;
+        move |buffer| {
+            if sent == count {
+                return Err(Errno::AGAIN);
+            }
+            let vf = sent % vfs;
+            sent += 1;
+            let (bus, slot, function) = (vf / 256, vf / 8 % 32, vf % 8);
+            let event = format!("DEVPATH=/devices/0000:{bus:02x}:{slot:02x}.{function}\0");
+            buffer[..event.len()].copy_from_slice(event.as_bytes());
+            Ok(Some(event.len()))
+        }
+    }
+
+    fn device(event: &[u8]) -> Option<Changed> {
+        pci_device(event).map(Changed::Device)
+    }
+
+    #[test]
+    fn a_storm_about_a_few_devices_is_a_few_changes() {
+        let mut changes = BTreeSet::new();
+        take(storm(10_000, 7), &mut changes, device).unwrap();
+        assert_eq!(changes.len(), 7);
+        assert!(!changes.contains(&Changed::Anything));
+    }
+
+    #[test]
+    fn a_storm_about_more_devices_than_are_told_apart_asks_for_looking_at_everything() {
+        let mut changes = BTreeSet::new();
+        take(storm(10_000, 10_000), &mut changes, device).unwrap();
+        assert_eq!(changes.len(), DISTINCT + 1);
+        assert!(changes.contains(&Changed::Anything));
+    }
+
+    #[test]
+    fn a_storm_without_end_is_left_for_the_next_time() {
+        let (mut taken, mut changes) = (0, BTreeSet::new());
+        let mut source = storm(usize::MAX, 7);
+        take(
+            |buffer| {
+                taken += 1;
+                source(buffer)
+            },
+            &mut changes,
+            device,
+        )
+        .unwrap();
+        assert_eq!((taken, changes.len()), (AT_ONCE, 7));
+    }
+
+    #[test]
+    fn what_the_kernel_had_no_room_for_asks_for_looking_at_everything() {
+        use rustix::net::{SendFlags, sendto, sockopt};
+        // A group of uevents' sockets that nobody uses.
+        const NOBODYS: u32 = 1 << 30;
+        let socket = listen(Some(netlink::KOBJECT_UEVENT), NOBODYS).unwrap();
+        sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
+        let sender = listen(Some(netlink::KOBJECT_UEVENT), 0).unwrap();
+        let group = SocketAddrNetlink::new(0, NOBODYS);
+        for _ in 0..10_000 {
+            match sendto(&sender, &[0; 512], SendFlags::empty(), &group) {
+                Err(Errno::PERM) => return println!("skipped: takes CAP_NET_ADMIN"),
+                // Sent by nobody to nobody else, and refused by the kernel's own end.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let mut changes = BTreeSet::new();
+        take(|buffer| receive(&socket, buffer), &mut changes, device).unwrap();
+        assert_eq!(changes, BTreeSet::from([Changed::Anything]));
     }
 
     #[test]
