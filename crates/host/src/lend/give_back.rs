@@ -201,9 +201,8 @@ fn restore_driver(work: &Work<'_>, progress: &mut dyn FnMut(Step)) -> Result<(),
 /// Uses that began after the VF had left its holder; to unbind it then would harm somebody.
 fn foreign_uses(vf: &Vf) -> Vec<HostUse> {
     // What the kernel is about is for the unbinding to find out, which has a limit.
-    let kernels = |host: &HostUse| {
-        matches!(host, HostUse::NoNetdev(_) | HostUse::Locked | HostUse::Changing)
-    };
+    let kernels =
+        |host: &HostUse| matches!(host, HostUse::NoNetdev(_) | HostUse::Locked | HostUse::Changing);
     vf.uses.iter().filter(|host| !kernels(host)).cloned().collect()
 }
 
