@@ -64,7 +64,10 @@ impl From<QmpEvent> for GuestEvent {
 
 /// Events that wait for a reader who is slower than the guest.
 #[derive(Debug, Default)]
-pub(crate) struct EventQueue(VecDeque<GuestEvent>);
+pub(crate) struct EventQueue {
+    events: VecDeque<GuestEvent>,
+    lost: u64,
+}
 
 impl EventQueue {
     const LIMIT: usize = 128;
@@ -73,24 +76,36 @@ impl EventQueue {
     /// says least goes: a guest resetting itself in a loop costs neither memory nor its own
     /// supervision.
     pub(crate) fn push(&mut self, event: GuestEvent) {
-        if self.0.back() == Some(&event) {
+        if self.events.back() == Some(&event) {
             return;
         }
-        if self.0.len() >= Self::LIMIT {
-            let least =
-                self.0.iter().position(|event| matches!(event, GuestEvent::Other(_))).unwrap_or(1);
-            let lost = self.0.remove(least);
-            tracing::warn!(?lost, "too many events of a guest wait to be read");
+        if self.events.len() >= Self::LIMIT {
+            let least = self
+                .events
+                .iter()
+                .position(|event| matches!(event, GuestEvent::Other(_)))
+                .unwrap_or(1);
+            self.events.remove(least);
+            self.lost += 1;
+            if self.is_to_be_told() {
+                tracing::warn!(lost = self.lost, "too many events of a guest wait to be read");
+            }
         }
-        self.0.push_back(event);
+        self.events.push_back(event);
+    }
+
+    /// Fewer and fewer of them: whoever floods the queue does not flood the log, and what is in
+    /// an event is QEMU's word, of any length.
+    const fn is_to_be_told(&self) -> bool {
+        self.lost.is_power_of_two()
     }
 
     pub(crate) fn pop(&mut self) -> Option<GuestEvent> {
-        self.0.pop_front()
+        self.events.pop_front()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.events.is_empty()
     }
 }
 
@@ -107,15 +122,28 @@ mod tests {
             queue.push(GuestEvent::Other(QmpEvent { name: "RTC_CHANGE".to_owned(), data }));
         }
         queue.push(GuestEvent::Resumed);
-        assert_eq!(queue.0.len(), EventQueue::LIMIT);
+        assert_eq!(queue.events.len(), EventQueue::LIMIT);
         assert_eq!(queue.pop(), Some(GuestEvent::Paused));
-        assert_eq!(queue.0.back(), Some(&GuestEvent::Resumed));
+        assert_eq!(queue.events.back(), Some(&GuestEvent::Resumed));
+    }
+
+    #[test]
+    fn a_flood_of_events_is_a_few_lines_in_the_log() {
+        let mut queue = EventQueue::default();
+        let mut told = 0;
+        for number in 0..100_000 {
+            let data = serde_json::json!({ "n": number });
+            let before = queue.lost;
+            queue.push(GuestEvent::Other(QmpEvent { name: "RTC_CHANGE".to_owned(), data }));
+            told += u32::from(queue.lost > before && queue.is_to_be_told());
+        }
+        assert_eq!((queue.lost, told), (100_000 - EventQueue::LIMIT as u64, 17));
     }
 
     #[test]
     fn resets_in_a_row_are_told_once() {
         let mut queue = EventQueue::default();
         (0..1000).for_each(|_| queue.push(GuestEvent::Reset));
-        assert_eq!(queue.0.len(), 1);
+        assert_eq!(queue.events.len(), 1);
     }
 }
