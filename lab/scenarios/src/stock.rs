@@ -104,6 +104,11 @@ impl StockLibvirt {
             ended = stock.child.try_wait().ok().flatten();
             ended.is_some() || UnixStream::connect(SOCKET).is_ok()
         })?;
+        // It listens before its drivers are there, and ends when one of them does not come.
+        wait_for("stock libvirtd to serve", START_LIMIT, || {
+            ended = stock.child.try_wait().ok().flatten();
+            ended.is_some() || stock.virsh(&["uri"]).is_ok()
+        })?;
         match ended {
             Some(status) => {
                 bail!("stock libvirtd ended ({status}): {}", fs::read_to_string(LOG)?)
@@ -143,9 +148,19 @@ impl Drop for StockLibvirt {
     }
 }
 
-/// What Debian's scripts and other daemons do for it on a machine where it is installed: guests
-/// as root and without cgroups, as there is neither AppArmor nor systemd here, and a bus.
+/// What Debian's scripts and other daemons do for it on a machine where it is installed: the user
+/// that it knows by name, guests as root and without cgroups, as there is neither AppArmor nor
+/// systemd here, and a bus. The host forgets all of it with its power.
 fn prepare_for_guests() -> Result<()> {
+    for (file, entry) in [
+        ("/etc/passwd", "libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n"),
+        ("/etc/group", "libvirt-qemu:x:64055:\n"),
+    ] {
+        let known = fs::read_to_string(file)?;
+        if !known.lines().any(|line| line.starts_with("libvirt-qemu:")) {
+            fs::write(file, known + entry)?;
+        }
+    }
     fs::create_dir_all("/etc/libvirt")?;
     fs::write(
         QEMU_CONFIGURATION,
