@@ -69,7 +69,9 @@ pub fn read(mut datagram: &[u8], replies: &mut Vec<Message>) -> Result<bool, Ref
                 // The error of a dump that broke off, or 0.
                 let code = number(payload, 0).unwrap_or(0);
                 return match code.cast_signed() {
-                    code if code < 0 => Err(io::Error::from_raw_os_error(code.saturating_neg()).into()),
+                    code if code < 0 => {
+                        Err(io::Error::from_raw_os_error(code.saturating_neg()).into())
+                    }
                     _ => Ok(true),
                 };
             }
