@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 import sys
+import uuid
 import xml.etree.ElementTree as ElementTree
 
 import libvirt
@@ -30,9 +31,14 @@ def digest(words):
     return hashlib.sha256((words or "").encode()).hexdigest()[:16]
 
 
+def identity(name):
+    """One that stays: a document without it is refused where there is one of its name."""
+    return f"<name>{name}</name><uuid>{uuid.uuid5(uuid.NAMESPACE_OID, name)}</uuid>"
+
+
 def network_xml(name, version):
     return (
-        f"<network><name>{name}</name><title>version {version}</title>"
+        f"<network>{identity(name)}<title>version {version}</title>"
         f"<description>{text(version)}</description>"
         f"<forward mode='bridge'/><bridge name='br-{name}'/></network>"
     )
@@ -40,7 +46,7 @@ def network_xml(name, version):
 
 def guest_xml(name, version):
     return (
-        f"<domain type='qemu'><name>{name}</name><title>version {version}</title>"
+        f"<domain type='qemu'>{identity(name)}<title>version {version}</title>"
         f"<description>{text(version)}</description><memory unit='MiB'>64</memory>"
         "<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"
     )
