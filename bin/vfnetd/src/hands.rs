@@ -195,15 +195,20 @@ impl Hands {
         let (host, engine, id) = (Arc::clone(&self.host), self.engine.clone(), claim.id);
         let lending = lending(claim);
         self.runtime.spawn(async move {
-            let outcome = blocking(move || {
-                lend::reset(&*host, &lending, &Deadlines::default()).map_err(|fault| Failure {
+            let moments = engine.clone();
+            let done = blocking(move || {
+                let done = lend::reset(&*host, &lending, &Deadlines::default());
+                let outcome = done.map_err(|fault| Failure {
                     stuck: fault.is_stuck().then(|| format!("to {} {}", fault.step, lending.vf)),
                     why: fault.explain(),
                     hook: false,
-                })
+                });
+                let seen = host.vf(lending.vf).ok().flatten().map(Box::new);
+                (outcome, seen, moments.moment())
             });
-            let outcome = outcome.await.unwrap_or_else(|why| Err(failure(why)));
-            engine.tell(Input::WasReset(id, outcome)).await;
+            let (outcome, seen, at) =
+                done.await.unwrap_or_else(|why| (Err(failure(why)), None, engine.moment()));
+            engine.tell(Input::WasReset { claim: id, outcome, seen, at }).await;
         });
     }
 

@@ -141,7 +141,7 @@ impl Step {
             Input::HandedOver(..) => Some(Self::HandOver),
             Input::GivenBack { .. } => Some(Self::GiveBack),
             Input::Repaired(..) => Some(Self::Repair),
-            Input::WasReset(..) => Some(Self::Reset),
+            Input::WasReset { .. } => Some(Self::Reset),
             Input::VfsMade(..) => Some(Self::MakeVfs),
             Input::VfsSet(..) => Some(Self::SetVfs),
             Input::HookRan { .. } => Some(Self::CallHook),

@@ -48,7 +48,16 @@ pub enum Input {
     /// [`crate::Effect::Repair`] has ended.
     Repaired(ClaimId, Repaired),
     /// [`crate::Effect::Reset`] has ended.
-    WasReset(ClaimId, Result<(), Failure>),
+    WasReset {
+        /// The claim.
+        claim: ClaimId,
+        /// How it ended.
+        outcome: Result<(), Failure>,
+        /// The VF as it was seen afterwards, when it was.
+        seen: Option<Box<Vf>>,
+        /// When that was.
+        at: Moment,
+    },
     /// [`crate::Effect::MakeVfs`] has ended.
     VfsMade(Uuid, Result<(), String>),
     /// [`crate::Effect::SetVfs`] of this PF has ended.

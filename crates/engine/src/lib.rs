@@ -73,7 +73,10 @@ impl Engine {
             Input::Prepared(claim, outcome) => turn.prepared(claim, outcome),
             Input::HandedOver(claim, outcome) => turn.handed_over(claim, outcome),
             Input::Repaired(claim, outcome) => turn.repaired(claim, outcome),
-            Input::WasReset(claim, outcome) => turn.device_is_done(claim, outcome),
+            Input::WasReset { claim, outcome, seen, at } => {
+                turn.saw_returned(claim, seen, at);
+                turn.device_is_done(claim, outcome);
+            }
             Input::GivenBack { claim, outcome, seen, at } => {
                 turn.saw_returned(claim, seen, at);
                 turn.given_back(claim, outcome);

@@ -177,7 +177,10 @@ fn hoped(state: &State, effect: &Effect) -> Option<Input> {
             seen: None,
             at: state.last_look,
         },
-        Effect::Reset(id) => Input::WasReset(*id, Ok(())),
+        Effect::Reset(id) => {
+            let at = state.last_look;
+            Input::WasReset { claim: *id, outcome: Ok(()), seen: None, at }
+        }
         Effect::MakeVfs { network, .. } => Input::VfsMade(*network, Ok(())),
         Effect::SetVfs { pf, .. } => Input::VfsSet(*pf, Ok(())),
         Effect::CallHook(hook @ (NetworkHook::Start | NetworkHook::Started), live) => {

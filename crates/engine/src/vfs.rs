@@ -247,7 +247,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Takes in what one VF looks like after it was given back.
+    /// Takes in what one VF looks like after it was given back, or the administrator is done with it.
     pub(crate) fn saw_returned(&mut self, id: ClaimId, seen: Option<Box<Vf>>, at: Moment) {
         let (Some(claim), Some(vf)) = (self.state.claims.get(&id), seen) else { return };
         if at < self.state.last_look {

@@ -61,6 +61,18 @@ impl Bug {
     ];
 }
 
+impl Bug {
+    /// Seeds within which it is found: most show at once, some need a fault at the one moment.
+    pub(crate) const fn within(self) -> u64 {
+        match self {
+            Self::GiveBackNotReadBack => 3_000,
+            Self::DriftNotReadBack => 20_000,
+            Self::ResetWithoutIncarnation => 30_000,
+            _ => 500,
+        }
+    }
+}
+
 /// Whether a record is written at all.
 pub(crate) fn writes(bug: Option<Bug>, record: &Record) -> bool {
     let preparing = matches!(record, Record::Put(entry)

@@ -44,7 +44,9 @@ impl World {
         &self,
         input: &Input,
     ) -> Option<((PciAddress, Incarnation), VfFacts)> {
-        let (Input::WasReset(id, Ok(())) | Input::GivenBack { claim: id, .. }) = input else {
+        let (Input::WasReset { claim: id, outcome: Ok(()), .. }
+        | Input::GivenBack { claim: id, .. }) = input
+        else {
             return None;
         };
         let claim = self.state().claims.get(id)?;

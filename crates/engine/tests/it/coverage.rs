@@ -14,6 +14,9 @@ pub(crate) const POWER_CUT: &str = "power cut";
 pub(crate) const DISK_FULL: &str = "disk full";
 pub(crate) const STORE_ERROR: &str = "error of the store";
 pub(crate) const TORN: &str = "error between the two files";
+const PUT_BACK: &str = "put back";
+const NOT_PUT_BACK: &str = "not put back";
+const REPAIRS: [&str; 2] = [PUT_BACK, NOT_PUT_BACK];
 const DIES: &str = "daemon dies";
 const FREE: &str = "free";
 const NO_FAULT: &str = "no fault";
@@ -60,7 +63,9 @@ impl Coverage {
         };
         for claim in state.claims.values() {
             let from = states.remove(&claim.id).unwrap_or(FREE);
-            if from != claim.state.word() {
+            // Its holder keeps what somebody has typed over, whatever comes of putting that back.
+            let kept = of == Some(claim.id) && REPAIRS.contains(&happening);
+            if kept || from != claim.state.word() {
                 count(claim.id, from, claim.state.word());
             }
         }
@@ -105,7 +110,7 @@ pub(crate) const fn claim_of(input: &Input) -> Option<ClaimId> {
         Input::Prepared(claim, _)
         | Input::HandedOver(claim, _)
         | Input::Repaired(claim, _)
-        | Input::WasReset(claim, _)
+        | Input::WasReset { claim, .. }
         | Input::PortUnused { claim, .. }
         | Input::GivenBack { claim, .. } => Some(*claim),
         _ => None,
@@ -124,9 +129,11 @@ const fn happening(input: &Input) -> &'static str {
         Input::HandedOver(_, Err(failure)) if failure.stuck.is_some() => "handing over hangs",
         Input::HandedOver(_, Err(failure)) if failure.hook => "a hook says no",
         Input::HandedOver(_, Err(_)) => "handing over fails",
-        Input::WasReset(_, Ok(())) => "reset",
-        Input::WasReset(_, Err(failure)) if failure.stuck.is_some() => "resetting hangs",
-        Input::WasReset(_, Err(_)) => "resetting fails",
+        Input::WasReset { outcome: Ok(()), .. } => "reset",
+        Input::WasReset { outcome: Err(failure), .. } if failure.stuck.is_some() => {
+            "resetting hangs"
+        }
+        Input::WasReset { .. } => "resetting fails",
         Input::GivenBack { outcome, .. } => match outcome {
             GivenBack::Clean => "given back clean",
             GivenBack::Unclean(_) => "given back unclean",
@@ -134,8 +141,8 @@ const fn happening(input: &Input) -> &'static str {
             GivenBack::Stuck(_) => "giving back hangs",
             GivenBack::Gone => "given back and gone",
         },
-        Input::Repaired(_, Repaired::Done(_)) => "put back",
-        Input::Repaired(..) => "not put back",
+        Input::Repaired(_, Repaired::Done(_)) => PUT_BACK,
+        Input::Repaired(..) => NOT_PUT_BACK,
         Input::Launched(_, Ok(_)) => "launched",
         Input::Launched(_, Err(_)) => "launching fails",
         Input::GuestEnded(..) => "guest ended",

@@ -5,7 +5,7 @@ use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost};
 use vfnet_model::PciAddress;
 
 use crate::scene::{
-    PF, define, destroy, guest_with, igb, mac, nic, pci, port, start, vf, with_network,
+    PF, define, destroy, guest_with, igb, mac, net, nic, pci, port, start, vf, with_network,
 };
 use crate::world::{Death, World, granted};
 
@@ -143,4 +143,21 @@ fn a_vf_that_has_taken_the_address_of_another_is_not_reset_in_its_place() {
     assert!(refused.to_string().contains("another device has taken the VF's address"), "{refused}");
     assert_eq!(world.host.facts(), new);
     assert!(world.state().claims.is_empty());
+}
+
+#[test]
+fn a_detached_vf_is_lent_as_it_is_although_nobody_has_looked_at_the_host_since() {
+    let mut world = detachable(0);
+    let ticket = world.begin(detach(vf(0)));
+    // Bound to VFIO, and not reset yet: its row still shows the MAC of the host's driver.
+    world.step();
+    world.look();
+    world.settle();
+    granted(world.replies.remove(&ticket).expect("it is answered"));
+    let ticket = world.begin_unseen(Request::PortCreate(Box::new(port("hw", 1, mac(1)))));
+    world.settle();
+    granted(world.replies.remove(&ticket).expect("it is answered"));
+    let delete = Request::PortDelete { network: net("hw"), port: port("hw", 1, mac(1)).port };
+    granted(world.ask(delete));
+    assert_eq!(driver(&world, vf(0)).as_deref(), Some("vfio-pci"));
 }

@@ -17,7 +17,7 @@ use vfnet_engine::{
 use vfnet_host::Host;
 use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost, ZeroMac};
 use vfnet_model::network::{Command, Network, Section, update};
-use vfnet_model::vf::VfSetting;
+use vfnet_model::vf::{Original, VfSetting};
 use vfnet_model::{PciAddress, Vlan};
 
 use crate::bugs::Bug;
@@ -127,6 +127,8 @@ pub(crate) enum Event {
     TypedOver {
         which: usize,
         setting: usize,
+        /// Whether the card then says yes once to what it does not do.
+        deaf: bool,
     },
     /// Another number of VFs, by vfnet.
     SetVfs {
@@ -232,21 +234,23 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     let which = || 0..NETWORKS.len();
     let pf = || 0..2_usize;
     let vf = || 0..MOST_VFS;
-    let nics = || prop::collection::vec((which(), 1..8_u8), 0..3);
+    // Mostly of networks that are active from the beginning.
+    let active = || prop_oneof![2 => 0..2_usize, 1 => which()];
+    let nics = || prop::collection::vec((active(), 1..8_u8), 0..3);
     let device = || prop::option::weighted(0.2, vf());
     prop_oneof![
         3 => (who(), nics(), device())
             .prop_map(|(who, nics, device)| E::DefineGuest { who, nics, device }),
-        6 => (who(), nics(), device())
+        9 => (who(), nics(), device())
             .prop_map(|(who, nics, device)| E::CreateGuest { who, nics, device }),
-        9 => who().prop_map(E::StartGuest),
-        7 => who().prop_map(E::DestroyGuest),
+        14 => who().prop_map(E::StartGuest),
+        6 => who().prop_map(E::DestroyGuest),
         1 => who().prop_map(E::UndefineGuest),
         1 => who().prop_map(E::Autostart),
         3 => (who(), any::<bool>()).prop_map(|(who, crashed)| E::GuestEnds { who, crashed }),
-        4 => which().prop_map(E::StartNetwork),
+        6 => which().prop_map(E::StartNetwork),
         2 => (which(), any::<bool>()).prop_map(|(which, force)| E::DestroyNetwork { which, force }),
-        3 => (0..4_u8, which(), 1..8_u8)
+        4 => (0..4_u8, active(), 1..8_u8)
             .prop_map(|(which, network, mac)| E::CreatePort { which, network, mac }),
         3 => (0..4_u8, which()).prop_map(|(which, network)| E::DeletePort { which, network }),
         1 => (0..4_u8, which(), 1..8_u8, vf())
@@ -259,20 +263,21 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         2 => (0..4_usize).prop_map(E::OutsideCloses),
         3 => (0..6_usize, any::<bool>())
             .prop_map(|(which, reclaim)| E::PortUnused { which, reclaim }),
-        3 => (0..4_usize, 0..4_usize)
-            .prop_map(|(which, setting)| E::TypedOver { which, setting }),
+        3 => (0..4_usize, 0..4_usize, prop::bool::weighted(0.2))
+            .prop_map(|(which, setting, deaf)| E::TypedOver { which, setting, deaf }),
         1 => (pf(), 0..8_u16).prop_map(|(pf, vfs)| E::SetVfs { pf, vfs }),
-        1 => vf().prop_map(E::DetachVf),
+        2 => vf().prop_map(E::DetachVf),
         1 => vf().prop_map(E::ReattachVf),
         1 => vf().prop_map(E::ResetVf),
         2 => vf().prop_map(E::RestoreVf),
         1 => vf().prop_map(E::VfVanishes),
         1 => pf().prop_map(E::VfsAreRemoved),
-        2 => pf().prop_map(E::VfsAreMade),
-        1 => (pf(), 0..8_u16).prop_map(|(pf, vfs)| E::NumVfsChanged { pf, vfs }),
+        // Hosts are to have VFs most of the time.
+        6 => pf().prop_map(E::VfsAreMade),
+        2 => (pf(), 0..8_u16).prop_map(|(pf, vfs)| E::NumVfsChanged { pf, vfs }),
         1 => pf().prop_map(E::PfReloads),
         1 => pf().prop_map(E::PfIsPulledOut),
-        2 => pf().prop_map(E::PfIsPutBack),
+        3 => pf().prop_map(E::PfIsPutBack),
         1 => (pf(), any::<bool>()).prop_map(|(pf, known)| E::PfRenamed { pf, known }),
         1 => (pf(), 1..9_u64).prop_map(|(pf, seconds)| E::PfIsBusy { pf, seconds }),
         1 => pf().prop_map(E::PfDown),
@@ -399,6 +404,10 @@ fn host_at_the_beginning(host: SimHost, seed: u64) -> World {
         granted(world.ask(Request::NetworkStart(net(name))));
         granted(world.ask(Request::NetworkAutostart(net(name), true)));
     }
+    for (name, network, last) in [("a", "plain", 1), ("b", "tagged", 2), ("c", "other", 3)] {
+        let nics = vec![nic(network, mac(last))];
+        granted(world.ask(define(guest_with(name, nics))));
+    }
     world
 }
 
@@ -476,7 +485,9 @@ impl Scenery<'_> {
                     world.hears(Input::PortUnused { claim, reclaim: *reclaim });
                 }
             }
-            Event::TypedOver { which, setting } => typed_over(world, *which, *setting),
+            Event::TypedOver { which, setting, deaf } => {
+                typed_over(world, *which, *setting, *deaf);
+            }
             Event::SetVfs { pf, vfs } => {
                 let Card { pf, vfs: most, .. } = self.cards[*pf];
                 world.begin(Request::PfSetVfs { pf, count: (*vfs).min(most) });
@@ -633,8 +644,11 @@ impl Scenery<'_> {
         for vf in &self.vfs {
             world.host.change_netdev(*vf, |dev| dev.addresses.clear());
         }
-        world.look();
-        world.settle();
+        // One look may come while a repair is under way; the next one sees what that has left.
+        for _ in 0..2 {
+            world.look();
+            world.settle();
+        }
         crate::promises::what_was_typed_over_is_put_back(world);
         // A look may have autostart try once more what had failed.
         for _ in 0..4 {
@@ -652,8 +666,12 @@ impl Scenery<'_> {
             Self::gives_all_back(world);
         }
         let mut claims = world.state().claims.values();
-        // What another daemon has half put back may stay set aside.
-        let left = claims.find(|claim| !world.left_over.contains(&(claim.vf, claim.incarnation)));
+        // What another daemon has half put back may stay set aside; so may a VF whose driver was
+        // started while its PF was down, until it starts anew and the PF hears of its MAC.
+        let left = claims.find(|claim| {
+            let unheard = claim.original == Original::Unknown && world.deaf.contains(&claim.pf);
+            !unheard && !world.left_over.contains(&(claim.vf, claim.incarnation))
+        });
         if let Some(claim) = left {
             world.broken(&format!("{} is still claimed at the end: {claim:?}", claim.vf));
         }
@@ -664,7 +682,13 @@ impl Scenery<'_> {
 fn lent(world: &World, which: usize) -> Option<Claim> {
     let lent =
         |claim: &&Claim| claim.executor == Executor::Outside && claim.state == ClaimState::Lent;
-    world.state().claims.values().filter(lent).nth(which).cloned()
+    one_of(world.state().claims.values().filter(lent), which)
+}
+
+/// One of those that there are, if there is any.
+fn one_of<'a>(claims: impl Iterator<Item = &'a Claim> + Clone, which: usize) -> Option<Claim> {
+    let count = claims.clone().count().max(1);
+    claims.into_iter().nth(which % count).cloned()
 }
 
 fn outside_takes(world: &mut World, which: usize) {
@@ -692,7 +716,7 @@ fn outside_opens(world: &mut World, which: usize) {
 }
 
 /// What was typed may be refused; it is nobody's whom the daemon knows.
-fn typed_over(world: &mut World, which: usize, setting: usize) {
+fn typed_over(world: &mut World, which: usize, setting: usize, deaf: bool) {
     let held = |claim: &&Claim| {
         let held = matches!(claim.state, ClaimState::Held { .. });
         held && claim.executor == Executor::Vfnet && claim.wanted.is_some()
@@ -715,6 +739,15 @@ fn typed_over(world: &mut World, which: usize, setting: usize) {
     world.typed_over.insert((claim.vf, claim.incarnation));
     let typed = world.host.set_vf(claim.pf, claim.index, setting);
     world.story.push(format!("somebody types {setting:?} over {}: {typed:?}", claim.vf));
+    if deaf {
+        let op = match setting {
+            VfSetting::Mac(_) => OpKind::SetMac,
+            VfSetting::Vlan(_) => OpKind::SetVlan,
+            VfSetting::Trust(_) => OpKind::SetTrust,
+            _ => OpKind::SetSpoofchk,
+        };
+        world.host.fail(FaultPoint::next(op).at(claim.vf), FaultKind::Ignored);
+    }
     world.look();
 }
 

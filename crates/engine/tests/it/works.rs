@@ -178,7 +178,8 @@ impl World {
         let done = self.at_the_kernel(|| lend::reset(&host, lending, &Deadlines::default()))?;
         let outcome = done.map_err(|fault| failure(&fault));
         self.story.push(format!("reset {vf}: {outcome:?}"));
-        Ok(Input::WasReset(id, outcome))
+        let seen = self.host.vf(vf).ok().flatten().map(Box::new);
+        Ok(Input::WasReset { claim: id, outcome, seen, at: self.moment() })
     }
 
     fn make_vfs(&mut self, network: Uuid, pf: PciAddress, count: u16) -> Result<Input, Crashed> {

@@ -434,7 +434,10 @@ impl World {
 
     fn commit_and_act(&mut self, mut decision: Decision) -> Result<(), Crashed> {
         self.point()?;
-        self.steps += u64::from(!decision.records.is_empty() || !decision.effects.is_empty());
+        // Of a refusal nobody has more than the words.
+        let refused = |effect: &Effect| matches!(effect, Effect::Answer(_, Err(_)));
+        let effective = !decision.records.is_empty() || !decision.effects.iter().all(refused);
+        self.steps += u64::from(effective);
         if self.bug == Some(Bug::EffectsBeforeRecords) {
             self.act_at_once(&mut decision)?;
         }
