@@ -86,10 +86,11 @@ impl Group {
         for boot in 1..=self.boots {
             let mut args = vec!["run".to_owned(), "--boot".to_owned(), boot.to_string()];
             args.extend_from_slice(names);
-            let report = match lab.run(&lab_scenario(), &args, |line| println!("  {line}")) {
+            let say = |line: &str| println!("  {}: {line}", self.name);
+            let report = match lab.run(&lab_scenario(), &args, say) {
                 Ok(report) => report,
                 Err(error) => {
-                    println!("{error:#}");
+                    println!("  host {}: {error:#}", self.name);
                     break;
                 }
             };
@@ -107,7 +108,11 @@ impl Group {
             match report.ended {
                 Ended::PowerLost if cut && boot < self.boots => {}
                 Ended::PowerLost => {
-                    println!("  the host died; its last words:\n{}", lab.last_words(false));
+                    println!(
+                        "  host {} died; its last words:\n{}",
+                        self.name,
+                        lab.last_words(false)
+                    );
                     break;
                 }
                 Ended::Exit(_) => break,

@@ -5,12 +5,14 @@ use std::io::{BufRead as _, BufReader, IsTerminal as _};
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::workspace;
-use crate::{cuts, fuzz, hosts, layers, packages, rounds, sim, stock_libvirt};
+use crate::{cuts, fuzz, hosts, images, layers, packages, rounds, sim, stock_libvirt};
 
 /// How much of it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +64,7 @@ struct Run {
 ///
 /// When something that every stage needs is missing.
 pub(crate) fn test(depth: Depth) -> Result<bool> {
+    let started = Instant::now();
     if let Err(error) = packages::ensure() {
         if depth != Depth::Quick {
             return Err(error);
@@ -124,14 +127,9 @@ pub(crate) fn test(depth: Depth) -> Result<bool> {
         (false, _) => run.skip("emulated host", "the build failed"),
         (true, Depth::Quick) => run.skip("emulated host", "--quick leaves it out"),
         (true, Depth::Full | Depth::Deep) => {
-            for group in hosts::groups()? {
-                let stage = format!("emulated host: {}", group.name);
-                if group.deep && depth != Depth::Deep {
-                    run.skip(&stage, "only --deep runs it");
-                } else {
-                    run.tests(&stage, || group.run(&[]));
-                }
-            }
+            // Once, and not by two hosts at the same time.
+            images::Images::ready()?;
+            run.groups(hosts::groups()?, depth);
             run.check("emulated host: power cuts", || {
                 let cuts = if depth == Depth::Deep { 20 } else { 2 };
                 ensure!(cuts::run(&cuts::Options { cuts, seed: None })?, "something was lost");
@@ -147,7 +145,7 @@ pub(crate) fn test(depth: Depth) -> Result<bool> {
             });
         }
     }
-    run.print();
+    run.print(started.elapsed());
     Ok(run.rows.iter().all(|row| !matches!(row.outcome, Outcome::Failed(_))))
 }
 
@@ -187,6 +185,32 @@ impl Run {
         self.add(stage, started.elapsed(), outcome);
     }
 
+    /// The groups of the emulated host, two at a time: each host has one processor.
+    fn groups(&mut self, groups: Vec<hosts::Group>, depth: Depth) {
+        let (now, deep): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|group| !group.deep || depth == Depth::Deep);
+        for group in deep {
+            self.skip(&format!("emulated host: {}", group.name), "only --deep runs it");
+        }
+        let (waiting, done) = (Mutex::new(now.into_iter()), Mutex::new(Vec::new()));
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+        thread::scope(|scope| {
+            for _lane in 0..2 {
+                scope.spawn(|| {
+                    while let Some(group) = next() {
+                        let mut run = Self::default();
+                        run.tests(&format!("emulated host: {}", group.name), || group.run(&[]));
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+                    }
+                });
+            }
+        });
+        for run in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.rows.extend(run.rows);
+            self.tally += run.tally;
+        }
+    }
+
     fn skip(&mut self, stage: &str, why: &str) {
         println!("── {stage}: skipped, {why}");
         self.add(stage, Duration::ZERO, Outcome::Skipped(format!("skipped: {why}")));
@@ -196,7 +220,7 @@ impl Run {
         self.rows.push(Row { stage: stage.to_owned(), took, outcome });
     }
 
-    fn print(&self) {
+    fn print(&self, took: Duration) {
         let width = self.rows.iter().map(|row| row.stage.chars().count()).max().unwrap_or(0);
         println!("\n{:width$}  {:>9}  result", "stage", "time");
         for row in &self.rows {
@@ -204,8 +228,7 @@ impl Run {
                 &row.outcome;
             println!("{:width$}  {:>7.1} s  {words}", row.stage, row.took.as_secs_f64());
         }
-        let total: Duration = self.rows.iter().map(|row| row.took).sum();
-        println!("{:width$}  {:>7.1} s\n", "together", total.as_secs_f64());
+        println!("{:width$}  {:>7.1} s\n", "together", took.as_secs_f64());
         println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
     }
 }
