@@ -269,7 +269,10 @@ impl ClaimState {
             (Self::Preparing | Self::Releasing, H::Stuck(step)) => {
                 After::State(Self::Stuck { step })
             }
-            (Self::Held { .. } | Self::Lent, H::Gone) => After::State(Self::Vanished),
+            // Of one being prepared: its record is older than its guest's start.
+            (Self::Preparing | Self::Held { .. } | Self::Lent, H::Gone) => {
+                After::State(Self::Vanished)
+            }
             (Self::Releasing | Self::Quarantined { .. } | Self::Stuck { .. }, H::Gone) => {
                 After::Free
             }

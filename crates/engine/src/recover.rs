@@ -94,14 +94,17 @@ impl Turn<'_> {
             .state
             .claims_of(guest)
             .filter(|claim| claim.state == ClaimState::Preparing)
-            .map(|claim| (claim.id, claim.vf))
+            .map(|claim| (claim.id, claim.vf, claim.incarnation))
             .collect();
-        for (id, vf) in unfinished {
+        for (id, vf, incarnation) in unfinished {
             let found = self.state.inventory.vfs.get(&vf);
+            let found = found.filter(|found| found.incarnation == incarnation);
             let bound = found.and_then(|vf| Some((vf.binding.driver.clone()?, vf.iommu_group?)));
-            if let Some((driver, group)) = bound {
-                self.happen(id, Happening::Prepared { driver, group });
-            }
+            let happening = match bound {
+                Some((driver, group)) => Happening::Prepared { driver, group },
+                None => Happening::Gone,
+            };
+            self.happen(id, happening);
         }
         let phase = if run.phase == Phase::Ending { Phase::Ending } else { Phase::Launching };
         self.put(Entry::Run(GuestRun { phase, pid: None, ..run }));

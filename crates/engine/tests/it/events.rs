@@ -15,7 +15,7 @@ use vfnet_engine::{
     PortRequest, Request,
 };
 use vfnet_host::Host;
-use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost, ZeroMac};
+use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, OwnMac, SimHost, ZeroMac};
 use vfnet_model::network::{Command, Network, Section, update};
 use vfnet_model::vf::{Original, VfSetting};
 use vfnet_model::{PciAddress, Vlan};
@@ -354,7 +354,11 @@ impl Life {
         let scenery = Scenery { cards: &self.cards, vfs };
         let world = world.insert(host_at_the_beginning(host, self.seed));
         world.bug = bug;
-        let stays = |card: &&Card| card.driver.personality().zero_mac != ZeroMac::Clears;
+        // Or where its own survives resets, and nothing tells it from an administrator's.
+        let stays = |card: &&Card| {
+            let own = card.driver.personality();
+            own.zero_mac != ZeroMac::Clears || own.own_mac == OwnMac::TableForGood
+        };
         world.mac_stays_set = self.cards.iter().filter(stays).map(|card| card.pf).collect();
         world.story.push(self.to_string());
         for event in &self.events {

@@ -185,6 +185,25 @@ fn a_guest_whose_vf_vanishes_runs_on_and_the_vf_is_released_at_its_end() {
 }
 
 #[test]
+fn a_vf_that_vanished_under_a_guest_whose_start_could_not_be_recorded_has_vanished() {
+    let mut world = with_network(igb(1));
+    granted(world.ask(define(guest_with("web", vec![nic("hw", mac(1))]))));
+    let ticket = world.begin(start("web"));
+    world.disk_full = true;
+    world.settle();
+    granted(world.replies.remove(&ticket).expect("it is answered"));
+    world.host.remove_vf(vf(0));
+    world.restart();
+    world.settle();
+    let claim = world.state().claims.values().next().expect("its guest lives");
+    assert_eq!(claim.state, ClaimState::Vanished);
+    world.disk_full = false;
+    world.guest_ends(guest("web"), Ended::PoweredOff);
+    world.settle();
+    assert!(world.state().claims.is_empty() && world.state().runs.is_empty());
+}
+
+#[test]
 fn a_vf_that_one_look_has_missed_is_given_back_all_the_same() {
     let mut world = with_network(igb(1));
     granted(world.ask(create_one("web", 1)));

@@ -78,7 +78,10 @@ pub(crate) fn at_a_write(world: &World, write: &Write) {
 /// Whether a setting is what the holder of a VF was lent it with; of what nobody wished for, the
 /// driver's baseline is not looked up here.
 fn is_wanted(world: &World, vf: PciAddress, setting: &VfSetting) -> bool {
-    let held = |claim: &&Claim| claim.vf == vf && is_held(&claim.state);
+    let there = world.host.facts().get(&vf).map(|facts| facts.incarnation);
+    let held = |claim: &&Claim| {
+        claim.vf == vf && Some(claim.incarnation) == there && is_held(&claim.state)
+    };
     let claim = world.state().claims.values().find(held);
     let Some(wanted) = claim.and_then(|claim| claim.wanted.as_ref()) else { return false };
     let tag = wanted.vlan.unwrap_or(Vlan::UNTAGGED);
