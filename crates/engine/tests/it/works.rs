@@ -219,9 +219,14 @@ impl World {
 
     fn launch(&mut self, guest: Uuid, vfs: Vec<Opened>) -> Input {
         let who = format!("qemu {guest}");
-        let opened = vfs
-            .iter()
-            .try_for_each(|vf| self.host.open_vfio(vf.vf, &who).map_err(|fault| fault.to_string()));
+        let facts = self.host.facts();
+        let opened = vfs.iter().try_for_each(|vf| {
+            // It may open the groups that it was given, and a new device is in another one.
+            if facts.get(&vf.vf).is_none_or(|found| found.incarnation != vf.incarnation) {
+                return Err(format!("{} is in none of its groups", vf.vf));
+            }
+            self.host.open_vfio(vf.vf, &who).map_err(|fault| fault.to_string())
+        });
         let opened = if self.no_emulator { Err("no emulator".into()) } else { opened };
         self.last_pid += 1;
         let pid = self.last_pid;
