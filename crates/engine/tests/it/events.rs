@@ -654,8 +654,10 @@ impl Scenery<'_> {
             world.settle();
         }
         crate::promises::what_was_typed_over_is_put_back(world);
-        // A look may have autostart try once more what had failed.
-        for _ in 0..4 {
+        // A look, and a VF that is there again, may have autostart try once more what had failed.
+        // What is in use in a group goes back before what is to be restored in it; and what then
+        // did not come back at once is restored.
+        for round in 0..7 {
             world.look();
             world.settle();
             for name in GUESTS {
@@ -663,11 +665,9 @@ impl Scenery<'_> {
                     granted(world.ask(destroy(name)));
                 }
             }
-        }
-        // What is in use in a group goes back before what is to be restored in it; and what then
-        // did not come back at once is restored.
-        for _ in 0..2 {
-            Self::gives_all_back(world);
+            if round > 3 {
+                Self::gives_all_back(world);
+            }
         }
         let mut claims = world.state().claims.values();
         // What another daemon has half put back may stay set aside; so may a VF whose driver was
