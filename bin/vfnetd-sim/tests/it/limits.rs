@@ -177,7 +177,7 @@ fn rate(client: &mut Client) -> f64 {
 }
 
 /// A line of the daemon's status, in KiB.
-fn memory(daemon: &Daemon, line: &str) -> usize {
+pub(crate) fn memory(daemon: &Daemon, line: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()));
     let status = status.expect("a status");
     let line = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));

@@ -8,6 +8,7 @@
 mod bindings;
 mod client;
 mod crashes;
+mod crowd;
 mod daemon;
 mod devices;
 mod drift;
