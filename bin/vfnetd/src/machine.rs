@@ -19,6 +19,9 @@ const LONG: Duration = Duration::from_secs(3600);
 /// links come and go all the time, it would else be looked at all the time.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// Wait after announcements could not be read, before they are listened for anew.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Plays the part that the first argument names, if it names one: the launcher of a guest, or a
 /// write to the kernel. To be called before there are threads or options.
 pub fn part() -> Option<ExitCode> {
@@ -48,26 +51,32 @@ pub fn this_machine() -> Setting {
 
 /// Waits for the kernel's announcements, and takes those of one moment together.
 fn watch() -> Option<Watch> {
-    match Announcements::listen() {
-        Ok(announcements) => Some(Box::new(move || {
-            loop {
-                let taken = announcements.wait(LONG).and_then(|()| {
-                    std::thread::sleep(MOMENT);
-                    announcements.take()
-                });
-                match taken {
-                    Ok(changes) if changes.is_empty() => {}
-                    Ok(_) => return true,
-                    Err(fault) => {
-                        tracing::error!("cannot follow the kernel's announcements: {fault}");
-                        return false;
-                    }
-                }
-            }
-        })),
+    let mut announcements = match Announcements::listen() {
+        Ok(announcements) => announcements,
         Err(fault) => {
             tracing::error!("changes of the host will be seen late: {fault}");
-            None
+            return None;
         }
-    }
+    };
+    Some(Box::new(move || {
+        loop {
+            let taken = announcements.wait(LONG).and_then(|()| {
+                std::thread::sleep(MOMENT);
+                announcements.take()
+            });
+            match taken {
+                Ok(changes) if changes.is_empty() => {}
+                Ok(_) => return true,
+                Err(fault) => {
+                    tracing::error!("cannot follow the kernel's announcements: {fault}");
+                    std::thread::sleep(AGAIN);
+                    if let Ok(anew) = Announcements::listen() {
+                        announcements = anew;
+                    }
+                    // What nobody has told meanwhile is there to be seen.
+                    return true;
+                }
+            }
+        }
+    }))
 }
