@@ -222,9 +222,17 @@ fn follow_the_host(
 ) -> Result<(), RunError> {
     let follow = move || {
         while watch() {
-            runtime.block_on(async {
+            let (seen, told) = std::sync::mpsc::sync_channel(1);
+            let daemon = daemon.clone();
+            runtime.spawn(async move {
                 tokio::join!(daemon.observer.look(), daemon.devices.compare());
+                // It waits for this alone.
+                let _waits = seen.send(());
             });
+            // The daemon ends, and with it whoever looks.
+            if told.recv().is_err() {
+                return;
+            }
         }
     };
     std::thread::Builder::new()
