@@ -2,9 +2,9 @@
 //! libvirt by the same dice.
 //!
 //! An operation is begun, and the daemon killed after a share of the time that the operation takes
-//! when it is not interrupted. The share follows from the seed, the round and the try alone, so
+//! when it is not interrupted. The share follows from the seed, the turn and the try alone, so
 //! both daemons are killed at the same shares. A kill that hit nothing under way is idle: it is
-//! not counted, and the round is tried again. What is under way in vfnet the lab's own daemon has
+//! not counted, and tried again, or it is the next operation's turn. What is under way in vfnet the lab's own daemon has
 //! noted ([`crate::trail`]); stock libvirt is at work until it has answered.
 //!
 //! The last line about each daemon is `ROUNDS {…}`, for `cargo xtask`.
@@ -23,8 +23,11 @@ use crate::kills::theirs::Theirs;
 use crate::kills::{Client, Left, Operation};
 use crate::trail;
 
-/// Idle hits in one round until something is wrong with the moments.
-const MOST_TRIES: u64 = 40;
+/// Idle hits in a row until it is the next operation's turn: of some, most is waiting.
+const TRIES: u64 = 10;
+
+/// Idle hits for each round until something is wrong with the moments.
+const MOST_IDLE: usize = 40;
 
 /// A daemon that is killed.
 trait Killed {
@@ -182,10 +185,14 @@ fn play<K: Killed>(subject: &mut K, seed: u64, rounds: usize, tally: &mut Tally)
         println!("{}: {} takes {} ms", K::NAME, operation.name(), length.as_millis());
         lengths.insert(operation, length);
     }
-    for (round, operation) in (1..=rounds).zip(Operation::ALL.into_iter().cycle()) {
-        for attempt in 0.. {
-            ensure!(attempt < MOST_TRIES, "round {round} has hit nothing in {attempt} tries");
-            let share = share(seed, round as u64, attempt);
+    for (turn, operation) in (1..).zip(Operation::ALL.into_iter().cycle()) {
+        if tally.rounds == rounds {
+            break;
+        }
+        ensure!(tally.idle < rounds * MOST_IDLE, "{} kills have hit nothing", tally.idle);
+        let round = tally.rounds + 1;
+        for attempt in 0..TRIES {
+            let share = share(seed, turn, attempt);
             subject.make_ready_for(operation)?;
             let mut client = Client::connect(subject.virsh()?)?.begin(operation)?;
             std::thread::sleep(lengths[&operation].mul_f64(share));
@@ -242,9 +249,9 @@ fn length_of<K: Killed>(subject: &mut K, operation: Operation) -> Result<Duratio
 }
 
 /// A share of an operation's time, from 0 to 1 (SplitMix64).
-fn share(seed: u64, round: u64, attempt: u64) -> f64 {
+fn share(seed: u64, turn: u64, attempt: u64) -> f64 {
     let mut bits = seed
-        .wrapping_add(round.wrapping_mul(MOST_TRIES).wrapping_add(attempt).wrapping_add(1))
+        .wrapping_add(turn.wrapping_mul(TRIES).wrapping_add(attempt).wrapping_add(1))
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
