@@ -186,7 +186,7 @@ A port with a VLAN of its own, and more until the pool is exhausted.
    connections="7"
   $ virsh net-destroy hw
   error: Failed to destroy network hw
-  error: Requested operation is not valid: network 'hw' is in use: 0000:01:10.0 held by guest far of another daemon; 0000:01:10.2 held by guest far of another daemon; 0000:01:10.4 held by guest far of another daemon; 0000:01:10.6 held by guest far of another daemon; 0000:01:11.0 held by guest far of another daemon; 0000:01:11.2 held by guest far of another daemon; 0000:01:11.4 held by guest far of another daemon (to stop it and let the guests keep their VFs: vfnet net destroy --force hw)
+  error: Requested operation is not valid: network 'hw' is in use: 0000:01:10.0 held by guest far of another daemon, and 6 more (to stop it and let the guests keep their VFs: vfnet net destroy --force hw)
   [1]
 
 Given back
