@@ -58,6 +58,50 @@ struct Run {
     tally: Tally,
 }
 
+/// A stage by its name, and what it runs.
+type Stage = (String, Box<dyn FnOnce(&mut Run, &str) + Send>);
+
+/// What runs on emulated hosts; each of them has one processor.
+fn emulated_hosts(groups: Vec<hosts::Group>, depth: Depth) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for group in groups {
+        let name = format!("emulated host: {}", group.name);
+        stages.push((
+            name,
+            Box::new(move |run, name| {
+                if group.deep && depth != Depth::Deep {
+                    run.skip(name, "only --deep runs it");
+                } else {
+                    run.tests(name, || group.run(&[]));
+                }
+            }),
+        ));
+    }
+    let (cuts, rounds, stock_rounds) =
+        if depth == Depth::Deep { (20, 200, 200) } else { (2, 20, 8) };
+    stages.push((
+        "emulated host: power cuts".to_owned(),
+        Box::new(move |run, name| {
+            run.check(name, || {
+                ensure!(cuts::run(&cuts::Options { cuts, seed: None })?, "something was lost");
+                Ok(())
+            });
+        }),
+    ));
+    stages.push((
+        "emulated host: kills at random moments".to_owned(),
+        Box::new(move |run, name| {
+            run.check(name, || {
+                let options =
+                    rounds::Options { rounds, stock_rounds: Some(stock_rounds), seed: None };
+                ensure!(rounds::run(&options)?, "vfnet has left something behind");
+                Ok(())
+            });
+        }),
+    ));
+    stages
+}
+
 /// Runs the stages and prints the table of them; whether all of them passed.
 ///
 /// # Errors
@@ -129,20 +173,7 @@ pub(crate) fn test(depth: Depth) -> Result<bool> {
         (true, Depth::Full | Depth::Deep) => {
             // Once, and not by two hosts at the same time.
             images::Images::ready()?;
-            run.groups(hosts::groups()?, depth);
-            run.check("emulated host: power cuts", || {
-                let cuts = if depth == Depth::Deep { 20 } else { 2 };
-                ensure!(cuts::run(&cuts::Options { cuts, seed: None })?, "something was lost");
-                Ok(())
-            });
-            run.check("emulated host: kills at random moments", || {
-                let (rounds, stock_rounds) =
-                    if depth == Depth::Deep { (200, 200) } else { (20, 8) };
-                let options =
-                    rounds::Options { rounds, stock_rounds: Some(stock_rounds), seed: None };
-                ensure!(rounds::run(&options)?, "vfnet has left something behind");
-                Ok(())
-            });
+            run.side_by_side(emulated_hosts(hosts::groups()?, depth));
         }
     }
     run.print(started.elapsed());
@@ -185,21 +216,16 @@ impl Run {
         self.add(stage, started.elapsed(), outcome);
     }
 
-    /// The groups of the emulated host, two at a time: each host has one processor.
-    fn groups(&mut self, groups: Vec<hosts::Group>, depth: Depth) {
-        let (now, deep): (Vec<_>, Vec<_>) =
-            groups.into_iter().partition(|group| !group.deep || depth == Depth::Deep);
-        for group in deep {
-            self.skip(&format!("emulated host: {}", group.name), "only --deep runs it");
-        }
-        let (waiting, done) = (Mutex::new(now.into_iter()), Mutex::new(Vec::new()));
+    /// Stages two at a time.
+    fn side_by_side(&mut self, stages: Vec<Stage>) {
+        let (waiting, done) = (Mutex::new(stages.into_iter()), Mutex::new(Vec::new()));
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
         thread::scope(|scope| {
             for _lane in 0..2 {
                 scope.spawn(|| {
-                    while let Some(group) = next() {
+                    while let Some((name, work)) = next() {
                         let mut run = Self::default();
-                        run.tests(&format!("emulated host: {}", group.name), || group.run(&[]));
+                        work(&mut run, &name);
                         done.lock().unwrap_or_else(PoisonError::into_inner).push(run);
                     }
                 });
