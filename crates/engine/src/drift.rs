@@ -33,6 +33,9 @@ pub const MOST_REPAIRS: u8 = 8;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Repairs {
     under_way: bool,
+    /// Whether a look has shown a difference since the one under way was begun: what was typed
+    /// after it had looked is seen by the next.
+    again: bool,
     count: u8,
 }
 
@@ -74,7 +77,9 @@ impl Turn<'_> {
             .collect();
         for id in drifted {
             let repairs = self.state.repairs.entry(id).or_default();
-            if !std::mem::replace(&mut repairs.under_way, true) {
+            if std::mem::replace(&mut repairs.under_way, true) {
+                repairs.again = true;
+            } else {
                 self.effect(Effect::Repair(id));
             }
         }
@@ -83,6 +88,7 @@ impl Turn<'_> {
     pub(crate) fn repaired(&mut self, id: ClaimId, outcome: Repaired) {
         let Some(repairs) = self.state.repairs.get_mut(&id) else { return };
         repairs.under_way = false;
+        let again = std::mem::take(&mut repairs.again);
         let found = outcome != Repaired::Done(Vec::new());
         repairs.count = repairs.count.saturating_add(u8::from(found));
         let too_often = repairs.count >= MOST_REPAIRS;
@@ -104,6 +110,20 @@ impl Turn<'_> {
             }
             (ClaimState::Held { .. }, Repaired::NotWhileHeld(why)) => self.give_up_on(id, why),
             _ => {}
+        }
+        if again {
+            self.repair_once_more(id);
+        }
+    }
+
+    fn repair_once_more(&mut self, id: ClaimId) {
+        let goes_on =
+            |claim: &Claim| matches!(claim.state, ClaimState::Held { .. }) && claim.drift.is_none();
+        if self.state.claims.get(&id).is_some_and(goes_on)
+            && let Some(repairs) = self.state.repairs.get_mut(&id)
+        {
+            repairs.under_way = true;
+            self.effect(Effect::Repair(id));
         }
     }
 

@@ -89,6 +89,20 @@ fn what_was_put_back_is_not_put_back_again_however_often_the_host_is_looked_at()
 }
 
 #[test]
+fn what_is_typed_before_a_repair_is_known_to_have_ended_is_put_back_too() {
+    let mut world = running(Driver::Igb);
+    let before = world.host.facts()[&vf(0)].clone();
+    type_unseen(&mut world, another_mac());
+    world.look();
+    assert!(world.step(), "the repair is made, and not told of yet");
+    type_unseen(&mut world, tag());
+    world.look();
+    world.settle();
+    assert_eq!(world.host.facts()[&vf(0)], before);
+    assert_eq!(repairs(&world), 2);
+}
+
+#[test]
 fn a_look_from_before_has_nothing_written() {
     let mut world = running(Driver::Igb);
     world.host.set_vf(pci(PF), VfIndex(0), tag()).expect("the card takes it");
