@@ -76,15 +76,16 @@ fn what_is_typed_is_put_back_at_once_and_whoever_follows_events_hears_of_it() {
     let mut following = Following(command.stdout(Stdio::piped()).spawn().expect("vfnet runs"));
     let lines = BufReader::new(following.0.stdout.take().expect("piped")).lines();
     let other = MacAddress::new([2, 0, 0, 0, 0, 0x77]);
-    for setting in [
-        VfSetting::Mac(other),
-        VfSetting::Vlan(Vlan::tagged(7.try_into().expect("a tag"))),
-        VfSetting::Spoofchk(false),
+    // One after the other: what is typed into a repair that reads back fails that repair.
+    for (setting, number) in [
+        (VfSetting::Mac(other), 1),
+        (VfSetting::Vlan(Vlan::tagged(7.try_into().expect("a tag"))), 2),
+        (VfSetting::Spoofchk(false), 3),
     ] {
         types(&daemon, vf, setting);
         until("it is as before", || daemon.host().facts()[&vf] == before);
+        until("it is told", || repairs(&daemon).len() == number);
     }
-    until("all are told", || repairs(&daemon).len() == 3);
     let told: Vec<Event> = lines
         .map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"))
         .filter(|event: &Event| event.event == "vf-repaired")
