@@ -12,7 +12,7 @@ use crate::host::Vf;
 use crate::wait::wait_for_some;
 
 /// A boot within two emulations, on a machine that does other work too.
-pub const BOOT_LIMIT: Duration = Duration::from_secs(600);
+pub const BOOT_LIMIT: Duration = Duration::from_secs(1200);
 
 /// What makes the kernel of a guest quick in the emulated host; `lab/README.md` has the figures.
 pub const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet panic=-1 tsc=reliable \
