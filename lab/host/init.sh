@@ -17,7 +17,10 @@ mkdir -p /merged/run/lock /merged/run/vfnet-lab /merged/save /merged/disk
 cp -r /vfnet-lab/. /bin/busybox /merged/run/vfnet-lab/
 grep -q vflab.save /proc/cmdline &&
   mount -t 9p -o trans=virtio,version=9p2000.L,msize=1048576 save /merged/save
-[ -b /dev/vda ] && mount -t ext4 /dev/vda /merged/disk
+if [ -b /dev/vda ] && ! mount -t ext4 /dev/vda /merged/disk; then
+  echo 'the disk of this host cannot be mounted' > /dev/console
+  poweroff -f
+fi
 
 for folder in proc sys dev; do mount --move /$folder /merged/$folder; done
 exec switch_root /merged /run/vfnet-lab/busybox sh /run/vfnet-lab/stage2.sh

@@ -18,6 +18,10 @@ use anyhow::{Context as _, Result};
 
 /// The unit that is written whole or not at all.
 const SECTOR: usize = 512;
+/// So many sectors at the disk's beginning are one unit: ext4 has its superblock there, which it
+/// writes in place, past its journal, and which a file system that is mounted without fsck cannot
+/// do without.
+const SUPERBLOCK: usize = 4096 / SECTOR;
 /// More is never asked for by QEMU, whose largest request over NBD is 32 MiB.
 const LARGEST: usize = 32 << 20;
 
@@ -109,8 +113,12 @@ impl VolatileDisk {
         let mut plates = lock(&self.plates);
         let written = std::mem::take(&mut plates.written);
         let count = written.len();
+        let mut superblock = None;
         for (place, versions) in written {
-            let survives = dice(versions.len() + 1);
+            let survives = match place < SUPERBLOCK {
+                true => *superblock.get_or_insert_with(|| dice(versions.len() + 1)),
+                false => dice(versions.len() + 1),
+            };
             if let Some(version) = survives.checked_sub(1).and_then(|nth| versions.get(nth)) {
                 plates.stable[place * SECTOR..][..SECTOR].copy_from_slice(version);
             }
@@ -289,7 +297,7 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::{Arc, Mutex};
 
-    use super::{Plates, SECTOR, VolatileDisk};
+    use super::{Plates, SECTOR, SUPERBLOCK, VolatileDisk};
 
     fn disk(sectors: usize) -> VolatileDisk {
         let plates =
@@ -299,19 +307,29 @@ mod tests {
 
     #[test]
     fn what_was_flushed_survives_and_what_was_not_may_be_lost() {
-        let disk = disk(2);
+        let disk = disk(SUPERBLOCK + 2);
+        let at = SUPERBLOCK * SECTOR;
         let mut plates = disk.plates.lock().expect("a lock");
-        plates.write(0, &[1; SECTOR]);
+        plates.write(at, &[1; SECTOR]);
         plates.flush();
-        plates.write(0, &[2; 2 * SECTOR]);
-        assert_eq!(plates.read(0, 2 * SECTOR), [2; 2 * SECTOR]);
+        plates.write(at, &[2; 2 * SECTOR]);
+        assert_eq!(plates.read(at, 2 * SECTOR), [2; 2 * SECTOR]);
         drop(plates);
         // The first sector as it was before, the second one new.
         let mut thrown = [0, 1].into_iter();
         let (left, cached) = disk.lose_power(&mut |_| thrown.next().expect("two sectors"));
-        assert_eq!(left[..SECTOR], [1; SECTOR]);
-        assert_eq!(left[SECTOR..], [2; SECTOR]);
+        assert_eq!(left[at..][..SECTOR], [1; SECTOR]);
+        assert_eq!(left[at + SECTOR..], [2; SECTOR]);
         assert_eq!(cached, 2);
+    }
+
+    #[test]
+    fn the_superblock_is_not_torn() {
+        let disk = disk(SUPERBLOCK);
+        disk.plates.lock().expect("a lock").write(0, &[1; SUPERBLOCK * SECTOR]);
+        let mut thrown = [1].into_iter();
+        let (left, _) = disk.lose_power(&mut |_| thrown.next().expect("one unit"));
+        assert_eq!(left, [1; SUPERBLOCK * SECTOR]);
     }
 
     #[test]
