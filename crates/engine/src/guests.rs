@@ -27,6 +27,10 @@ use crate::vfs::Asked;
 
 type Outcome = Result<Option<Answer>, Refusal>;
 
+/// How many calls may wait for the end of one guest: a QEMU that cannot end must not have those
+/// pile up who tell it to again and again.
+const MOST_STOPS: usize = 64;
+
 fn no_guest(uuid: Uuid) -> Refusal {
     Refusal::new(RefusalKind::NoGuest, format!("no guest with matching uuid '{uuid}'"))
 }
@@ -337,6 +341,11 @@ impl Turn<'_> {
         let phase = run.phase;
         let has_process = run.pid.is_some();
         let mut job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
+        if job.stops.len() >= MOST_STOPS {
+            let name = &def.name;
+            let message = format!("{MOST_STOPS} calls wait for the end of guest '{name}' already");
+            return Err(Refusal::invalid(message));
+        }
         job.stops.push(ticket);
         self.put(Entry::GuestJob(guest, job));
         self.forget(Key::Pending(guest));
@@ -394,7 +403,10 @@ impl Turn<'_> {
             job.failed.get_or_insert(Refusal::new(RefusalKind::OperationFailed, message));
             self.put(Entry::GuestJob(guest, job));
         }
-        self.state.last_ends.insert(guest, ended.clone());
+        // Of a guest that is not kept nobody can ask afterwards.
+        if self.state.guests.contains_key(&guest) {
+            self.state.last_ends.insert(guest, ended.clone());
+        }
         self.put(Entry::Run(GuestRun { phase: Phase::Ending, pid: None, ..run }));
         self.announce(Announcement::GuestStopped(guest, name, id, ended.clone()));
         self.release_all(guest);
@@ -409,6 +421,7 @@ impl Turn<'_> {
         }
         self.forget(Key::Guest(guest));
         self.forget(Key::Pending(guest));
+        self.state.last_ends.remove(&guest);
         self.announce(Announcement::GuestUndefined(guest, name));
         Ok(Some(Answer::Done))
     }
