@@ -141,7 +141,7 @@ pub struct Personality {
     pub admin_mac: AdminMac,
     /// Whether the VF's driver takes a new admin MAC at once, not only when it starts.
     pub takes_mac_at_once: bool,
-    /// Whether setting MAC or trust resets the VF.
+    /// Whether setting another MAC, tag or trust resets the VF.
     pub settings_reset: bool,
     /// The error while another operation runs, or the VF is being reset.
     pub busy: Option<Errno>,

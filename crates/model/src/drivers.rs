@@ -56,6 +56,8 @@ pub struct Row {
     pub remembers_own_mac: bool,
     /// VLAN tag (`ndo_set_vf_vlan`), 802.1Q.
     pub vlan: Support,
+    /// Whether another tag resets the VF under its driver.
+    pub vlan_resets_vf: bool,
     /// 802.1p priority other than 0.
     pub qos: Support,
     /// EtherType 802.1ad.
@@ -96,6 +98,7 @@ pub const UNKNOWN: Row = Row {
     // Believing it of a driver that does not would take the holder's MAC for cleared.
     remembers_own_mac: false,
     vlan: Support::Depends,
+    vlan_resets_vf: true,
     qos: Support::Depends,
     dot1ad: Support::Depends,
     retag_needs_clearing: true,
@@ -121,6 +124,7 @@ const USUAL: Row = Row {
     same_mac_ignored: false,
     remembers_own_mac: false,
     vlan: Support::Yes,
+    vlan_resets_vf: false,
     qos: Support::Yes,
     dot1ad: Support::No,
     retag_needs_clearing: false,
@@ -163,16 +167,24 @@ pub const ROWS: &[Row] = &[
         needs_pf_up: true,
         ..USUAL
     },
-    // kernel: intel/i40e/i40e_virtchnl_pf.c (MAC and trust end in i40e_vc_reset_vf; EAGAIN while
-    // another VF operation runs).
-    Row { driver: "i40e", mac_resets_vf: true, trust_resets_vf: true, ..USUAL },
-    // kernel: intel/ice/ice_sriov.c (MAC and trust reset the VF; 802.1ad in double VLAN mode;
+    // kernel: intel/i40e/i40e_virtchnl_pf.c (MAC, another tag and trust end in i40e_vc_reset_vf;
+    // EAGAIN while another VF operation runs).
+    Row {
+        driver: "i40e",
+        mac_resets_vf: true,
+        vlan_resets_vf: true,
+        trust_resets_vf: true,
+        ..USUAL
+    },
+    // kernel: intel/ice/ice_sriov.c (MAC, another tag and trust reset the VF, the tag in
+    // ice_set_vf_port_vlan; 802.1ad in double VLAN mode;
     // trust answers EOPNOTSUPP in switchdev mode; EBUSY while the VF is not ready; ice_set_vf_mac
     // returns early for the MAC that the VF has).
     Row {
         driver: "ice",
         mac_resets_vf: true,
         same_mac_ignored: true,
+        vlan_resets_vf: true,
         trust_resets_vf: true,
         dot1ad: Support::Depends,
         trust: Support::Depends,

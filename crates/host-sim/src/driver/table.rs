@@ -58,7 +58,8 @@ pub(super) const IXGBE: Personality = Personality {
     ..IGB
 };
 
-/// `intel/i40e/i40e_virtchnl_pf.c`: `i40e_vc_reset_vf` after MAC and trust;
+/// `intel/i40e/i40e_virtchnl_pf.c`: `i40e_vc_reset_vf` after MAC, tag and trust
+/// (`i40e_ndo_set_vf_port_vlan`, as `ice_set_vf_port_vlan`);
 /// `__I40E_VIRTCHNL_OP_PENDING` makes setters and `i40e_ndo_get_vf_config` answer EAGAIN, and the
 /// VF is then missing from the table. intel/iavf/iavf_virtchnl.c: a VF that was reset asks for its
 /// MAC again; iavf makes its netdev from a work queue.

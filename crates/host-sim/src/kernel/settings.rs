@@ -46,7 +46,9 @@ impl Kernel {
         let changed = *row != before;
         match setting {
             VfSetting::Mac(_) if changed => self.mac_was_set(at),
-            VfSetting::Trust(_) if changed && personality.settings_reset => self.reset_by_pf(at),
+            VfSetting::Vlan(_) | VfSetting::Trust(_) if changed && personality.settings_reset => {
+                self.reset_by_pf(at);
+            }
             _ => {}
         }
         Ok(())

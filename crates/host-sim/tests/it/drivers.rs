@@ -125,6 +125,18 @@ fn a_driver_resets_its_vf_when_its_row_says_so() {
         let taken = facts(&host).netdev_mac == Some(mac(ADMIN));
         // bnxt_en tells its VF of the MAC without a reset.
         assert_eq!(taken, row.mac_resets_vf || card == Driver::Bnxt, "{card:?}");
+        for (name, setting, resets) in [
+            ("VLAN", tag(VlanProtocol::Dot1Q, 0), row.vlan_resets_vf),
+            ("trust", VfSetting::Trust(true), row.trust_resets_vf),
+        ] {
+            if set(&host, setting).is_err() {
+                continue;
+            }
+            // The next setting is waited with until the VF is back.
+            let began = host.clock();
+            let _busy = set_now(&host, VfSetting::Spoofchk(true));
+            assert_eq!(host.clock() > began, resets, "{card:?}: {name}");
+        }
     }
 }
 

@@ -54,6 +54,9 @@ pub(super) fn repair(
     if work.row.mac_resets_vf {
         target.mac = now.mac;
     }
+    if work.row.vlan_resets_vf {
+        target.vlan = now.vlan;
+    }
     if work.row.trust_resets_vf {
         target.trust = now.trust;
     }
@@ -63,6 +66,7 @@ pub(super) fn repair(
     verify(work, &target, &[])?;
     let resets = |it: &&Difference| match it.setting {
         "MAC" => work.row.mac_resets_vf,
+        "VLAN" => work.row.vlan_resets_vf,
         "trust" => work.row.trust_resets_vf,
         _ => false,
     };

@@ -5,7 +5,7 @@ use vfnet_host::Host;
 use vfnet_host::lend::{Deadlines, LendError, Lending, repair};
 use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost};
 use vfnet_model::drift::Difference;
-use vfnet_model::drivers::row;
+use vfnet_model::drivers::{Row, row};
 use vfnet_model::vf::{VfIndex, VfSetting, WantedSettings};
 
 use super::start::{Before, machine};
@@ -33,6 +33,11 @@ fn plain() -> Option<WantedSettings> {
     Some(WantedSettings::mac(mac(HOLDERS)))
 }
 
+/// What vfnet believes of a driver.
+fn row_of(driver: Driver) -> &'static Row {
+    row(Some(&crate::driver(driver.personality().pf_driver)))
+}
+
 /// Drivers that can give a VF a MAC.
 fn with_settings() -> impl Iterator<Item = Driver> {
     Driver::ALL.into_iter().filter(|card| card.personality().mac)
@@ -54,7 +59,7 @@ fn a_tag_and_spoof_checking_that_were_typed_are_put_back_and_nothing_else_is_wri
         let (host, lending) = held(driver, plain());
         let before = facts(&host);
         let mut typed = Vec::new();
-        if card.vlan {
+        if card.vlan && !card.settings_reset && !row_of(driver).vlan_resets_vf {
             typed.push(VfSetting::Vlan(tag(7)));
         }
         if card.spoofchk.is_some() {
@@ -72,21 +77,37 @@ fn a_tag_and_spoof_checking_that_were_typed_are_put_back_and_nothing_else_is_wri
 }
 
 #[test]
-fn a_mac_that_was_typed_is_put_back_where_that_does_not_reset_the_vf() {
-    for driver in with_settings() {
-        let card = driver.personality();
+fn what_was_typed_is_put_back_where_that_does_not_reset_the_vf() {
+    let typed = [
+        ("MAC", VfSetting::Mac(mac("02:00:00:00:00:77"))),
+        ("VLAN", VfSetting::Vlan(tag(7))),
+        ("trust", VfSetting::Trust(true)),
+    ];
+    for (driver, (name, setting)) in
+        with_settings().flat_map(|driver| typed.map(|typed| (driver, typed)))
+    {
+        let (card, row) = (driver.personality(), row_of(driver));
+        let (has, resets) = match setting {
+            VfSetting::Vlan(_) => (card.vlan, row.vlan_resets_vf),
+            VfSetting::Trust(_) => (card.trust, row.trust_resets_vf),
+            _ => (true, row.mac_resets_vf),
+        };
+        if !has {
+            continue;
+        }
         let (host, lending) = held(driver, plain());
         let before = facts(&host);
-        set(&host, VfSetting::Mac(mac("02:00:00:00:00:77")));
+        set(&host, setting);
         host.clear_trace();
         let outcome = repair_on(&host, &lending);
-        if row(Some(&crate::driver(card.pf_driver))).mac_resets_vf {
+        if resets {
             let error = outcome.expect_err("it would be reset");
             assert!(error.is_for_its_end(), "{driver:?}: {error:?}");
+            assert!(error.explain().contains(name), "{driver:?}: {error:?}");
             assert!(host.trace().is_empty(), "{driver:?} was written to");
         } else {
             assert!(!card.settings_reset, "the table does not know that {driver:?} resets");
-            assert_eq!(outcome.expect("it can be put back")[0].setting, "MAC");
+            assert_eq!(outcome.expect("it can be put back")[0].setting, name);
             assert_eq!(facts(&host), before, "{driver:?}");
         }
     }
@@ -96,10 +117,10 @@ fn a_mac_that_was_typed_is_put_back_where_that_does_not_reset_the_vf() {
 fn what_can_be_put_back_is_beside_what_would_reset_the_vf() {
     let (host, lending) = held(Driver::Ice, plain());
     set(&host, VfSetting::Mac(mac("02:00:00:00:00:77")));
-    set(&host, VfSetting::Vlan(tag(7)));
+    set(&host, VfSetting::Spoofchk(false));
     let error = repair_on(&host, &lending).expect_err("the MAC stays");
     assert!(error.explain().contains("MAC 02:00:00:00:00:77 instead of 52:54:00:00:00:09"));
-    assert_eq!(facts(&host).vlan.id.get(), 0);
+    assert!(facts(&host).spoofchk);
 }
 
 #[test]
@@ -115,8 +136,8 @@ fn a_driver_that_says_yes_and_does_nothing_is_found_out() {
 #[test]
 fn a_driver_that_is_busy_is_waited_for() {
     let (host, lending) = held(Driver::Ice, plain());
-    set(&host, VfSetting::Vlan(tag(7)));
-    host.fail(FaultPoint::next(OpKind::SetVlan), FaultKind::errno(Errno::BUSY));
+    set(&host, VfSetting::Spoofchk(false));
+    host.fail(FaultPoint::next(OpKind::SetSpoofchk), FaultKind::errno(Errno::BUSY));
     assert_eq!(repair_on(&host, &lending).expect("later it is not busy").len(), 1);
 }
 
