@@ -142,7 +142,8 @@ pub enum HostUse {
     /// This process uses its RDMA device.
     Rdma(String),
     /// A write of vfnet's, of this or an earlier daemon, to its PF's `sriov_numvfs` has not come
-    /// back: it is about to go away, or has just come.
+    /// back, or the kernel is at removing its PF's VFs, whoever has asked for that: it is about to
+    /// go away, or has just come.
     Changing,
 }
 

@@ -84,8 +84,10 @@ impl<'a> Reader<'a> {
                 left_out(pf, &error);
                 Link::default()
             });
-            for (index, address) in self.vfs_of(pf) {
-                match self.read_vf(address, pf, index, &table) {
+            let vfs = self.vfs_of(pf);
+            let going = are_being_removed(&vfs);
+            for (index, address) in vfs {
+                match self.read_vf((address, index), (pf, going), &table) {
                     Ok(vf) => inventory.vfs.extend(vf.map(|vf| (address, vf))),
                     Err(error) => left_out(address, &error),
                 }
@@ -121,10 +123,12 @@ impl<'a> Reader<'a> {
         let Some(pf) = self.host.device(address).link::<PciAddress>("physfn") else {
             return Ok(None);
         };
-        let Some((index, _)) = self.vfs_of(pf).into_iter().find(|(_, vf)| *vf == address) else {
+        let vfs = self.vfs_of(pf);
+        let Some((index, _)) = vfs.iter().copied().find(|(_, vf)| *vf == address) else {
             return Ok(None);
         };
-        let mut vf = self.read_vf(address, pf, index, &self.table(pf)?)?;
+        let going = are_being_removed(&vfs);
+        let mut vf = self.read_vf((address, index), (pf, going), &self.table(pf)?)?;
         self.add_open_nodes(vf.iter_mut());
         Ok(vf)
     }
@@ -194,11 +198,11 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A VF, and its PF with whether that is losing its VFs.
     fn read_vf(
         &self,
-        address: PciAddress,
-        pf: PciAddress,
-        index: VfIndex,
+        (address, index): (PciAddress, VfIndex),
+        (pf, going): (PciAddress, bool),
         table: &Link,
     ) -> Result<Option<Vf>, HostError> {
         let dir = self.host.device(address);
@@ -218,10 +222,7 @@ impl<'a> Reader<'a> {
         // Asked for each device: a write may have begun since the look did.
         let unfinished = self.host.writer.unfinished();
         let num_vfs = self.host.device(pf).path("sriov_numvfs").display().to_string();
-        // The kernel removes VFs in the order of their numbers, each link before its VF, and waits
-        // where a guest has one open (kernel: sriov_del_vfs, vfio_unregister_group_dev).
-        let first_is_gone = !self.host.device(pf).dir("virtfn0").exists();
-        if first_is_gone || unfinished.iter().any(|write| write.starts_with(&num_vfs)) {
+        if going || unfinished.iter().any(|write| write.starts_with(&num_vfs)) {
             uses.get_or_insert_default().push(HostUse::Changing);
         }
         let [own, pfs] = [address, pf].map(|device| device.to_string());
@@ -356,6 +357,13 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// Whether the kernel is at removing a PF's VFs, whose links these are: it does so in the order of
+/// their numbers, each link before its VF, and waits where a guest has one open (kernel:
+/// `sriov_del_vfs`, `vfio_unregister_group_dev`). The link of a VF that was removed by itself stays.
+fn are_being_removed(links: &[(VfIndex, PciAddress)]) -> bool {
+    links.iter().zip(0..).any(|((index, _), place)| index.0 != place)
 }
 
 /// What is read of a device's netdev; nothing when it has none.
