@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vfnet_engine::{
     Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, LiveNetwork,
-    NetworkHook, Repaired, State,
+    NetworkHook, Plugging, Repaired, State, Unplugging,
 };
 use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, Lending};
@@ -341,6 +341,19 @@ impl CarryOut for Hands {
             Effect::Kill(guest) => {
                 let guests = self.guests.clone();
                 self.runtime.spawn(async move { guests.kill(guest).await });
+            }
+            Effect::Plug { guest, alias } => {
+                let outcome = Plugging::Refused("not possible yet".to_owned());
+                let engine = self.engine.clone();
+                let told = async move { engine.tell(Input::Plugged(guest, alias, outcome)).await };
+                self.runtime.spawn(told);
+            }
+            Effect::Unplug { guest, alias } => {
+                let outcome = Unplugging::Refused("not possible yet".to_owned());
+                let engine = self.engine.clone();
+                let told =
+                    async move { engine.tell(Input::Unplugged(guest, alias, outcome)).await };
+                self.runtime.spawn(told);
             }
             Effect::StartPending => self.start_pending(),
             Effect::Announce(what) => {

@@ -7,6 +7,8 @@ use vfnet_engine::{Announcement, Ended, Metadata};
 use vfnet_model::event::Severity;
 use vfnet_model::{GuestName, NetworkName, PciAddress};
 
+use crate::log::floods::{self, ANNOUNCED};
+
 /// An announcement in words.
 #[derive(Debug)]
 pub(crate) struct Told<'a> {
@@ -31,13 +33,16 @@ pub(crate) enum About<'a> {
 }
 
 impl Told<'_> {
-    /// Writes it to the log.
+    /// Writes it to the log, unless there are too many of its kind.
     pub(crate) fn log(&self) {
         let text = &self.text;
+        if !floods::passes(self.event, text) {
+            return;
+        }
         match self.severity {
-            Severity::Info => tracing::info!("{text}"),
-            Severity::Warning => tracing::warn!("{text}"),
-            Severity::Error => tracing::error!("{text}"),
+            Severity::Info => tracing::info!(target: ANNOUNCED, "{text}"),
+            Severity::Warning => tracing::warn!(target: ANNOUNCED, "{text}"),
+            Severity::Error => tracing::error!(target: ANNOUNCED, "{text}"),
         }
     }
 }
@@ -84,6 +89,20 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
                 Ended::Lost => (Warning, "ended while vfnetd was away".to_owned()),
             };
             guest(name, severity, "guest-stopped", what)
+        }
+        A::DeviceAdded(_, name, _, device) => {
+            guest(name, Info, "device-added", format!("has got the device {device}"))
+        }
+        A::DeviceRemoved(_, name, _, device) => {
+            guest(name, Info, "device-removed", format!("has let go of the device {device}"))
+        }
+        A::DeviceRemovalFailed(_, name, _, device) => {
+            let what = format!("does not let go of the device {device}");
+            guest(name, Warning, "device-removal-failed", what)
+        }
+        A::DeviceStays(_, name, _, device) => {
+            let what = format!("was asked to let go of the device {device}, has not answered yet");
+            guest(name, Warning, "device-stays", what)
         }
         A::VfQuarantined(at, why) => {
             vf(*at, Error, "vf-quarantined", &format!("quarantined: {why}"))

@@ -107,6 +107,10 @@ steps! {
     Kill "kill"
     /// What a dead guest left is removed.
     CleanUp "clean up"
+    /// [`Effect::Plug`].
+    Plug "plug"
+    /// [`Effect::Unplug`].
+    Unplug "unplug"
     /// [`Effect::StartPending`].
     StartPending "start pending"
     /// [`Effect::Announce`].
@@ -129,6 +133,8 @@ impl Step {
             Effect::Launch { .. } => Self::Launch,
             Effect::Adopt(_) => Self::Adopt,
             Effect::Kill(_) => Self::Kill,
+            Effect::Plug { .. } => Self::Plug,
+            Effect::Unplug { .. } => Self::Unplug,
             Effect::StartPending => Self::StartPending,
             Effect::Announce(_) => Self::Announce,
         }
@@ -148,10 +154,14 @@ impl Step {
             Input::Launched(..) => Some(Self::Launch),
             Input::Adopted(..) => Some(Self::Adopt),
             Input::GuestEnded(..) => Some(Self::Kill),
+            Input::Plugged(..) => Some(Self::Plug),
+            Input::Unplugged(..) => Some(Self::Unplug),
             Input::StartPending => Some(Self::StartPending),
             Input::Ask(..)
             | Input::Observed { .. }
             | Input::GuestChanged(..)
+            | Input::DeviceGone { .. }
+            | Input::DevicesSeen(..)
             | Input::PortUnused { .. }
             | Input::AutostartIsLate
             | Input::TimeHasPassed => None,

@@ -87,6 +87,20 @@ pub enum Effect {
     /// End a guest's process; then [`crate::Input::GuestEnded`], or [`crate::Input::Launched`]
     /// with an error where it was still being started.
     Kill(Uuid),
+    /// Tell QEMU of the device that a guest's plug describes; then [`crate::Input::Plugged`].
+    Plug {
+        /// The guest.
+        guest: Uuid,
+        /// The device's alias.
+        alias: String,
+    },
+    /// Have QEMU ask a guest to let go of a device; then [`crate::Input::Unplugged`].
+    Unplug {
+        /// The guest.
+        guest: Uuid,
+        /// The device's alias.
+        alias: String,
+    },
     /// Come back with [`crate::Input::StartPending`].
     StartPending,
     /// Tell everybody who listens.
@@ -139,6 +153,14 @@ pub enum Announcement {
     GuestPanicked(Uuid, GuestName, i32),
     /// A guest has ended and its VFs are back.
     GuestStopped(Uuid, GuestName, i32, Ended),
+    /// A running guest has got the device of this alias.
+    DeviceAdded(Uuid, GuestName, i32, String),
+    /// A running guest has let go of the device of this alias.
+    DeviceRemoved(Uuid, GuestName, i32, String),
+    /// A guest that was asked to let go of a device has said no.
+    DeviceRemovalFailed(Uuid, GuestName, i32, String),
+    /// A guest that was asked to let go of a device has not answered yet.
+    DeviceStays(Uuid, GuestName, i32, String),
     /// A VF could not be given back clean.
     VfQuarantined(PciAddress, String),
     /// The kernel has not come back from a step on a VF.
@@ -218,6 +240,9 @@ impl<'s> Turn<'s> {
             Request::GuestDestroy(guest) => self.guest_destroy(ticket, guest),
             Request::GuestUndefine(guest) => self.guest_undefine(guest),
             Request::GuestAutostart(guest, on) => self.guest_autostart(guest, on),
+            Request::GuestEdit(guest, edit) => self.guest_edit(guest, *edit),
+            Request::GuestAttach(attach) => self.guest_attach(ticket, *attach),
+            Request::GuestDetach(detach) => self.guest_detach(ticket, *detach),
             Request::PortCreate(port) => self.port_create(ticket, *port),
             Request::PortDelete { network, port } => self.port_delete(ticket, network, port),
             Request::DeviceDetach { device, driver } => self.device_detach(ticket, device, driver),

@@ -9,6 +9,8 @@
 //! Launching only when all its VFs are held. It is forgotten when its process has ended and
 //! its last VF is back (or quarantined, or stuck), so that "destroyed" means "given back".
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 use vfnet_model::network::Forward;
 use vfnet_model::vf::WantedSettings;
@@ -117,6 +119,7 @@ impl Turn<'_> {
             uid_slot: free_slot(self.state)?,
             phase,
             pid: None,
+            plugs: BTreeMap::new(),
         };
         self.put(Entry::Run(run));
         self.put(Entry::GuestJob(uuid, GuestJob { start: ticket, paused, ..GuestJob::default() }));
@@ -130,7 +133,7 @@ impl Turn<'_> {
     }
 
     /// The VF behind an `<interface>`, when it needs one.
-    fn claim_for_nic(
+    pub(crate) fn claim_for_nic(
         &mut self,
         def: &GuestDefinition,
         place: usize,
@@ -181,7 +184,7 @@ impl Turn<'_> {
         self.claim(asked).map(Some)
     }
 
-    fn claim_device(
+    pub(crate) fn claim_device(
         &mut self,
         owner: Owner,
         hostdev: &HostdevNeed,
@@ -225,7 +228,7 @@ impl Turn<'_> {
                 }
             }
             Phase::Ending => self.release_all(guest),
-            _ => {}
+            _ => self.plug_what_is_ready(guest),
         }
     }
 
@@ -243,7 +246,7 @@ impl Turn<'_> {
 
     /// Gives back every VF of a guest that is held. Those still being prepared follow when
     /// their preparing has ended.
-    fn release_all(&mut self, guest: Uuid) {
+    pub(crate) fn release_all(&mut self, guest: Uuid) {
         let held: Vec<_> = self
             .state
             .claims_of(guest)
@@ -271,6 +274,7 @@ impl Turn<'_> {
         if run.phase != Phase::Ending || run.pid.is_some() || busy {
             return;
         }
+        self.plugs_end(guest);
         let job = self.state.guest_jobs.get(&guest).cloned().unwrap_or_default();
         self.forget(Key::GuestJob(guest));
         self.forget(Key::Run(guest));

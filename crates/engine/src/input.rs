@@ -1,5 +1,7 @@
 //! What the engine is told.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::network::Network;
@@ -7,6 +9,7 @@ use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, Pc
 
 use crate::claim::ClaimId;
 use crate::decision::{NetworkHook, Urgency};
+use crate::plugs::Device;
 use crate::refusal::{Because, Refusal};
 use crate::state::{GuestDefinition, NetworkDefinition};
 
@@ -78,6 +81,22 @@ pub enum Input {
     Adopted(Uuid, u32),
     /// A running guest changed.
     GuestChanged(Uuid, GuestChange),
+    /// [`crate::Effect::Plug`] of the device with this alias has ended.
+    Plugged(Uuid, String, Plugging),
+    /// [`crate::Effect::Unplug`] of the device with this alias has ended.
+    Unplugged(Uuid, String, Unplugging),
+    /// QEMU has let go of a device, asked or not.
+    DeviceGone {
+        /// The guest.
+        guest: Uuid,
+        /// The device's alias.
+        alias: String,
+        /// What it is, and its element, where the guest was started with it.
+        from_start: Option<Box<(Device, String)>>,
+    },
+    /// The aliases of the devices that QEMU has, of a guest that was found again. Nothing was
+    /// being plugged or unplugged while it was asked.
+    DevicesSeen(Uuid, BTreeSet<String>),
     /// A guest's process has ended, its lock is free, and what it left has been removed.
     GuestEnded(Uuid, Ended),
     /// [`crate::Effect::StartPending`]: whatever autostart has still to start and can by now.
@@ -239,6 +258,13 @@ pub enum Request {
     GuestUndefine(Uuid),
     /// Start it when the host boots, or not.
     GuestAutostart(Uuid, bool),
+    /// Put a changed document in the place of a kept guest's.
+    GuestEdit(Uuid, Box<GuestEdit>),
+    /// Give a running guest a device.
+    GuestAttach(Box<Attach>),
+    /// Ask a running guest to let go of a device. Answered when its VF is back, when the guest
+    /// has said no, or when it has not said anything for a while.
+    GuestDetach(Box<Detach>),
     /// Lend a VF to another daemon's guest.
     PortCreate(Box<PortRequest>),
     /// That daemon returns it.
@@ -291,6 +317,66 @@ pub struct Edited {
     pub before: Network,
     /// As it is to be.
     pub after: Network,
+}
+
+/// A guest's kept document before and after a change. When there is another one by now, the
+/// change is refused with [`crate::RefusalKind::ChangedMeanwhile`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GuestEdit {
+    /// As it was read.
+    pub before: String,
+    /// As it is to be; with the same identity and name.
+    pub after: GuestDefinition,
+}
+
+/// A device for a running guest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attach {
+    /// The guest.
+    pub guest: Uuid,
+    /// A name that no device of this run has had.
+    pub alias: String,
+    /// What it is; its place is given to it.
+    pub device: Device,
+    /// Its element, with its alias and a free address in the guest.
+    pub xml: String,
+    /// What becomes of the kept document when the guest has it.
+    pub config: Option<GuestEdit>,
+}
+
+/// A device that a running guest is to let go of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Detach {
+    /// The guest.
+    pub guest: Uuid,
+    /// The device's alias.
+    pub alias: String,
+    /// What it is, and its element, where the guest was started with it.
+    pub from_start: Option<(Device, String)>,
+    /// What becomes of the kept document when the guest has been asked.
+    pub config: Option<GuestEdit>,
+}
+
+/// How telling QEMU of a device ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Plugging {
+    /// The guest has it.
+    Done,
+    /// QEMU does not have it, for this reason, and nothing is left of it there.
+    Refused(String),
+    /// Nobody knows, because QEMU does not answer.
+    Unknown(String),
+}
+
+/// How asking a guest to let go of a device ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unplugging {
+    /// QEMU does not have it any more.
+    Gone,
+    /// The guest was asked, and has not answered yet.
+    NotYet,
+    /// The guest or QEMU says no, for this reason.
+    Refused(String),
 }
 
 /// What was changed of a network's metadata.
@@ -351,6 +437,7 @@ impl Request {
     const fn urgency(&self) -> Urgency {
         match self {
             Self::GuestDestroy(_)
+            | Self::GuestDetach(_)
             | Self::PortDelete { .. }
             | Self::VfRestore(_)
             | Self::NetworkEditFinish { .. } => Urgency::MustGoOn,

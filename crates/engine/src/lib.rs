@@ -21,6 +21,7 @@ mod needs;
 mod networks;
 pub mod place;
 pub mod plan;
+mod plugs;
 mod ports;
 mod record;
 mod recover;
@@ -31,9 +32,11 @@ mod vfs;
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use input::{
-    Answer, Edited, Ended, Failure, GivenBack, GuestChange, HeldBy, Input, Metadata, Moment,
-    NetworkEdit, Plugged, PortRequest, Repaired, Reply, Request, Ticket,
+    Answer, Attach, Detach, Edited, Ended, Failure, GivenBack, GuestChange, GuestEdit, HeldBy,
+    Input, Metadata, Moment, NetworkEdit, Plugged, Plugging, PortRequest, Repaired, Reply, Request,
+    Ticket, Unplugging,
 };
+pub use plugs::{Device, Plug, PlugState};
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;
 pub use refusal::{Because, Refusal, RefusalKind};
@@ -87,6 +90,12 @@ impl Engine {
             Input::Launched(guest, outcome) => turn.launched(guest, outcome),
             Input::Adopted(guest, pid) => turn.adopted(guest, pid),
             Input::GuestChanged(guest, change) => turn.guest_changed(guest, change),
+            Input::Plugged(guest, alias, outcome) => turn.plugged(guest, &alias, outcome),
+            Input::Unplugged(guest, alias, outcome) => turn.unplugged(guest, &alias, outcome),
+            Input::DeviceGone { guest, alias, from_start } => {
+                turn.device_gone(guest, &alias, from_start.map(|device| *device));
+            }
+            Input::DevicesSeen(guest, there) => turn.devices_seen(guest, &there),
             Input::GuestEnded(guest, ended) => turn.guest_ended(guest, &ended),
             Input::StartPending => turn.start_pending(),
             Input::AutostartIsLate => turn.autostart_is_late(),

@@ -1,12 +1,15 @@
 //! What is written down. A record puts or drops one entry; the state is what all records made
 //! of it, and the store keeps those that outlive the daemon.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vfnet_model::PciAddress;
 
 use crate::claim::{Claim, ClaimId};
 use crate::input::{PortRequest, Ticket};
+use crate::plugs::PlugJob;
 use crate::refusal::Refusal;
 use crate::state::{BridgePort, GuestEntry, GuestRun, LiveNetwork, NetworkEntry, UnfinishedEdit};
 
@@ -164,6 +167,8 @@ pub struct GuestJob {
     pub paused: bool,
     /// Why the start failed.
     pub failed: Option<Refusal>,
+    /// Who waits for a device to come or go, by its alias.
+    pub plugs: BTreeMap<String, PlugJob>,
 }
 
 /// A port whose VF is being made ready for another daemon.

@@ -90,6 +90,7 @@ impl Turn<'_> {
     /// Until its process is found it has none that could be told to end.
     fn adopt(&mut self, run: GuestRun) {
         let guest = run.guest;
+        self.unfinished_plugs(guest);
         let unfinished: Vec<_> = self
             .state
             .claims_of(guest)
@@ -107,6 +108,7 @@ impl Turn<'_> {
             self.happen(id, happening);
         }
         let phase = if run.phase == Phase::Ending { Phase::Ending } else { Phase::Launching };
+        let run = self.state.runs.get(&guest).cloned().unwrap_or(run);
         self.put(Entry::Run(GuestRun { phase, pid: None, ..run }));
         self.effect(Effect::Adopt(guest));
     }

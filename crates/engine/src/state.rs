@@ -11,6 +11,7 @@ use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, Pc
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
 use crate::drift::Repairs;
 use crate::input::{Ended, Moment, Ticket};
+use crate::plugs::Plug;
 use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, PfJob, PortJob, Record};
 
 /// Everything, indexed by identity. Changed by records alone, but for the inventory.
@@ -208,6 +209,9 @@ pub struct GuestRun {
     pub phase: Phase,
     /// Its process, once it has one.
     pub pid: Option<u32>,
+    /// Devices that have come or gone since it was started, by their alias, which is QEMU's id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub plugs: BTreeMap<String, Plug>,
 }
 
 /// How far a guest is.

@@ -125,7 +125,9 @@ impl Turn<'_> {
                         self.give_back(id);
                     }
                 }
-                self.start_failed(guest, refusal);
+                if !self.plug_has_no_vf(id, &refusal) {
+                    self.start_failed(guest, refusal);
+                }
             }
         }
     }
@@ -167,6 +169,7 @@ impl Turn<'_> {
             self.effect(Effect::Answer(ticket, Ok(Answer::Restored(result))));
         }
         if let Some(guest) = guest {
+            self.plugs_that_are_over(guest);
             self.maybe_ended(guest);
         }
     }

@@ -155,6 +155,7 @@ impl<'a> Known<'a> {
                 uid_slot: self.slot(dir, places)?,
                 phase: Phase::Launching,
                 pid: None,
+                plugs: BTreeMap::new(),
             },
         };
         let pid = dir.process().ok().flatten()?.pid;

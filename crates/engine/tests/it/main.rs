@@ -17,6 +17,7 @@ mod guards;
 mod lives;
 mod outside;
 mod plans;
+mod plugs;
 mod pools;
 mod ports;
 mod promises;

@@ -1,11 +1,14 @@
 //! What the daemon's hands do in a [`World`]: kernel work, guests' processes, and how each tells the
 //! engine of its end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use uuid::Uuid;
-use vfnet_engine::{Claim, ClaimId, Ended, Failure, GivenBack, HeldBy, Input, Key, Repaired};
+use vfnet_engine::{
+    Claim, ClaimId, Ended, Failure, GivenBack, HeldBy, Input, Key, Plugging, Repaired, Unplugging,
+};
 use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, LendError, Lending};
 use vfnet_host_sim::SimCrash;
@@ -13,7 +16,7 @@ use vfnet_model::{DriverName, PciAddress};
 
 use crate::bugs::set_and_believe;
 use crate::coverage;
-use crate::world::{Crashed, Job, Opened, Process, World, short};
+use crate::world::{Crashed, Job, LetGo, Opened, Process, World, short};
 
 impl World {
     pub(crate) fn carry_out(&mut self, job: Job) -> Result<(), Crashed> {
@@ -39,6 +42,12 @@ impl World {
                 }
                 None
             }
+            Job::Plug { guest, alias, vf } => Some(self.plug(guest, alias, vf)),
+            Job::Unplug { guest, alias } => Some(self.unplug(guest, alias)),
+            Job::SeeDevices(guest) => {
+                let there = self.devices_of(guest);
+                return self.hear(Input::DevicesSeen(guest, there));
+            }
             Job::Tell(_) => None,
         };
         self.point()?;
@@ -62,6 +71,10 @@ impl World {
             }
             _ => None,
         };
+        let adopted = match &input {
+            Input::Adopted(guest, _) => Some(*guest),
+            _ => None,
+        };
         let done = self.administrator_has(&input);
         let claim = coverage::claim_of(&input);
         let lives = self.tell(input);
@@ -78,6 +91,9 @@ impl World {
             self.clean.insert((vf, incarnation), facts);
         }
         lives?;
+        if let Some(guest) = adopted {
+            self.daemon.jobs.push(Job::SeeDevices(guest));
+        }
         if let Some(guest) = launched {
             self.daemon.followed.insert(guest);
             if !self.processes.contains_key(&guest) {
@@ -233,7 +249,11 @@ impl World {
         self.story.push(format!("launch {}: {opened:?}", short(guest)));
         match opened {
             Ok(()) => {
-                if self.processes.insert(guest, Process { pid, vfs }).is_some() {
+                if self
+                    .processes
+                    .insert(guest, Process { pid, vfs, plugged: BTreeMap::new() })
+                    .is_some()
+                {
                     self.broken("a guest runs twice");
                 }
                 self.daemon.handles.insert(guest);
@@ -253,6 +273,84 @@ impl World {
                 Input::Adopted(guest, process.pid)
             }
             None => Input::GuestEnded(guest, Ended::Lost),
+        }
+    }
+
+    /// As the daemon does: the device's VF is opened by the guest's process, which has one of
+    /// each alias at most.
+    fn plug(&mut self, guest: Uuid, alias: String, vf: Option<Opened>) -> Input {
+        let outcome = match (self.daemon.handles.contains(&guest), self.processes.get(&guest)) {
+            (false, _) => Plugging::Unknown("its monitor does not answer".into()),
+            (true, None) => Plugging::Refused("it has ended".into()),
+            (true, Some(process)) if process.plugged.contains_key(&alias) => Plugging::Done,
+            (true, Some(_)) => {
+                let who = format!("qemu {guest}");
+                let there = |vf: &Opened| {
+                    let found = self.host.facts().remove(&vf.vf);
+                    found.is_some_and(|found| found.incarnation == vf.incarnation)
+                };
+                match vf.as_ref().filter(|vf| there(vf)) {
+                    Some(opened) => match self.host.open_vfio(opened.vf, &who) {
+                        Ok(()) => Plugging::Done,
+                        Err(fault) => Plugging::Refused(fault.to_string()),
+                    },
+                    None if vf.is_some() => Plugging::Refused("its VF is gone".into()),
+                    None => Plugging::Done,
+                }
+            }
+        };
+        if outcome == Plugging::Done
+            && let Some(process) = self.processes.get_mut(&guest)
+            && !process.plugged.contains_key(&alias)
+        {
+            process.vfs.extend(vf.clone());
+            process.plugged.insert(alias.clone(), vf);
+        }
+        self.story.push(format!("plug {alias} into {}: {outcome:?}", short(guest)));
+        Input::Plugged(guest, alias, outcome)
+    }
+
+    /// The devices that QEMU has, of those that have a plug.
+    fn devices_of(&self, guest: Uuid) -> BTreeSet<String> {
+        let Some(process) = self.processes.get(&guest) else { return BTreeSet::new() };
+        let plugs = self.state().runs.get(&guest).map(|run| &run.plugs);
+        let from_start = plugs.into_iter().flatten().filter(|(_, plug)| {
+            plug.from_start && process.vfs.iter().any(|vf| plug.device.owns(&vf.owner))
+        });
+        process.plugged.keys().chain(from_start.map(|(alias, _)| alias)).cloned().collect()
+    }
+
+    fn unplug(&mut self, guest: Uuid, alias: String) -> Input {
+        let outcome = match self.asked_to_let_go {
+            _ if !self.daemon.handles.contains(&guest) => {
+                Unplugging::Refused("its monitor does not answer".into())
+            }
+            LetGo::AtOnce => {
+                self.lets_go(guest, &alias);
+                Unplugging::Gone
+            }
+            LetGo::Silent => Unplugging::NotYet,
+            LetGo::Never => Unplugging::Refused("the guest says no".into()),
+        };
+        self.story.push(format!("unplug {alias} of {}: {outcome:?}", short(guest)));
+        Input::Unplugged(guest, alias, outcome)
+    }
+
+    /// A guest's process closes the VF of a device that it does not have any more.
+    pub(crate) fn lets_go(&mut self, guest: Uuid, alias: &str) {
+        let of_start = self.state().runs.get(&guest).and_then(|run| run.plugs.get(alias)).cloned();
+        let Some(process) = self.processes.get_mut(&guest) else { return };
+        let opened = match process.plugged.remove(alias) {
+            Some(opened) => opened,
+            None => process
+                .vfs
+                .iter()
+                .find(|vf| of_start.as_ref().is_some_and(|plug| plug.device.owns(&vf.owner)))
+                .cloned(),
+        };
+        if let Some(opened) = opened {
+            process.vfs.retain(|vf| *vf != opened);
+            self.close(&[opened]);
         }
     }
 

@@ -49,17 +49,40 @@ pub(crate) enum Job {
     GiveBack(ClaimId, Lending),
     Repair(ClaimId, Lending),
     Reset(ClaimId, Lending),
-    MakeVfs { network: Uuid, pf: PciAddress, count: u16 },
-    SetVfs { pf: PciAddress, count: u16 },
-    Launch { guest: Uuid, vfs: Vec<Opened> },
+    MakeVfs {
+        network: Uuid,
+        pf: PciAddress,
+        count: u16,
+    },
+    SetVfs {
+        pf: PciAddress,
+        count: u16,
+    },
+    Launch {
+        guest: Uuid,
+        vfs: Vec<Opened>,
+    },
     Adopt(Uuid),
     Kill(Uuid),
+    /// QEMU is told of a device, with the VF that it is.
+    Plug {
+        guest: Uuid,
+        alias: String,
+        vf: Option<Opened>,
+    },
+    Unplug {
+        guest: Uuid,
+        alias: String,
+    },
+    /// QEMU is asked which devices it has.
+    SeeDevices(Uuid),
     Tell(Input),
 }
 
 /// A VF as a guest's process has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Opened {
+    pub(crate) owner: Owner,
     pub(crate) vf: PciAddress,
     pub(crate) incarnation: Incarnation,
     pub(crate) group: u32,
@@ -71,6 +94,33 @@ pub(crate) struct Opened {
 pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) vfs: Vec<Opened>,
+    /// Devices that have come since its start, and which of the VFs each is.
+    pub(crate) plugged: BTreeMap<String, Option<Opened>>,
+}
+
+impl Opened {
+    fn of(claim: &Claim) -> Option<Self> {
+        let ClaimState::Held { group, .. } = claim.state else { return None };
+        Some(Self {
+            owner: claim.owner.clone(),
+            vf: claim.vf,
+            incarnation: claim.incarnation,
+            group,
+            wanted: claim.wanted.clone(),
+        })
+    }
+}
+
+/// What a guest does that is asked to let go of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum LetGo {
+    /// It does.
+    #[default]
+    AtOnce,
+    /// It does not answer.
+    Silent,
+    /// It says no.
+    Never,
 }
 
 /// What dies with the program.
@@ -119,6 +169,8 @@ pub(crate) struct World {
     pub(crate) no_emulator: bool,
     /// Whether hook scripts are called.
     pub(crate) hooks: bool,
+    /// What guests do that are asked to let go of a device.
+    pub(crate) asked_to_let_go: LetGo,
     /// How many of the next scripts say no; the others say yes.
     pub(crate) hooks_refuse: usize,
     /// Whether guests die while no daemon is there.
@@ -168,6 +220,7 @@ impl World {
             deaf: BTreeSet::new(),
             no_emulator: false,
             hooks: seed.is_multiple_of(2),
+            asked_to_let_go: LetGo::default(),
             hooks_refuse: 0,
             guests_die_with_the_daemon: false,
             story: Vec::new(),
@@ -556,6 +609,11 @@ impl World {
             Effect::Adopt(guest) => Some(Job::Adopt(guest)),
             Effect::Kill(_) if self.bug == Some(Bug::KillForgotten) => return,
             Effect::Kill(guest) => Some(Job::Kill(guest)),
+            Effect::Plug { guest, alias } => {
+                let vf = self.to_be_plugged(guest, &alias);
+                Some(Job::Plug { guest, alias, vf })
+            }
+            Effect::Unplug { guest, alias } => Some(Job::Unplug { guest, alias }),
             Effect::CallHook(NetworkHook::Updated | NetworkHook::Stopped, _) => return,
             Effect::CallHook(hook, live) => {
                 let outcome = self.hook_says();
@@ -578,16 +636,12 @@ impl World {
     }
 
     fn to_be_opened(&self, guest: Uuid) -> Vec<Opened> {
-        let opened = |claim: &Claim| match claim.state {
-            ClaimState::Held { group, .. } => Some(Opened {
-                vf: claim.vf,
-                incarnation: claim.incarnation,
-                group,
-                wanted: claim.wanted.clone(),
-            }),
-            _ => None,
-        };
-        self.state().claims_of(guest).filter_map(opened).collect()
+        self.state().claims_of(guest).filter_map(Opened::of).collect()
+    }
+
+    fn to_be_plugged(&self, guest: Uuid, alias: &str) -> Option<Opened> {
+        let plug = self.state().runs.get(&guest)?.plugs.get(alias)?;
+        Opened::of(self.state().claim_of_device(guest, &plug.device)?)
     }
 
     fn answer(&mut self, ticket: Ticket, reply: Reply) {

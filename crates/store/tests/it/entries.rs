@@ -1,5 +1,7 @@
 //! One of everything that can be written down.
 
+use std::collections::BTreeMap;
+
 use vfnet_engine::claim::NetworkOf;
 use vfnet_engine::{
     BridgePort, Claim, ClaimId, ClaimState, Entry, Executor, GuestDefinition, GuestEntry, GuestRun,
@@ -88,6 +90,7 @@ pub(crate) fn run(n: u32, phase: Phase, pid: Option<u32>) -> Entry {
         uid_slot: 7,
         phase,
         pid,
+        plugs: BTreeMap::new(),
     })
 }
 

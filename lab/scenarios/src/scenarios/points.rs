@@ -72,6 +72,8 @@ const fn courses(step: Step) -> &'static [Course] {
         | Step::SetVfs
         | Step::CallHook
         | Step::StartPending
+        | Step::Plug
+        | Step::Unplug
         | Step::Reset
         | Step::Repair => &[],
     }
@@ -233,6 +235,8 @@ mod tests {
             Step::SetVfs,
             Step::CallHook,
             Step::StartPending,
+            Step::Plug,
+            Step::Unplug,
             Step::Reset,
             Step::Repair,
         ];
