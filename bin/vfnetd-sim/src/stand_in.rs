@@ -16,6 +16,8 @@
 //! | `poweroff-when-resumed` | the guest powers itself off at `cont` |
 //! | `leave-a-child=FIFO` | starts a process that has all that it has, until the FIFO is written to |
 //! | `name-a-disk` | says that the pty of the first serial port is `/dev/sda` |
+//! | `prints-when-resumed` | prints without end from `cont` on |
+//! | `floods-when-resumed` | the monitor tells changes and long events without end from `cont` on, and hears nothing |
 //! | `garbage-when-resumed` | the monitor talks nonsense at `cont`, and hangs up |
 
 use std::collections::HashMap;
@@ -24,6 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use serde_json::{Value, json};
@@ -214,6 +217,8 @@ impl Client<'_> {
             "cont" if machine.told_to("panic-when-resumed") => (json!({}), Then::Panic),
             "cont" if machine.told_to("poweroff-when-resumed") => (json!({}), Then::PowerOff),
             "cont" if machine.told_to("garbage-when-resumed") => (json!({}), Then::Garbage),
+            "cont" if machine.told_to("prints-when-resumed") => (json!({}), Then::Print),
+            "cont" if machine.told_to("floods-when-resumed") => (json!({}), Then::Flood),
             "cont" => (json!({}), Then::Become("running", "RESUME")),
             "system_reset" => (json!({}), Then::Become(status, "RESET")),
             "system_powerdown" if machine.told_to("ignore-powerdown") => (json!({}), Then::Nothing),
@@ -252,6 +257,28 @@ impl Client<'_> {
                 say("qemu-stand-in: assertion failed: told to crash");
                 std::process::abort();
             }
+            Then::Print => {
+                *self.machine.status() = "running";
+                self.event("RESUME", &json!({}))?;
+                let words = "told to print ".repeat(5000);
+                std::thread::spawn(move || {
+                    loop {
+                        say(&words);
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            Then::Flood => {
+                let long = json!("told to flood ".repeat(10_000));
+                loop {
+                    for _ in 0..1000 {
+                        for event in ["RESUME", "STOP", "RESET"] {
+                            self.event(event, &json!({}))?;
+                        }
+                    }
+                    self.event("FLOOD", &long)?;
+                }
+            }
             Then::Garbage => {
                 *self.machine.status() = "running";
                 self.stream.write_all(b"\xff\xfe{{{\n[1,2]\n{\"return\"")?;
@@ -283,6 +310,8 @@ enum Then {
     Panic,
     Crash,
     Garbage,
+    Print,
+    Flood,
 }
 
 /// A guest's console: greets, and gives back what it is told.

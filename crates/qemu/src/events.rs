@@ -55,11 +55,16 @@ impl From<QmpEvent> for GuestEvent {
             "GUEST_PANICKED" => Self::Panicked,
             "SHUTDOWN" => Self::ShutdownRequested {
                 by_guest: event.data["guest"] == true,
-                reason: event.data["reason"].as_str().unwrap_or("unknown").to_owned(),
+                reason: clipped(event.data["reason"].as_str().unwrap_or("unknown")),
             },
             _ => Self::Other(event),
         }
     }
+}
+
+/// A word of QEMU's; it has none that is longer.
+fn clipped(word: &str) -> String {
+    word[..word.floor_char_boundary(64)].to_owned()
 }
 
 /// Events that wait for a reader who is slower than the guest.
@@ -71,6 +76,9 @@ pub(crate) struct EventQueue {
 
 impl EventQueue {
     const LIMIT: usize = 128;
+    /// Of these, events that may be as large as QEMU likes, up to
+    /// [`crate::qmp::EVENT_BYTES`].
+    const OTHERS: usize = 8;
 
     /// Adds an event. Equal ones in a row are one; when there are too many, the oldest that
     /// says least goes: a guest resetting itself in a loop costs neither memory nor its own
@@ -79,12 +87,10 @@ impl EventQueue {
         if self.events.back() == Some(&event) {
             return;
         }
-        if self.events.len() >= Self::LIMIT {
-            let least = self
-                .events
-                .iter()
-                .position(|event| matches!(event, GuestEvent::Other(_)))
-                .unwrap_or(1);
+        let is_other = |event: &GuestEvent| matches!(event, GuestEvent::Other(_));
+        let others = self.events.iter().filter(|event| is_other(event)).count();
+        if self.events.len() >= Self::LIMIT || is_other(&event) && others >= Self::OTHERS {
+            let least = self.events.iter().position(is_other).unwrap_or(1);
             self.events.remove(least);
             self.lost += 1;
             if self.is_to_be_told() {
@@ -111,7 +117,10 @@ impl EventQueue {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::qmp::{EVENT_BYTES, LINE_BYTES, Lines, Message};
 
     #[test]
     fn a_flood_of_events_drops_what_says_least_and_keeps_the_latest_state() {
@@ -122,7 +131,7 @@ mod tests {
             queue.push(GuestEvent::Other(QmpEvent { name: "RTC_CHANGE".to_owned(), data }));
         }
         queue.push(GuestEvent::Resumed);
-        assert_eq!(queue.events.len(), EventQueue::LIMIT);
+        assert_eq!(queue.events.len(), EventQueue::OTHERS + 2);
         assert_eq!(queue.pop(), Some(GuestEvent::Paused));
         assert_eq!(queue.events.back(), Some(&GuestEvent::Resumed));
     }
@@ -137,7 +146,61 @@ mod tests {
             queue.push(GuestEvent::Other(QmpEvent { name: "RTC_CHANGE".to_owned(), data }));
             told += u32::from(queue.lost > before && queue.is_to_be_told());
         }
-        assert_eq!((queue.lost, told), (100_000 - EventQueue::LIMIT as u64, 17));
+        assert_eq!((queue.lost, told), (100_000 - EventQueue::OTHERS as u64, 17));
+    }
+
+    #[test]
+    fn states_that_change_without_end_are_a_few_and_the_latest_is_among_them() {
+        let mut queue = EventQueue::default();
+        for _change in 0..1000 {
+            queue.push(GuestEvent::Paused);
+            queue.push(GuestEvent::Resumed);
+        }
+        assert_eq!(queue.events.len(), EventQueue::LIMIT);
+        assert_eq!(queue.events.back(), Some(&GuestEvent::Resumed));
+    }
+
+    /// Bytes that a value takes, with what its vectors have in reserve.
+    fn weight(value: &Value) -> usize {
+        let parts = match value {
+            Value::String(text) => text.capacity(),
+            Value::Array(parts) => {
+                let reserve = parts.capacity() - parts.len();
+                parts.iter().map(weight).sum::<usize>() + reserve * size_of::<Value>()
+            }
+            // A node of the map has room for eleven.
+            Value::Object(parts) => parts
+                .iter()
+                .map(|(key, part)| key.capacity() + 2 * size_of::<String>() + 2 * weight(part))
+                .sum(),
+            _ => 0,
+        };
+        size_of::<Value>() + parts
+    }
+
+    #[test]
+    fn what_waits_of_a_hostile_qemu_is_less_than_half_a_mebibyte() {
+        let mut lines = Lines::default();
+        let mut queue = EventQueue::default();
+        for elements in [660, 80_000] {
+            for number in 0..12 {
+                let data = vec!["[]"; elements].join(",");
+                let line = format!("{{\"event\":\"E{number}\",\"data\":[{data}]}}\n");
+                assert!(line.len() < LINE_BYTES);
+                lines.push(line.as_bytes());
+                let Some(Ok(Message::Event(event))) = lines.next_message() else {
+                    panic!("{elements} elements are no event");
+                };
+                assert_eq!(event.data.is_null(), line.len() > EVENT_BYTES + 1);
+                queue.push(event.into());
+            }
+            let waiting = queue.events.iter().map(|event| match event {
+                GuestEvent::Other(event) => event.name.capacity() + weight(&event.data),
+                _ => 0,
+            });
+            let waiting = waiting.sum::<usize>();
+            assert!(waiting < 512 << 10, "{elements} elements each: {waiting} bytes wait");
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! QEMU writes to the file itself, not through a pipe, so its words outlive the daemon. Each
 //! start begins with a header line (time, command line). The file is rotated at a start when it
 //! is larger than [`ROTATE_AT`], keeping [`KEPT`] old ones (`.1` is the newest). While a guest
-//! runs nobody can be told to reopen it; then a file larger than [`CUT_AT`] is copied to `.1`
-//! and emptied (QEMU appends, so it goes on at the beginning). What is printed between copy and
-//! cut is lost: a guest that makes QEMU print without end must not fill the disk.
+//! runs nobody can be told to reopen it; then a file larger than [`CUT_AT`] is copied to `.1`,
+//! up to twice that, and emptied (QEMU appends, so it goes on at the beginning); it is looked at
+//! every second. What is printed between copy and cut is lost: a guest that makes QEMU print
+//! without end must not fill the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -65,6 +66,11 @@ pub(crate) fn begin(path: &Path, started: &str) -> io::Result<File> {
     let line = format!("{HEADER}{} {}\n", utc(SystemTime::now()), on_one_line(started));
     file.write_all(line.as_bytes())?;
     Ok(file)
+}
+
+/// Whether a log is to be [`cut`]. One that cannot be looked at is, so that this is said.
+pub(crate) fn is_large(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).map_or(true, |found| found.len() > CUT_AT)
 }
 
 /// Copies a log away and empties it when it is larger than `limit` bytes.

@@ -14,16 +14,23 @@ use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Bytes of one line at most. The longest answers asked for (`query-chardev`) have a few
 /// kilobytes. What is read from a line may take sixteen times its bytes.
 pub const LINE_BYTES: usize = 256 << 10;
+/// Bytes of an event's line above which only its name is kept. The longest that QEMU sends have a
+/// few hundred.
+pub const EVENT_BYTES: usize = 2 << 10;
+/// Bytes of an event's name that are kept; QEMU has none as long.
+const NAME_BYTES: usize = 64;
+/// Bytes read at once: the messages in them are there together.
+const PORTION: usize = 8 << 10;
 /// Lines without sense after which a connection is given up.
 const BAD_LINES: u32 = 100;
 /// Events that wait for being taken; then QEMU waits.
-const EVENTS: usize = 16;
-/// Commands that wait for being written.
+const EVENTS: usize = 4;
+/// Commands that wait for their answers at once; others have to wait for those.
 const COMMANDS: usize = 16;
 
 /// What a line from QEMU says.
@@ -57,7 +64,7 @@ pub enum Message {
 pub struct QmpEvent {
     /// Its name, as `SHUTDOWN`.
     pub name: String,
-    /// What comes with it; null when nothing does.
+    /// What comes with it; null when nothing does, or more than [`EVENT_BYTES`].
     pub data: Value,
 }
 
@@ -132,8 +139,12 @@ impl Lines {
 fn message(line: &[u8]) -> Result<Message, BadLine> {
     let mut object: Map<String, Value> = serde_json::from_slice(line).map_err(BadLine::Json)?;
     let id = object.get("id").and_then(Value::as_u64);
-    if let Some(Value::String(name)) = object.remove("event") {
-        let data = object.remove("data").unwrap_or(Value::Null);
+    if let Some(Value::String(mut name)) = object.remove("event") {
+        let mut data = object.remove("data").unwrap_or(Value::Null);
+        if line.len() > EVENT_BYTES {
+            name = name[..name.floor_char_boundary(NAME_BYTES)].to_owned();
+            data = Value::Null;
+        }
         return Ok(Message::Event(QmpEvent { name, data }));
     }
     if let Some(value) = object.remove("return") {
@@ -188,6 +199,7 @@ pub enum QmpError {
 #[derive(Clone, Debug)]
 pub struct Qmp {
     commands: mpsc::Sender<Vec<u8>>,
+    turns: Arc<Semaphore>,
     waiting: Arc<Waiting>,
 }
 
@@ -232,7 +244,7 @@ impl Qmp {
         let waiting = Arc::new(Waiting(Mutex::new(Some(Pending::default()))));
         tokio::spawn(read_all(read, Arc::clone(&waiting), greeted, events));
         tokio::spawn(write_all(write, to_write));
-        let qmp = Self { commands, waiting };
+        let qmp = Self { commands, turns: Arc::new(Semaphore::new(COMMANDS)), waiting };
         match tokio::time::timeout(limit, greeting).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(QmpError::Closed),
@@ -249,20 +261,21 @@ impl Qmp {
         arguments: Value,
         limit: Duration,
     ) -> Result<Value, QmpError> {
-        let (answer, answered) = oneshot::channel();
-        let id = {
-            let mut waiting = self.waiting.lock();
-            let pending = waiting.as_mut().ok_or(QmpError::Closed)?;
-            pending.last_id += 1;
-            pending.answers.insert(pending.last_id, answer);
-            pending.last_id
-        };
-        let _forget = Forget(&self.waiting, id);
-        let mut line = json!({ "execute": command, "id": id });
-        if !arguments.is_null() {
-            line["arguments"] = arguments;
-        }
         let exchange = async {
+            let _turn = self.turns.acquire().await;
+            let (answer, answered) = oneshot::channel();
+            let id = {
+                let mut waiting = self.waiting.lock();
+                let pending = waiting.as_mut().ok_or(QmpError::Closed)?;
+                pending.last_id += 1;
+                pending.answers.insert(pending.last_id, answer);
+                pending.last_id
+            };
+            let _forget = Forget(&self.waiting, id);
+            let mut line = json!({ "execute": command, "id": id });
+            if !arguments.is_null() {
+                line["arguments"] = arguments;
+            }
             let line = format!("{line}\r\n").into_bytes();
             self.commands.send(line).await.map_err(|_| QmpError::Closed)?;
             answered.await.map_err(|_| QmpError::Closed)
@@ -305,7 +318,7 @@ async fn read_all(
     let mut lines = Lines::default();
     let mut greeted = Some(greeted);
     let mut bad = 0;
-    let mut bytes = vec![0; 16 << 10];
+    let mut bytes = vec![0; PORTION];
     'connection: while let Ok(count) = read.read(&mut bytes).await
         && count > 0
     {

@@ -43,9 +43,9 @@ use crate::status::RunState;
 use crate::{log, readiness, socket, vfio};
 
 /// Events that a reader may leave unread before the supervisor queues them itself.
-const EVENTS: usize = 16;
+const EVENTS: usize = 4;
 /// How often the size of a running guest's log is looked at.
-const LOG_CHECK: Duration = Duration::from_secs(60);
+const LOG_CHECK: Duration = Duration::from_secs(1);
 /// Wait between two looks at what another process is about to make.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long an ended QEMU's monitor is read; its end closes it, unless somebody else has it open.
@@ -458,6 +458,7 @@ impl Beginning {
             queue: EventQueue::default(),
             events: Some(events),
             monitor: None,
+            log_care: 0,
         };
         let state = monitor.as_ref().map(|monitor| monitor.state.clone());
         supervisor.queue.push(GuestEvent::Started { process: self.shared.process.clone(), state });
@@ -478,6 +479,8 @@ struct Supervisor {
     events: Option<mpsc::Sender<GuestEvent>>,
     /// None while the monitor is not connected.
     monitor: Option<mpsc::Receiver<QmpEvent>>,
+    /// How often its log was, or should have been, cut.
+    log_care: u64,
 }
 
 type Attaching<'a> = Pin<Box<dyn Future<Output = Result<Monitor, QmpError>> + Send + 'a>>;
@@ -581,18 +584,25 @@ impl Supervisor {
         self.tell(GuestEvent::MonitorLost);
     }
 
-    async fn keep_log_small(&self) {
+    async fn keep_log_small(&mut self) {
         let path = self.spec.log.clone();
+        if !log::is_large(&path) {
+            return;
+        }
         let cut = tokio::task::spawn_blocking(move || log::cut(&path, log::CUT_AT)).await;
+        self.log_care += 1;
+        // Whatever fills a guest's log does not fill this one as well.
+        if !self.log_care.is_power_of_two() {
+            return;
+        }
+        let (guest, times) = (&self.spec.name, self.log_care);
         match cut {
             Ok(Ok(false)) => {}
-            Ok(Ok(true)) => {
-                tracing::warn!(guest = %self.spec.name, "its log grew large and was cut");
-            }
+            Ok(Ok(true)) => tracing::warn!(%guest, times, "its log grew large and was cut"),
             Ok(Err(error)) => {
-                tracing::warn!(guest = %self.spec.name, %error, "cannot look after its log");
+                tracing::warn!(%guest, times, %error, "cannot look after its log");
             }
-            Err(error) => tracing::warn!(%error, "looking after a log"),
+            Err(error) => tracing::warn!(%guest, times, %error, "looking after its log"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Start, commands, and every way to end.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
@@ -131,6 +132,29 @@ async fn a_guest_whose_events_nobody_reads_is_still_told_what_to_do_and_ends() {
     guest.destroy(PATIENCE).await.unwrap();
     assert!(matches!(next(&mut events).await, GuestEvent::Started { .. }));
     assert_eq!(end(&mut events).await.kind, EndKind::Terminated);
+}
+
+#[tokio::test]
+async fn a_guest_that_prints_without_end_fills_no_disk() {
+    /// What a log may have been cut at, and what is printed until it is looked at again.
+    const BOUND: u64 = 512 << 20;
+    let bench = Bench::new();
+    let (guest, _events) = bench.start("prints-when-resumed").await;
+    guest.resume().await.unwrap();
+    let (log, cut_off) = (bench.path("web1.log"), bench.path("web1.log.1"));
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+    let mut most = 0;
+    let began = Instant::now();
+    // Until it has been cut, and has grown again.
+    while size(&cut_off) == 0 || size(&log) < 1 << 20 {
+        assert!(began.elapsed() < PATIENCE, "{most} bytes are in the log");
+        most = most.max(size(&log));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    guest.destroy(PATIENCE).await.unwrap();
+    let kept = size(&cut_off);
+    println!("{most} bytes in the log at most, {kept} kept of what was cut");
+    assert!(most < BOUND && kept <= 32 << 20, "{most} bytes, and {kept} cut off");
 }
 
 #[tokio::test]

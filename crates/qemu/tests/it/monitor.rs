@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use vfnet_qemu::qmp::{BadLine, LINE_BYTES, Lines, Message, Qmp, QmpError};
+use vfnet_qemu::qmp::{BadLine, EVENT_BYTES, LINE_BYTES, Lines, Message, Qmp, QmpError, QmpEvent};
 
 use crate::bench::PATIENCE;
 
@@ -85,6 +85,64 @@ fn a_line_without_end_is_told_once_and_not_kept() {
     }
     let messages = all(&mut lines);
     assert!(matches!(messages.as_slice(), [Err(BadLine::TooLong)]), "{messages:?}");
+}
+
+#[test]
+fn of_an_event_longer_than_any_of_qemus_only_the_name_is_kept() {
+    let event = |name: &str, bytes: usize| {
+        let text = "x".repeat(bytes);
+        let mut lines = Lines::default();
+        lines.push(format!("{{\"event\":\"{name}\",\"data\":\"{text}\"}}\n").as_bytes());
+        match all(&mut lines).pop() {
+            Some(Ok(Message::Event(event))) => event,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(event("STOP", 1000).data, json!("x".repeat(1000)));
+    let stop = QmpEvent { name: "STOP".to_owned(), data: Value::Null };
+    assert_eq!(event("STOP", EVENT_BYTES), stop);
+    assert_eq!(event(&"É".repeat(5000), 1).name, "É".repeat(32));
+}
+
+#[tokio::test]
+async fn commands_beyond_those_under_way_wait_for_their_turn() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (read, mut write) = theirs.into_split();
+    let mut requests = BufReader::new(read).lines();
+    let greeted = async {
+        write.write_all(format!("{GREETING}\r\n").as_bytes()).await.unwrap();
+        let request = requests.next_line().await.unwrap().unwrap();
+        let request: Value = serde_json::from_str(&request).unwrap();
+        write.write_all(format!("{{\"return\":{{}},\"id\":{}}}\n", request["id"]).as_bytes()).await
+    };
+    let (qmp, greeted) = tokio::join!(Qmp::negotiate(ours, PATIENCE), greeted);
+    greeted.unwrap();
+    let (qmp, _events) = qmp.unwrap();
+    let commands: Vec<_> = (0..40)
+        .map(|_| {
+            let qmp = qmp.clone();
+            tokio::spawn(async move { qmp.execute("stop", Value::Null, PATIENCE).await })
+        })
+        .collect();
+    let mut heard = Vec::new();
+    for _command in 0..16 {
+        heard.push(requests.next_line().await.unwrap().unwrap());
+    }
+    let more = tokio::time::timeout(Duration::from_millis(50), requests.next_line()).await;
+    assert!(more.is_err(), "a seventeenth is under way: {more:?}");
+    let mut answered = 0;
+    while let Some(request) = heard.pop() {
+        let request: Value = serde_json::from_str(&request).unwrap();
+        let answer = format!("{{\"return\":{{}},\"id\":{}}}\n", request["id"]);
+        write.write_all(answer.as_bytes()).await.unwrap();
+        answered += 1;
+        if answered + heard.len() < 40 {
+            heard.push(requests.next_line().await.unwrap().unwrap());
+        }
+    }
+    for command in commands {
+        command.await.unwrap().unwrap();
+    }
 }
 
 #[test]
