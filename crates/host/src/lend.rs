@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vfnet_model::drift::Difference;
 use vfnet_model::drivers::{self, Row, Support};
-use vfnet_model::inventory::{Incarnation, Pf, Vf};
+use vfnet_model::inventory::{HostUse, Incarnation, Pf, Vf};
 use vfnet_model::vf::{Original, VfIndex, WantedSettings};
 use vfnet_model::{DriverName, PciAddress};
 
@@ -211,9 +211,10 @@ impl<'a> Work<'a> {
         LendError::new(step, self.lending.vf, self.pf.as_ref(), cause)
     }
 
-    /// `driver_override`, written when it is another.
+    /// `driver_override`, written when it is another, or is not to be read.
     fn set_override(&self, vf: &Vf, driver: Option<&DriverName>) -> Result<(), LendError> {
-        if vf.binding.driver_override.as_ref() == driver {
+        let is_known = !vf.uses.contains(&HostUse::Locked);
+        if is_known && vf.binding.driver_override.as_ref() == driver {
             return Ok(());
         }
         self.host

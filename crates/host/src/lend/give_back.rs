@@ -293,8 +293,21 @@ fn wait_for_netdev(work: &Work<'_>) -> Result<VfNetdev, LendError> {
 }
 
 fn verify(work: &Work<'_>) -> Result<(), LendError> {
-    let vf = work.look(Step::Verify)?;
+    let mut vf = work.look(Step::Verify)?;
     if work.lending.managed {
+        // While somebody holds its lock its override is not to be read.
+        let is_locked = |vf: &Vf| vf.uses.contains(&HostUse::Locked);
+        if is_locked(&vf) {
+            let mut seen = Ok(vf);
+            work.host.wait(work.deadlines.settle, &mut || {
+                seen = work.look(Step::Verify);
+                !matches!(&seen, Ok(vf) if is_locked(vf))
+            });
+            vf = seen?;
+        }
+        if is_locked(&vf) {
+            return Err(work.failed(Step::Verify, Cause::InUse(vec![HostUse::Locked])));
+        }
         let wrong = match goal(work) {
             Goal::Exactly(driver) if vf.binding.driver.as_ref() == driver => None,
             Goal::Exactly(Some(wanted)) => {

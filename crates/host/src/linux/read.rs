@@ -226,15 +226,12 @@ impl<'a> Reader<'a> {
             uses.get_or_insert_default().push(HostUse::Changing);
         }
         let [own, pfs] = [address, pf].map(|device| device.to_string());
-        let driver_override = if unfinished.iter().any(|it| it.contains(&own) || it.contains(&pfs))
-        {
-            None
-        } else if let Some(found) = self.driver_override(&dir)? {
-            found
-        } else {
+        let is_written_to = unfinished.iter().any(|it| it.contains(&own) || it.contains(&pfs));
+        let found = if is_written_to { None } else { self.driver_override(&dir)? };
+        if found.is_none() {
             uses.get_or_insert_default().push(HostUse::Locked);
-            None
-        };
+        }
+        let driver_override = found.flatten();
         Ok(Some(Vf {
             address,
             pf,

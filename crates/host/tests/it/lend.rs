@@ -76,6 +76,26 @@ fn a_vf_comes_back_as_it_went() {
 }
 
 #[test]
+fn a_vf_whose_lock_somebody_else_holds_is_not_said_to_be_back_with_its_override() {
+    let looks = 20;
+    for locked in 0..looks {
+        let machine = Machine::new();
+        let before = state(&machine.seen());
+        let lending = lending(&machine);
+        // The daemon died between the override and the binding.
+        machine.set_driver_override(vf_address(), Some(&driver("vfio-pci"))).unwrap();
+        machine.bend(|state| state.locked = locked);
+        assert_eq!(back(&machine, &lending), Outcome::Clean);
+        machine.bend(|state| state.locked = 0);
+        assert_eq!(state(&machine.seen()), before, "locked for {locked} looks");
+    }
+    let machine = Machine::new();
+    let lending = lending(&machine);
+    machine.bend(|state| state.locked = usize::MAX);
+    assert!(matches!(back(&machine, &lending), Outcome::Quarantine(why) if why.contains("begun")));
+}
+
+#[test]
 fn what_another_tool_left_on_a_vf_does_not_reach_the_holder() {
     let machine = Machine::new();
     machine.bend(|state| {

@@ -74,6 +74,7 @@ fn no_locked_file_of_a_stuck_device_is_read() {
     *tree.writer.unfinished.lock().unwrap() = vec!["/sys/x/unbind 0000:01:10.0".to_owned()];
     let seen = tree.host().vf(vf(0)).unwrap().unwrap();
     assert_eq!(seen.binding.driver_override, None);
+    assert_eq!(seen.uses, [HostUse::Locked], "it says that it was not read");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) busy: usize,
     /// Unbinding never returns.
     pub(crate) unbind_hangs: bool,
+    /// For that many looks somebody else holds the device's lock.
+    pub(crate) locked: usize,
     /// vfio-pci is not to be had.
     pub(crate) no_vfio: bool,
     /// Binding vfio-pci fails in silence.
@@ -89,6 +91,7 @@ impl Machine {
             lies_about_vlan: false,
             busy: 0,
             unbind_hangs: false,
+            locked: 0,
             no_vfio: false,
             vfio_refuses: false,
             next_random: 0,
@@ -183,10 +186,18 @@ impl Host for Machine {
     }
 
     fn vf(&self, _: PciAddress) -> Result<Option<Vf>, HostError> {
-        let state = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
         state.alive()?;
-        let row = state.row.clone();
-        Ok(state.vf.clone().map(|vf| Vf { attributes: Some(row), ..vf }))
+        let mut seen = state.vf.clone();
+        if let Some(vf) = &mut seen {
+            vf.attributes = Some(state.row.clone());
+            if state.locked > 0 {
+                state.locked -= 1;
+                vf.binding.driver_override = None;
+                vf.uses.push(HostUse::Locked);
+            }
+        }
+        Ok(seen)
     }
 
     fn vf_attributes(&self, _: PciAddress, _: VfIndex) -> Result<VfAttributes, HostError> {
