@@ -270,9 +270,14 @@ impl Turn<'_> {
 
     /// A port that was to go is its client's as before: this process has its VF open.
     pub(crate) fn port_stays(&mut self, id: ClaimId, who: String) {
-        let Some(claim) = self.state.claims.get(&id) else { return };
+        let Some(mut claim) = self.state.claims.get(&id).cloned() else { return };
         let vf = claim.vf;
+        // Its name was free while it was on its way back, and another port may have it.
+        if let Some(of) = claim.network.as_mut().filter(|of| self.port_is_known(of.port)) {
+            of.port = port_identity(of.uuid, &claim.owner, id);
+        }
         let port = claim.network.as_ref().map(|of| of.port).unwrap_or_default();
+        self.put(Entry::Claim(claim));
         self.happen(id, Happening::StillOpen);
         if let Some(ticket) = self.state.vf_jobs.get(&id).copied() {
             self.forget(Key::VfJob(id));

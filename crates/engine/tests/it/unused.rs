@@ -106,6 +106,30 @@ fn a_guest_that_opens_its_vf_as_it_is_taken_back_keeps_it_and_its_port() {
 }
 
 #[test]
+fn a_port_that_stays_leaves_its_name_to_the_one_that_was_made_under_it_meanwhile() {
+    let mut world = with_network(igb(2));
+    granted(world.ask(create(1)));
+    take(&world.host, vf(0), mac(1));
+    world.look();
+    let id = world.state().claim_on(vf(0)).expect("lent").id;
+    world.tell(Input::PortUnused { claim: id, reclaim: true }).expect("it lives");
+    world.host.open_vfio(vf(0), WHO).expect("it is on vfio-pci");
+    granted(world.ask(Request::PortCreate(Box::new(port("hw", 1, mac(2))))));
+    world.settle();
+    let name = |vf| world.state().claim_on(vf)?.network.as_ref().map(|of| of.port);
+    assert_eq!(state(&world, vf(0)), Some(&ClaimState::Lent));
+    assert_eq!(name(vf(1)), Some(port("hw", 1, mac(2)).port));
+    let other = name(vf(0)).expect("a port still");
+    assert_ne!(Some(other), name(vf(1)));
+
+    granted(world.ask(delete(1)));
+    assert_eq!(state(&world, vf(1)), None);
+    world.host.close_vfio(vf(0));
+    granted(world.ask(Request::PortDelete { network: net("hw"), port: other }));
+    assert_eq!(state(&world, vf(0)), None);
+}
+
+#[test]
 fn a_port_taken_back_when_the_daemon_dies_is_its_guests_where_that_has_opened_it() {
     let (mut world, id) = one_port();
     world.tell(Input::PortUnused { claim: id, reclaim: true }).expect("it lives");
