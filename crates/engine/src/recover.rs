@@ -58,7 +58,7 @@ impl Turn<'_> {
         for claim in claims {
             match claim.state {
                 ClaimState::Releasing => self.effect(Effect::GiveBack(claim.id)),
-                ClaimState::Preparing | ClaimState::Held { .. } => {
+                ClaimState::Preparing | ClaimState::Held { .. } | ClaimState::Vanished => {
                     let orphan = match &claim.owner {
                         Owner::Nic { guest, .. } | Owner::Hostdev { guest, .. } => {
                             !self.state.runs.contains_key(guest)

@@ -1,11 +1,11 @@
 //! The daemon is killed at every point of a guest's life, and nothing is lost or lent twice.
 
-use vfnet_engine::Request;
+use vfnet_engine::{Key, Request};
 
 use crate::deep;
 use crate::scene::{
     create, define, define_network, destroy, guest, guest_with, igb, mac, net, network_of, nic,
-    port, seeded, start, vfs_of,
+    port, seeded, start, vf, vfs_of, with_network,
 };
 use crate::world::{Death, World, granted};
 
@@ -83,6 +83,25 @@ fn what_a_guest_leaves_that_died_with_the_daemon_is_given_back() {
             world.guests_die_with_the_daemon = false;
             all_is_well_in_the_end(&mut world);
         }
+    }
+}
+
+#[test]
+fn no_vf_stays_with_a_guest_that_is_neither_alive_nor_on_record() {
+    for gone in [false, true] {
+        let mut world = with_network(igb(1));
+        granted(world.ask(create(guest_with("web", vec![nic("hw", mac(1))]))));
+        if gone {
+            world.host.remove_vf(vf(0));
+            world.look();
+        }
+        // Its row cannot be read, and its process ends before the next daemon comes.
+        world.durable.retain(|key, _| !matches!(key, Key::Run(_)));
+        world.processes.clear();
+        world.host.close_vfio(vf(0));
+        world.restart();
+        world.settle();
+        assert!(world.state().claims.is_empty(), "{:?}", world.state().claims);
     }
 }
 
