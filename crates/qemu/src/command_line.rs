@@ -19,6 +19,7 @@ mod aliases;
 mod arguments;
 mod chardevs;
 mod devices;
+pub mod hotplug;
 mod machine;
 mod network;
 mod pci;

@@ -159,6 +159,10 @@ impl Disk {
         self.target = target
             .plain_word("dev")?
             .ok_or_else(|| target.invalid("<target> needs the attribute 'dev'"))?;
+        // It names the disk's nodes in QEMU, whose names have at most 31 characters.
+        if self.target.len() > 20 || self.target.contains('+') {
+            return Err(target.unsupported(format!("a target like '{}'", self.target)));
+        }
         let by_name = match self.target.get(..2) {
             Some("vd") => Some(DiskBus::Virtio),
             Some("sd") => Some(DiskBus::Scsi),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::hotplug::Command;
 use super::{Access, FIRST_FD, ListenSocket, OpenFile, PlanError};
 
 /// Most bytes of a socket's path (`sun_path` without its final 0).
@@ -16,9 +17,36 @@ pub(super) struct Arguments {
     pub(super) args: Vec<OsString>,
     pub(super) files: Vec<OpenFile>,
     pub(super) sockets: Vec<ListenSocket>,
+    /// Sets of descriptors that QEMU has already.
+    fdsets: u32,
 }
 
 impl Arguments {
+    /// Of a device for a QEMU that runs and has sets of descriptors below `fdset`.
+    pub(super) fn for_more(fdset: u32) -> Self {
+        Self { fdsets: fdset.saturating_sub(1), ..Self::default() }
+    }
+
+    /// The same as commands of QEMU's monitor. Descriptors are not named: they are sent.
+    pub(super) fn said(&self) -> Result<Vec<Command>, PlanError> {
+        let options = self.args.chunks_exact(2).filter_map(|pair| {
+            let (option, value) = (pair.first()?.to_str()?, pair.get(1)?.to_str()?);
+            let name = match option {
+                "-netdev" => "netdev_add",
+                "-blockdev" => "blockdev-add",
+                "-device" => "device_add",
+                _ => return None,
+            };
+            Some((name, value))
+        });
+        let said = options.map(|(name, value)| {
+            let arguments = serde_json::from_str(value);
+            let fault = |fault| PlanError::Unsupported(format!("a device of {value}: {fault}"));
+            arguments.map(|arguments| Command { name, arguments }).map_err(fault)
+        });
+        said.collect()
+    }
+
     /// A switch without value.
     pub(super) fn switch(&mut self, option: &str) {
         self.args.push(option.into());
@@ -38,7 +66,8 @@ impl Arguments {
     /// A file for QEMU; returns its name on the command line.
     pub(super) fn file(&mut self, path: &str, access: Access, template: Option<&String>) -> String {
         let fd = self.next_fd();
-        let fdset = u32::try_from(self.files.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let files = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        let fdset = self.fdsets.saturating_add(files).saturating_add(1);
         self.plain("-add-fd", format!("set={fdset},fd={fd}"));
         let (path, template) = (PathBuf::from(path), template.map(PathBuf::from));
         self.files.push(OpenFile { path, access, fdset, fd, template });

@@ -280,8 +280,8 @@ pub(super) fn write_controllers(guest: &Guest, buses: &Buses, out: &mut Argument
 }
 
 pub(super) fn write_disks(guest: &Guest, buses: &Buses, out: &mut Arguments) {
-    for (place, disk) in guest.disks.iter().enumerate() {
-        let drive = disk.source.as_ref().map(|source| write_blockdev(place, disk, source, out));
+    for disk in &guest.disks {
+        let drive = disk.source.as_ref().map(|source| write_blockdev(disk, source, out));
         let write_cache = match disk.cache {
             Some(Cache::Writethrough | Cache::Directsync) => Some("off"),
             Some(Cache::None | Cache::Writeback | Cache::Unsafe) => Some("on"),
@@ -321,8 +321,13 @@ pub(super) fn write_disks(guest: &Guest, buses: &Buses, out: &mut Arguments) {
     }
 }
 
+/// The nodes behind the disk of this target: its bytes, and its format on top of them.
+pub(super) fn nodes_of(target: &str) -> [String; 2] {
+    [format!("{target}-storage"), format!("{target}-format")]
+}
+
 /// The disk's bytes and its format; returns the node that the device uses.
-fn write_blockdev(place: usize, disk: &Disk, source: &DiskSource, out: &mut Arguments) -> String {
+fn write_blockdev(disk: &Disk, source: &DiskSource, out: &mut Arguments) -> String {
     let (driver, path) = match source {
         DiskSource::File(path) => ("file", path),
         DiskSource::Block(path) => ("host_device", path),
@@ -337,8 +342,7 @@ fn write_blockdev(place: usize, disk: &Disk, source: &DiskSource, out: &mut Argu
         }
         Some(Cache::Default) | None => None,
     };
-    let storage = format!("disk{place}-storage");
-    let format = format!("disk{place}-format");
+    let [storage, format] = nodes_of(&disk.target);
     let discard = disk.discard.map(|discard| discard.word());
     out.json(
         "-blockdev",

@@ -42,7 +42,7 @@ pub(super) fn write(
     out: &mut Arguments,
     before_run: &mut BeforeRun,
 ) -> Result<(), PlanError> {
-    for (place, (interface, attachment)) in guest.interfaces.iter().zip(attachments).enumerate() {
+    for (interface, attachment) in guest.interfaces.iter().zip(attachments) {
         match attachment {
             Attachment::Vf { address, .. } => {
                 let partner = match &interface.teaming {
@@ -52,7 +52,8 @@ pub(super) fn write(
                 write_vfio(*address, interface.boot, partner, &interface.placement, buses, out);
             }
             Attachment::Bridge { tap, .. } => {
-                let netdev = format!("hostnet{place}");
+                let alias = interface.placement.alias.as_deref();
+                let netdev = netdev_of(alias.unwrap_or_default());
                 out.json(
                     "-netdev",
                     &json!({
@@ -72,6 +73,11 @@ pub(super) fn write(
         write_vfio(hostdev.address, hostdev.boot, None, &hostdev.placement, buses, out);
     }
     Ok(())
+}
+
+/// The host's end of the card of this alias.
+pub(super) fn netdev_of(alias: &str) -> String {
+    format!("host{alias}")
 }
 
 fn write_vfio(

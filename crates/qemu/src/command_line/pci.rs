@@ -164,6 +164,58 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
     Ok(())
 }
 
+/// A place for one more device in a guest that runs: the one that it wishes for, else a root port
+/// that nothing is in on q35, a slot of the bus that all are on on pc.
+pub(super) fn place_for_one(
+    guest: &Guest,
+    attachments: &[Attachment],
+    wished: Option<&Address>,
+) -> Result<Address, PlanError> {
+    let mut guest = guest.clone();
+    let family = guest.os.family();
+    let mut slots = Slots::new(family);
+    let below = match family {
+        MachineFamily::Pc => PciModel::PciBridge,
+        MachineFamily::Q35 => PciModel::PcieRootPort,
+    };
+    let is_below =
+        |it: &&Controller| matches!(it.kind, ControllerKind::Pci { model, .. } if model == below);
+    let ports: Vec<_> = guest.controllers.iter().filter(is_below).cloned().collect();
+    let placements = ports.iter().map(|port| port.placement.clone());
+    let placements: Vec<_> = placements
+        .chain(wishes(&mut guest, attachments).into_iter().map(|(placement, _)| placement.clone()))
+        .collect();
+    for placement in placements {
+        if let Some(Address::Pci { at, .. }) = placement.address
+            && !slots.is_machines(at)
+        {
+            slots.reserve(at)?;
+        }
+    }
+    if let Some(Address::Pci { at, .. }) = wished {
+        let hot = at.bus() > 0 || family == MachineFamily::Pc;
+        if !hot || (at.bus() > 0 && !ports.iter().any(|port| port.index == u32::from(at.bus()))) {
+            let what = format!("PCI address {at}, where nothing can be plugged in");
+            return Err(PlanError::Unsupported(what));
+        }
+        slots.reserve(*at)?;
+        return pci_address(at.bus(), at.slot(), at.function());
+    }
+    let (bus, slot) = match family {
+        MachineFamily::Pc => slots.free_on_pc(&ports)?,
+        MachineFamily::Q35 => {
+            let buses = ports.iter().filter_map(|port| u8::try_from(port.index).ok());
+            let free = buses.into_iter().find(|bus| slots.is_free(*bus, 0));
+            let none = || {
+                let what = "another device: all its PCIe root ports have one".to_owned();
+                PlanError::Unsupported(what)
+            };
+            (free.ok_or_else(none)?, 0)
+        }
+    };
+    pci_address(bus, slot, 0)
+}
+
 /// Makes as many bridges as are needed for so many devices, at the end of the root bus, so that
 /// they move no device.
 fn place_bridges(

@@ -77,9 +77,9 @@ fn a_guest_with_virtual_functions_and_firmware() {
 -device {"addr":"0x2.0x6","bus":"pcie.0","chassis":7,"driver":"pcie-root-port","id":"pci.7","port":22}
 -device {"addr":"0x2.0x7","bus":"pcie.0","chassis":8,"driver":"pcie-root-port","id":"pci.8","port":23}
 -add-fd set=3,fd=103
--blockdev {"aio":"native","cache":{"direct":true,"no-flush":false},"discard":"unmap","driver":"file","filename":"/dev/fdset/3","node-name":"disk0-storage","read-only":false}
--blockdev {"cache":{"direct":true,"no-flush":false},"discard":"unmap","driver":"qcow2","file":"disk0-storage","node-name":"disk0-format","read-only":false}
--device {"addr":"0x0.0x0","bootindex":1,"bus":"pci.4","drive":"disk0-format","driver":"virtio-blk-pci","id":"ua-root","serial":"WEB1-ROOT","write-cache":"on"}
+-blockdev {"aio":"native","cache":{"direct":true,"no-flush":false},"discard":"unmap","driver":"file","filename":"/dev/fdset/3","node-name":"vda-storage","read-only":false}
+-blockdev {"cache":{"direct":true,"no-flush":false},"discard":"unmap","driver":"qcow2","file":"vda-storage","node-name":"vda-format","read-only":false}
+-device {"addr":"0x0.0x0","bootindex":1,"bus":"pci.4","drive":"vda-format","driver":"virtio-blk-pci","id":"ua-root","serial":"WEB1-ROOT","write-cache":"on"}
 -device {"addr":"0x0.0x0","bootindex":2,"bus":"pci.3","driver":"vfio-pci","host":"0000:01:10.0","id":"ua-fast"}
 -device {"addr":"0x0.0x0","bus":"pci.1","driver":"vfio-pci","host":"0000:01:10.1","id":"hostdev1"}
 -device {"addr":"0x0.0x0","bootindex":3,"bus":"pci.2","driver":"vfio-pci","host":"0000:81:00.0","id":"hostdev2"}
@@ -114,8 +114,8 @@ fn a_guest_with_a_team() {
 -device {"addr":"0x2.0x4","bus":"pcie.0","chassis":5,"driver":"pcie-root-port","id":"pci.5","port":20}
 -device {"addr":"0x2.0x5","bus":"pcie.0","chassis":6,"driver":"pcie-root-port","id":"pci.6","port":21}
 -device {"addr":"0x2.0x6","bus":"pcie.0","chassis":7,"driver":"pcie-root-port","id":"pci.7","port":22}
--netdev {"downscript":"no","id":"hostnet0","ifname":"tap0","script":"no","type":"tap"}
--device {"addr":"0x0.0x0","bus":"pci.1","driver":"virtio-net-pci","failover":true,"id":"ua-standby","mac":"52:54:00:00:00:07","netdev":"hostnet0"}
+-netdev {"downscript":"no","id":"hostua-standby","ifname":"tap0","script":"no","type":"tap"}
+-device {"addr":"0x0.0x0","bus":"pci.1","driver":"virtio-net-pci","failover":true,"id":"ua-standby","mac":"52:54:00:00:00:07","netdev":"hostua-standby"}
 -device {"addr":"0x0.0x0","bus":"pci.2","driver":"vfio-pci","failover_pair_id":"ua-standby","host":"0000:01:10.1","id":"hostdev0"}
 -device {"addr":"0x0.0x0","bus":"pci.3","driver":"virtio-balloon-pci","id":"balloon0"}
 "#);
@@ -154,22 +154,22 @@ fn a_guest_with_every_disk() {
 -device {"addr":"0x0.0x0","bus":"pci.2","driver":"qemu-xhci","id":"usb","p2":15,"p3":15}
 -device {"addr":"0x0.0x0","bus":"pci.3","driver":"virtio-scsi-pci","id":"scsi0"}
 -add-fd set=1,fd=101
--blockdev {"aio":"threads","cache":{"direct":false,"no-flush":false},"driver":"file","filename":"/dev/fdset/1","node-name":"disk0-storage","read-only":true}
--blockdev {"cache":{"direct":false,"no-flush":false},"driver":"raw","file":"disk0-storage","node-name":"disk0-format","read-only":true}
--device {"addr":"0x0.0x0","bootindex":2,"bus":"pci.4","drive":"disk0-format","driver":"virtio-blk-pci","id":"virtio-disk0","write-cache":"off"}
+-blockdev {"aio":"threads","cache":{"direct":false,"no-flush":false},"driver":"file","filename":"/dev/fdset/1","node-name":"vda-storage","read-only":true}
+-blockdev {"cache":{"direct":false,"no-flush":false},"driver":"raw","file":"vda-storage","node-name":"vda-format","read-only":true}
+-device {"addr":"0x0.0x0","bootindex":2,"bus":"pci.4","drive":"vda-format","driver":"virtio-blk-pci","id":"virtio-disk0","write-cache":"off"}
 -add-fd set=2,fd=102
--blockdev {"aio":"io_uring","cache":{"direct":true,"no-flush":false},"discard":"ignore","driver":"host_device","filename":"/dev/fdset/2","node-name":"disk1-storage","read-only":false}
--blockdev {"cache":{"direct":true,"no-flush":false},"discard":"ignore","driver":"raw","file":"disk1-storage","node-name":"disk1-format","read-only":false}
--device {"bus":"ide.0","drive":"disk1-format","driver":"ide-hd","id":"sata0-0-0","serial":"S1","write-cache":"off"}
+-blockdev {"aio":"io_uring","cache":{"direct":true,"no-flush":false},"discard":"ignore","driver":"host_device","filename":"/dev/fdset/2","node-name":"sda-storage","read-only":false}
+-blockdev {"cache":{"direct":true,"no-flush":false},"discard":"ignore","driver":"raw","file":"sda-storage","node-name":"sda-format","read-only":false}
+-device {"bus":"ide.0","drive":"sda-format","driver":"ide-hd","id":"sata0-0-0","serial":"S1","write-cache":"off"}
 -device {"bootindex":1,"bus":"ide.1","driver":"ide-cd","id":"sata0-0-1"}
 -add-fd set=3,fd=103
--blockdev {"driver":"file","filename":"/dev/fdset/3","node-name":"disk3-storage","read-only":true}
--blockdev {"driver":"raw","file":"disk3-storage","node-name":"disk3-format","read-only":true}
--device {"bus":"scsi0.0","channel":0,"drive":"disk3-format","driver":"scsi-cd","id":"scsi0-0-0-0","lun":0,"scsi-id":0}
+-blockdev {"driver":"file","filename":"/dev/fdset/3","node-name":"sdc-storage","read-only":true}
+-blockdev {"driver":"raw","file":"sdc-storage","node-name":"sdc-format","read-only":true}
+-device {"bus":"scsi0.0","channel":0,"drive":"sdc-format","driver":"scsi-cd","id":"scsi0-0-0-0","lun":0,"scsi-id":0}
 -add-fd set=4,fd=104
--blockdev {"cache":{"direct":false,"no-flush":true},"driver":"file","filename":"/dev/fdset/4","node-name":"disk4-storage","read-only":false}
--blockdev {"cache":{"direct":false,"no-flush":true},"driver":"qcow2","file":"disk4-storage","node-name":"disk4-format","read-only":false}
--device {"bus":"scsi1.0","channel":0,"drive":"disk4-format","driver":"scsi-hd","id":"scsi1-0-3-2","lun":2,"scsi-id":3,"write-cache":"on"}
+-blockdev {"cache":{"direct":false,"no-flush":true},"driver":"file","filename":"/dev/fdset/4","node-name":"sdd-storage","read-only":false}
+-blockdev {"cache":{"direct":false,"no-flush":true},"driver":"qcow2","file":"sdd-storage","node-name":"sdd-format","read-only":false}
+-device {"bus":"scsi1.0","channel":0,"drive":"sdd-format","driver":"scsi-hd","id":"scsi1-0-3-2","lun":2,"scsi-id":3,"write-cache":"on"}
 -device {"addr":"0x0.0x0","bus":"pci.5","driver":"virtio-balloon-pci","id":"balloon0"}
 "#);
 }
