@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::aside;
 use crate::error::{StoreError, sort, sort_io};
 use crate::log::{self, Synced};
 use crate::row::Table;
@@ -52,6 +53,7 @@ impl Database {
     /// Opens the file, made anew when it is not there.
     pub(crate) fn open(dir: &Path, kind: &Kind) -> Result<Self, StoreError> {
         let file = dir.join(kind.name);
+        aside::take_the_place(&file)?;
         create_if_absent(dir, &file).map_err(|source| sort_io(source, file.clone()))?;
         let whole = |error| sort(error, "open", file.clone(), kind.remedy);
         refuse_a_damaged_log(&file, kind)?;
@@ -117,6 +119,12 @@ impl Database {
             Ok(done)
         };
         run(&mut self.connection).map_err(|e| sort(e, doing, self.file.clone(), self.remedy))
+    }
+
+    /// Closes the file with all that was written in it, so that nothing beside it is needed.
+    pub(crate) fn fold(self) -> Result<(), StoreError> {
+        let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        folded.map_err(|e| sort(e, "write to", self.file.clone(), self.remedy))
     }
 
     /// Reads with `work`.

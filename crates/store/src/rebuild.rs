@@ -44,19 +44,17 @@ pub struct Salvage {
 /// is lost in no case.
 pub fn rebuild(state_dir: &Path, run_dir: &Path) -> Result<Rebuilt, StoreError> {
     let _locks = [Lock::take(state_dir, LOCK_FILE)?, Lock::take(run_dir, LOCK_FILE)?];
-    let state = salvage(&state_dir.join(STATE_FILE), &definitions::KIND, |kept| {
-        let (rows, _) = readable(kept, &definitions::KIND, definitions::read);
-        let mut fresh = Database::open(state_dir, &definitions::KIND)?;
-        put(&mut fresh, &definitions::ROWS, &rows.entries)?;
+    let state = salvage(&state_dir.join(STATE_FILE), &definitions::KIND, |damaged, fresh| {
+        let (rows, _) = readable(damaged, &definitions::KIND, definitions::read);
+        put(fresh, &definitions::ROWS, &rows.entries)?;
         Ok(rows)
     })?;
-    let live = salvage(&run_dir.join(LIVE_FILE), &live::KIND, |kept| {
-        let (mut rows, boot) = readable(kept, &live::KIND, live::read);
-        let mut fresh = Database::open(run_dir, &live::KIND)?;
+    let live = salvage(&run_dir.join(LIVE_FILE), &live::KIND, |damaged, fresh| {
+        let (mut rows, boot) = readable(damaged, &live::KIND, live::read);
         match boot {
             Some(boot) => {
                 fresh.write("write to", |it| live::void_other_boots(it, &boot))?;
-                put(&mut fresh, &live::ROWS, &rows.entries)?;
+                put(fresh, &live::ROWS, &rows.entries)?;
             }
             // What ran in another boot must not be taken for this one's.
             None => {
@@ -69,27 +67,27 @@ pub fn rebuild(state_dir: &Path, run_dir: &Path) -> Result<Rebuilt, StoreError> 
     Ok(Rebuilt { state, live })
 }
 
-/// Has a damaged file replaced; where that fails, it is there again.
+/// Has a damaged file replaced: the new one is made beside it, and it is moved away only when that
+/// is whole, so that whoever is killed here, or fails, has one of them.
 fn salvage(
     file: &Path,
     kind: &Kind,
-    replace: impl FnOnce(&Path) -> Result<Rows, StoreError>,
+    fill: impl FnOnce(&Path, &mut Database) -> Result<Rows, StoreError>,
 ) -> Result<Option<Salvage>, StoreError> {
+    aside::take_the_place(file)?;
     let damage = match Database::look(file, kind, false) {
         Err(damage @ (StoreError::Corrupt { .. } | StoreError::Foreign { .. })) => damage,
         looked => return looked.map(|_| None),
     };
+    let dir = aside::place_beside(file)?;
+    let mut fresh = Database::open(&dir, kind)?;
+    let rows = fill(file, &mut fresh)?;
+    fresh.fold()?;
+    aside::is_whole(&dir, file)?;
     let kept = aside::keep(file)?;
-    match replace(&kept) {
-        Ok(rows) => {
-            let kept = KeptAside { file: kept, why: damage.finding() };
-            Ok(Some(Salvage { kept, saved: rows.entries.len(), lost: rows.set_aside }))
-        }
-        Err(fault) => {
-            aside::put_back(&kept, file)?;
-            Err(fault)
-        }
-    }
+    aside::take_the_place(file)?;
+    let kept = KeptAside { file: kept, why: damage.finding() };
+    Ok(Some(Salvage { kept, saved: rows.entries.len(), lost: rows.set_aside }))
 }
 
 /// What can be read of a damaged file, and the boot that it belongs to.

@@ -87,6 +87,49 @@ fn of_what_is_lent_claims_are_saved_with_what_their_vfs_were() {
 }
 
 #[test]
+fn rebuilding_that_is_killed_anywhere_leaves_the_damaged_file_or_all_that_could_be_saved() {
+    let damaged = || {
+        let place = many();
+        spoil(&place.state_file(), 3 * 4096, 4096);
+        place
+    };
+    let rebuilt = damaged();
+    let salvage = rebuild(&rebuilt.state_dir(), &rebuilt.run_dir()).unwrap().state.unwrap();
+    assert!(salvage.saved > 10);
+    let named = |place: &Place, end: &str| place.state_dir().join(format!("state.db{end}"));
+
+    // While the new one is made.
+    let place = damaged();
+    fs::create_dir(named(&place, ".rebuilding")).unwrap();
+    fs::write(named(&place, ".rebuilding").join("state.db"), b"half").unwrap();
+    assert!(matches!(place.try_open(), Err(StoreError::Corrupt { .. })));
+    assert_eq!(
+        rebuild(&place.state_dir(), &place.run_dir()).unwrap().state.unwrap().saved,
+        salvage.saved
+    );
+    assert!(!named(&place, ".rebuilding").exists() && !named(&place, ".rebuilt").exists());
+
+    // When it is whole: with the damaged one there, without it, and without it and with its log.
+    for (is_there, has_log) in [(true, false), (false, false), (false, true)] {
+        for again in [false, true] {
+            let place = damaged();
+            fs::copy(rebuilt.state_file(), named(&place, ".rebuilt")).unwrap();
+            if !is_there {
+                fs::rename(place.state_file(), named(&place, ".damaged-1")).unwrap();
+            }
+            if has_log {
+                fs::write(named(&place, "-wal"), vec![0xa5; 5000]).unwrap();
+            }
+            if is_there || again {
+                let done = rebuild(&place.state_dir(), &place.run_dir()).unwrap();
+                assert_eq!(done.state.is_some(), is_there);
+            }
+            assert_eq!(place.open().1.entries.len(), salvage.saved, "{is_there} {has_log} {again}");
+        }
+    }
+}
+
+#[test]
 fn files_in_use_or_without_damage_are_left_alone() {
     let place = Place::filled();
     let (store, _) = place.open();
