@@ -116,21 +116,23 @@ fn a_look_from_before_has_nothing_written() {
 
 #[test]
 fn a_vf_that_would_be_reset_is_marked_and_set_aside_at_its_end() {
-    let mut world = running(Driver::I40e);
-    types(&mut world, another_mac());
-    types(&mut world, another_mac());
-    assert_eq!((repairs(&world), given_up(&world)), (0, 1));
-    assert!(mark(&world).expect("marked").contains("02:00:00:00:00:77"));
-    world.restart();
-    world.settle();
-    assert!(mark(&world).is_some(), "the mark outlives the daemon");
-    assert_eq!(given_up(&world), 1, "and is not told again");
-    granted(world.ask(destroy("web")));
-    let claim = world.state().claim_on(vf(0)).expect("set aside").clone();
-    let ClaimState::Quarantined { reason } = &claim.state else { panic!("{:?}", claim.state) };
-    assert!(reason.contains("02:00:00:00:00:77"), "{reason}");
-    granted(world.ask(Request::VfRestore(vf(0))));
-    assert!(world.state().claims.is_empty());
+    for (typed, says) in [(another_mac(), "02:00:00:00:00:77"), (tag(), "VLAN 1 (802.1Q)")] {
+        let mut world = running(Driver::I40e);
+        types(&mut world, typed);
+        types(&mut world, typed);
+        assert_eq!((repairs(&world), given_up(&world)), (0, 1));
+        assert!(mark(&world).expect("marked").contains(says));
+        world.restart();
+        world.settle();
+        assert!(mark(&world).is_some(), "the mark outlives the daemon");
+        assert_eq!(given_up(&world), 1, "and is not told again");
+        granted(world.ask(destroy("web")));
+        let claim = world.state().claim_on(vf(0)).expect("set aside").clone();
+        let ClaimState::Quarantined { reason } = &claim.state else { panic!("{:?}", claim.state) };
+        assert!(reason.contains(says), "{reason}");
+        granted(world.ask(Request::VfRestore(vf(0))));
+        assert!(world.state().claims.is_empty());
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use vfnet_engine::{Claim, ClaimState, Entry, Executor, Phase, State};
-use vfnet_host_sim::{Operation, VfFacts, Write};
+use vfnet_host::Host;
+use vfnet_host_sim::{Driver, Operation, VfFacts, Write};
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::vf::{Original, VfSetting, WantedSettings};
 use vfnet_model::{MacAddress, PciAddress, Vlan};
@@ -52,7 +53,7 @@ pub(crate) fn at_a_write(world: &World, write: &Write) {
         process.vfs.iter().any(|opened| opened.vf == vf && exists(world, opened).is_some())
     }) {
         let puts_back = match &write.operation {
-            Operation::Set(setting) => is_wanted(world, vf, setting),
+            Operation::Set(setting) => is_wanted(world, vf, setting) && !resets(world, vf, setting),
             _ => false,
         };
         if !puts_back {
@@ -92,6 +93,19 @@ fn is_wanted(world: &World, vf: PciAddress, setting: &VfSetting) -> bool {
         VfSetting::Trust(on) => *on == wanted.trust.unwrap_or(false),
         VfSetting::Spoofchk(_) | VfSetting::LinkState(_) | VfSetting::Rate { .. } => true,
     }
+}
+
+/// Whether a VF's card resets it for a setting.
+fn resets(world: &World, vf: PciAddress, setting: &VfSetting) -> bool {
+    use VfSetting as S;
+    let pf = world.host.facts().get(&vf).map(|facts| facts.pf);
+    let pf = pf.and_then(|pf| world.host.pf(pf).ok().flatten());
+    let driver = pf.and_then(|pf| pf.driver);
+    let cards = Driver::ALL.map(Driver::personality);
+    let card =
+        cards.iter().find(|card| driver.as_ref().is_some_and(|it| it.as_str() == card.pf_driver));
+    matches!(setting, S::Mac(_) | S::Vlan(_) | S::Trust(_))
+        && card.is_some_and(|card| card.settings_reset)
 }
 
 /// Whether a VF has the MAC and the tag that its holder is to have.
