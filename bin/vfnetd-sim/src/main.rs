@@ -2,7 +2,8 @@
 //!
 //! The machine is a file (`--host FILE`), made as `--make` says when it is not there, so that it
 //! outlives the daemon, and a test can look at it and change it meanwhile
-//! (`vfnet_host_sim::SimHost::open`). Beside it lies `FILE.qemu`, a link to this program: started
+//! (`vfnet_host_sim::SimHost::open`). What is written to `FILE.uevents`, a FIFO, is announced as if
+//! the kernel had: a line each, whatever it says. Beside it lies `FILE.qemu`, a link to this program: started
 //! by that name it is the stand-in for QEMU on that machine, and it holds the VFIO groups of the
 //! VFs on its command line open. Guests run as the user of the daemon.
 
@@ -10,7 +11,8 @@ mod machine;
 mod stand_in;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -20,15 +22,26 @@ use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use machine::Machine;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::io::Errno;
+use rustix::pipe::fcntl_setpipe_size;
 use vfnet_host_sim::SimHost;
 use vfnet_model::PciAddress;
 use vfnet_qemu::Launcher;
+use vfnetd::machine::{Announced, in_moments};
 use vfnetd::options::Options;
 use vfnetd::steps::Steps;
 use vfnetd::{Setting, log, procedures};
 
 /// What the name of the stand-in has after the machine's.
 const STAND_IN: &str = ".qemu";
+
+/// What the name of the FIFO of announcements has after the machine's.
+const UEVENTS: &str = "uevents";
+
+/// The most bytes of announcements that wait there, the kernel's for a pipe of anybody's.
+const UNREAD: usize = 1 << 20;
 
 /// How often the machine's file is looked at for changes.
 const LOOK: Duration = Duration::from_millis(20);
@@ -91,7 +104,7 @@ fn switch_on(sim: &SimOptions) -> Result<Setting, Box<dyn std::error::Error>> {
     Ok(Setting {
         host: Arc::new(host.clone()),
         devices: Arc::new(host),
-        watch: Some(Box::new(changes(path))),
+        watch: Some(in_moments(Changes::of(path)?)),
         vfio: None,
         launcher: Launcher::this_program(),
         stand_in: Some(stand_in),
@@ -99,27 +112,58 @@ fn switch_on(sim: &SimOptions) -> Result<Setting, Box<dyn std::error::Error>> {
     })
 }
 
-/// Waits for the next change of the machine's file.
-fn changes(path: PathBuf) -> impl FnMut() -> bool + Send {
-    let mut seen = stamp(&path);
-    move || {
-        loop {
-            std::thread::sleep(LOOK);
-            let now = stamp(&path);
-            if now.is_none() {
-                return false;
-            }
-            if now != seen {
-                seen = now;
-                return true;
-            }
+/// Changes of the machine's file, and what is announced besides.
+struct Changes {
+    path: PathBuf,
+    seen: Option<Stamp>,
+    uevents: File,
+}
+
+impl Changes {
+    fn of(path: PathBuf) -> io::Result<Self> {
+        let fifo = path.with_added_extension(UEVENTS);
+        match mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
+            Err(Errno::EXIST) | Ok(()) => {}
+            Err(fault) => return Err(fault.into()),
         }
+        // Open for both, it has no end.
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let uevents = File::from(open(&fifo, flags, Mode::empty())?);
+        fcntl_setpipe_size(&uevents, UNREAD)?;
+        Ok(Self { seen: stamp(&path), path, uevents })
     }
 }
 
+impl Announced for Changes {
+    fn wait(&mut self) -> io::Result<()> {
+        let limit = Timespec::try_from(LOOK).map_err(io::Error::other)?;
+        let mut fds = [PollFd::new(&self.uevents, PollFlags::IN)];
+        while stamp(&self.path) == self.seen {
+            if poll(&mut fds, Some(&limit))? > 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> io::Result<bool> {
+        let mut announced = vec![0; UNREAD];
+        let count = match self.uevents.read(&mut announced) {
+            Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => 0,
+            count => count?,
+        };
+        let before = std::mem::replace(&mut self.seen, stamp(&self.path));
+        Ok(count > 0 || self.seen != before)
+    }
+
+    fn listen_anew(&mut self) {}
+}
+
+type Stamp = (u64, u64, SystemTime);
+
 /// Another one after every change: each puts a new file in the old one's place, and several fit
 /// into one tick of the clock of modification times.
-fn stamp(path: &Path) -> Option<(u64, u64, SystemTime)> {
+fn stamp(path: &Path) -> Option<Stamp> {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.ino(), meta.len(), meta.modified().ok()?))
 }

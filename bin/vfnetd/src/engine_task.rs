@@ -301,3 +301,24 @@ impl<H: CarryOut> Desk<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_writes_to_a_full_mailbox_waits() {
+        let (handle, mut mailbox) = mailbox();
+        for _letter in 0..MAILBOX {
+            handle.tell(Input::TimeHasPassed).await;
+        }
+        let mut one_more = Box::pin(handle.tell(Input::TimeHasPassed));
+        tokio::select! {
+            biased;
+            () = &mut one_more => panic!("there is room for more than {MAILBOX}"),
+            () = tokio::task::yield_now() => {}
+        }
+        mailbox.letters.recv().await;
+        one_more.await;
+    }
+}

@@ -6,6 +6,7 @@
 //! is free, its devices are root's again and its directory is gone, so that its VFs can go back.
 
 mod order;
+mod pace;
 mod strangers;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vfnet_engine::{Ended, GuestChange, Input};
 use vfnet_model::guest::{Guest, LiveGuest};
@@ -26,6 +28,7 @@ use crate::engine_task::EngineHandle;
 use crate::steps::{Step, Steps};
 pub use order::LaunchOrder;
 use order::{Launched, Start};
+use pace::Pace;
 
 /// How long QEMU may take until its monitor answers: with a VF, all of a guest's memory is
 /// pinned before that.
@@ -355,7 +358,7 @@ impl Guests {
         self.follow(order, events, engine).await;
     }
 
-    /// Passes on what happens to a guest, until its end.
+    /// Passes on what happens to a guest, at its [`Pace`], until its end.
     async fn follow(
         &self,
         order: LaunchOrder,
@@ -364,7 +367,20 @@ impl Guests {
     ) {
         let guest = order.run.guest;
         let mut ended = Ended::Lost;
-        while let Some(event) = events.recv().await {
+        let mut pace = Pace::new(Instant::now());
+        loop {
+            let (due, now) = (pace.due(), Instant::now());
+            let event = tokio::select! {
+                biased;
+                () = sleep_until(due.unwrap_or(now)), if due.is_some() => {
+                    for change in pace.take(Instant::now()) {
+                        engine.tell(Input::GuestChanged(guest, change)).await;
+                    }
+                    continue;
+                }
+                event = events.recv() => event,
+            };
+            let Some(event) = event else { break };
             let change = match event {
                 GuestEvent::Paused => GuestChange::Paused,
                 GuestEvent::Resumed => GuestChange::Resumed,
@@ -385,6 +401,9 @@ impl Guests {
                 }
                 _ => continue,
             };
+            pace.hear(change);
+        }
+        for change in pace.take(Instant::now()) {
             engine.tell(Input::GuestChanged(guest, change)).await;
         }
         self.running().remove(&guest);

@@ -1,5 +1,7 @@
 //! Where the log goes: to systemd's journal when it is there to take it, else to standard error.
 
+pub(crate) mod floods;
+
 use std::io::IsTerminal as _;
 
 use tracing::level_filters::LevelFilter;
@@ -13,7 +15,7 @@ pub fn start(verbose: u8) {
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let registry = tracing_subscriber::registry().with(level);
+    let registry = tracing_subscriber::registry().with(level).with(floods::Quiet);
     // systemd sets this for services whose output is the journal already.
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     match journal {

@@ -1,5 +1,6 @@
 //! The daemon on this machine: what it runs over, and the parts that its program plays besides.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,34 +50,63 @@ pub fn this_machine() -> Setting {
     }
 }
 
-/// Waits for the kernel's announcements, and takes those of one moment together.
+/// Where changes of a machine are announced.
+pub trait Announced: Send + 'static {
+    /// Waits until something is, for a while.
+    fn wait(&mut self) -> io::Result<()>;
+
+    /// Takes what there is, without waiting; whether anything may have changed.
+    fn take(&mut self) -> io::Result<bool>;
+
+    /// After a failure: listens anew.
+    fn listen_anew(&mut self);
+}
+
+impl Announced for Announcements {
+    fn wait(&mut self) -> io::Result<()> {
+        Self::wait(self, LONG)
+    }
+
+    fn take(&mut self) -> io::Result<bool> {
+        Self::take(self).map(|changes| !changes.is_empty())
+    }
+
+    fn listen_anew(&mut self) {
+        if let Ok(anew) = Self::listen() {
+            *self = anew;
+        }
+    }
+}
+
 fn watch() -> Option<Watch> {
-    let mut announcements = match Announcements::listen() {
-        Ok(announcements) => announcements,
+    match Announcements::listen() {
+        Ok(announcements) => Some(in_moments(announcements)),
         Err(fault) => {
             tracing::error!("changes of the host will be seen late: {fault}");
-            return None;
+            None
         }
-    };
-    Some(Box::new(move || {
+    }
+}
+
+/// Waits for announcements, and takes those of one moment together.
+pub fn in_moments(mut announced: impl Announced) -> Watch {
+    Box::new(move || {
         loop {
-            let taken = announcements.wait(LONG).and_then(|()| {
+            let taken = announced.wait().and_then(|()| {
                 std::thread::sleep(MOMENT);
-                announcements.take()
+                announced.take()
             });
             match taken {
-                Ok(changes) if changes.is_empty() => {}
-                Ok(_) => return true,
+                Ok(false) => {}
+                Ok(true) => return true,
                 Err(fault) => {
                     tracing::error!("cannot follow the kernel's announcements: {fault}");
                     std::thread::sleep(AGAIN);
-                    if let Ok(anew) = Announcements::listen() {
-                        announcements = anew;
-                    }
+                    announced.listen_anew();
                     // What nobody has told meanwhile is there to be seen.
                     return true;
                 }
             }
         }
-    }))
+    })
 }

@@ -73,6 +73,7 @@ impl Observer {
             self.seen(&mut looks, began, came_back.await).await;
         }
         let began = self.engine.moment();
+        tracing::debug!("looking at the host");
         let inventory = Arc::clone(&self.inventory);
         let mut looking = tokio::task::spawn_blocking(move || inventory());
         if let Ok(done) = timeout(self.limit, &mut looking).await {

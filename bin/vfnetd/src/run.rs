@@ -19,6 +19,7 @@ use crate::guests::{Guests, LaunchOrder, Places};
 use crate::hands::Hands;
 use crate::hooks::Hooks;
 use crate::listen::{ListenError, Listeners};
+use crate::log::floods;
 use crate::observe::Observer;
 use crate::options::{Config, ConfigError, Options};
 use crate::steps::Steps;
@@ -260,6 +261,7 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
     }
     let (engine, observer) = (daemon.engine.clone(), daemon.observer.clone());
     tokio::spawn(daemon.unused.clone().watch(engine, observer));
+    tokio::spawn(tell_what_the_log_left_out());
     let readers = daemon.config.readers()?;
     let (ending, is_ending) = watch::channel(false);
     let serving = tokio::spawn(session::serve(listeners, daemon, readers, is_ending));
@@ -282,6 +284,7 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
     if tokio::time::timeout(FAREWELL, serving).await.is_err() {
         tracing::debug!("some clients have not been told of the end");
     }
+    floods::tell();
     Ok(())
 }
 
@@ -299,6 +302,13 @@ async fn look_from_time_to_time(engine: EngineHandle, observer: Observer, pause:
         if observer.look().await {
             engine.tell(Input::TimeHasPassed).await;
         }
+    }
+}
+
+async fn tell_what_the_log_left_out() {
+    loop {
+        tokio::time::sleep(floods::WHILE).await;
+        floods::tell();
     }
 }
 

@@ -3,7 +3,8 @@
 //! A reader takes frames in, answers what concerns the connection itself in order, and starts a
 //! task for every other call, a few at a time; calls beyond those wait, and pings are answered
 //! past them. A writer sends what they produce; a client that does not read is hung up on. What
-//! a client asked for goes on when it goes away. Garbage ends the connection and nothing else.
+//! a client asked for goes on when it goes away, and only so much of it ([`places`]). Garbage ends
+//! the connection and nothing else.
 
 mod events;
 mod outbox;
@@ -81,7 +82,7 @@ struct Reception {
     /// Users who may only read, on whichever socket.
     readers: Arc<BTreeSet<u32>>,
     pace: Pace,
-    calls: usize,
+    calls: u16,
     large: Arc<Semaphore>,
     ending: watch::Receiver<bool>,
     /// Dropped when the last client has gone.
@@ -112,7 +113,7 @@ pub(crate) async fn serve(
                 .map(Duration::from_secs),
             count: config.keepalive_count,
         },
-        calls: config.max_client_requests.get().into(),
+        calls: config.max_client_requests.get(),
         large: Arc::new(Semaphore::new(LARGE_FRAMES)),
         ending,
         _there: there,
@@ -229,7 +230,7 @@ impl Session {
         let daemon = reception.daemon.clone();
         let mut session = Self {
             events: Events::start(&daemon, outbox.clone()),
-            calls: Arc::new(Semaphore::new(reception.calls)),
+            calls: Arc::new(Semaphore::new(reception.calls.into())),
             patience: Patience::new(reception.pace, Instant::now()),
             decoder: FrameDecoder::limited(SHORT_FRAME),
             waiting: VecDeque::new(),
@@ -261,11 +262,13 @@ impl Session {
         // What is queued, and what calls under way bring, is still sent: the writer ends when
         // the last of them is done. They go on without it, too.
         let there = session.reception._there.clone();
+        let (calls, most) = (Arc::clone(&session.calls), session.reception.calls);
         drop(session);
         if !writing.is_finished() && timeout(limit, &mut writing).await.is_err() {
             writing.abort();
         }
-        drop((place, there));
+        drop(there);
+        place.leave(&calls, most).await;
     }
 
     fn say_why(&self, reason: CloseReason) {
@@ -552,6 +555,9 @@ impl Session {
             }
             Call::ConnectDomainEventCallbackDeregisterAny(args, answer) => {
                 self.events.forget(Family::Guest, args.callback).map(|()| answer.done())
+            }
+            Call::DomainOpenConsole(..) if !self.streams.has_room() => {
+                Err(rpc("this connection has as many consoles open as one may have"))
             }
             Call::DomainOpenConsole(args, answer) => {
                 let opened = dispatch::guest::open_console(&self.daemon, &args).await;

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes of one line at most. The longest answers asked for (`query-chardev`) have a few
 /// kilobytes. What is read from a line may take sixteen times its bytes.
@@ -26,6 +27,14 @@ pub const EVENT_BYTES: usize = 2 << 10;
 const NAME_BYTES: usize = 64;
 /// Bytes read at once: the messages in them are there together.
 const PORTION: usize = 8 << 10;
+/// What is read of a monitor within [`WHILE`]: bytes, and [`OF_A_MESSAGE`] more for each message.
+/// QEMU says a few lines a second; one that its guest has taken over may talk without end, and then
+/// waits.
+const SPENT: usize = 1 << 20;
+/// See [`SPENT`].
+const OF_A_MESSAGE: usize = 4 << 10;
+/// See [`SPENT`].
+const WHILE: Duration = Duration::from_millis(100);
 /// Lines without sense after which a connection is given up.
 const BAD_LINES: u32 = 100;
 /// Events that wait for being taken; then QEMU waits.
@@ -319,11 +328,14 @@ async fn read_all(
     let mut greeted = Some(greeted);
     let mut bad = 0;
     let mut bytes = vec![0; PORTION];
+    let (mut began, mut spent) = (Instant::now(), 0);
     'connection: while let Ok(count) = read.read(&mut bytes).await
         && count > 0
     {
         lines.push(&bytes[..count]);
+        spent += count;
         while let Some(line) = lines.next_message() {
+            spent += OF_A_MESSAGE;
             match line {
                 Ok(Message::Greeting { qmp }) => {
                     tracing::debug!(version = %qmp["version"]["qemu"], "QEMU's monitor answers");
@@ -348,6 +360,10 @@ async fn read_all(
                     }
                 }
             }
+        }
+        if spent >= SPENT {
+            sleep_until(began + WHILE).await;
+            (began, spent) = (Instant::now(), 0);
         }
     }
     // Dropping the senders tells everyone who waits.

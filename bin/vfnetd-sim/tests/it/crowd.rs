@@ -5,10 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use vfnet_rpc::flags::network_event;
+use vfnet_rpc::flags::{domain_state, network_event};
 use vfnet_rpc::remote::{
     ConnectGetHostname, ConnectNetworkEventRegisterAny, DomainCreate, DomainDefineXml,
-    DomainDestroy, DomainLookupByName, NetworkCreate, NetworkDefineXml, NetworkEventRegister,
+    DomainDestroy, DomainFlags, DomainGetState, DomainLookupByName, NetworkCreate,
+    NetworkDefineXml, NetworkEventRegister,
 };
 use vfnet_rpc::xdr::Text;
 
@@ -74,14 +75,8 @@ fn lent_macs(daemon: &Daemon) -> (BTreeSet<String>, usize) {
     (macs.into_iter().collect(), count)
 }
 
-#[test]
-fn every_guest_of_a_crowd_has_its_own_vf_and_keeps_it_when_the_daemon_is_killed() {
-    let (guests, clients) = size();
-    let files = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: files.maximum, maximum: files.maximum };
-    setrlimit(Resource::Nofile, raised).expect("files for all of them");
-    let began = Instant::now();
-
+/// A daemon with VFs for so many guests, all of them in network hw.
+fn with_room_for(guests: usize) -> Daemon {
     let pfs: Vec<_> = (0..guests.div_ceil(VFS)).map(|number| format!("ens{number}f0")).collect();
     let options: Vec<_> = pfs.iter().map(|pf| format!("--make={pf}=igb")).collect();
     let options: Vec<_> = options.iter().map(String::as_str).collect();
@@ -98,6 +93,18 @@ fn every_guest_of_a_crowd_has_its_own_vf_and_keeps_it_when_the_daemon_is_killed(
     let mut client = Client::of(&daemon);
     let hw = client.ask::<NetworkDefineXml>(&Text::clipped(&network)).expect("defined");
     client.ask::<NetworkCreate>(&hw).expect("started");
+    daemon
+}
+
+#[test]
+fn every_guest_of_a_crowd_has_its_own_vf_and_keeps_it_when_the_daemon_is_killed() {
+    let (guests, clients) = size();
+    let files = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: files.maximum, maximum: files.maximum };
+    setrlimit(Resource::Nofile, raised).expect("files for all of them");
+    let began = Instant::now();
+
+    let mut daemon = with_room_for(guests);
     let free = daemon.host().facts();
 
     let before = crowd(&daemon, clients);
@@ -124,7 +131,7 @@ fn every_guest_of_a_crowd_has_its_own_vf_and_keeps_it_when_the_daemon_is_killed(
     });
     until("all VFs are back", || daemon.host().facts() == free);
     until("no guest's process is left", || !daemon.has_stand_in());
-    client = Client::of(&daemon);
+    let mut client = Client::of(&daemon);
     client.ask::<ConnectGetHostname>(&()).expect("served");
     let second = memory(&daemon, "VmHWM");
     drop(after);
@@ -134,4 +141,66 @@ fn every_guest_of_a_crowd_has_its_own_vf_and_keeps_it_when_the_daemon_is_killed(
         began.elapsed()
     );
     assert!(first.max(second) < MEMORY, "{first} KiB, {second} KiB");
+}
+
+#[test]
+fn guests_whose_starts_a_kill_cuts_short_run_or_are_off_and_no_vf_is_lent_twice() {
+    const GUESTS: usize = 24;
+    let mut daemon = with_room_for(GUESTS);
+    let free = daemon.host().facts();
+    let mut client = Client::of(&daemon);
+    let guests: Vec<_> = (0..GUESTS)
+        .map(|number| {
+            let document = guest(&format!("web{number}"), &mac(number));
+            client.ask::<DomainDefineXml>(&Text::clipped(&document)).expect("defined")
+        })
+        .collect();
+    // How many have VFs when the daemon is killed, and how many of those have been said to run.
+    let kills: &[(usize, usize)] = if size().0 > GUESTS {
+        &[(1, 0), (4, 0), (8, 0), (12, 0), (16, 0), (20, 0), (24, 0), (24, 1), (24, 12), (24, 24)]
+    } else {
+        &[(2, 0), (24, 1)]
+    };
+    for &(at_work, started) in kills {
+        let mut callers: Vec<_> = guests
+            .iter()
+            .map(|web| {
+                let mut caller = Client::of(&daemon);
+                caller.tell::<DomainCreate>(web);
+                caller
+            })
+            .collect();
+        until("some VFs are lent", || lent_macs(&daemon).1 >= at_work);
+        for caller in callers.iter_mut().take(started) {
+            caller.receive().expect("an answer");
+        }
+        daemon.kill_and_go_on();
+        drop(callers);
+        client = Client::of(&daemon);
+        let mut running = BTreeSet::new();
+        until("each guest runs or is off, and has a VF of its own or none", || {
+            running.clear();
+            let mut all_settled = true;
+            for (number, web) in guests.iter().enumerate() {
+                let args = DomainFlags { domain: web.clone(), flags: 0 };
+                match client.ask::<DomainGetState>(&args).expect("known").state {
+                    domain_state::RUNNING => drop(running.insert(mac(number))),
+                    domain_state::SHUTOFF => {}
+                    _ => all_settled = false,
+                }
+            }
+            let (macs, count) = lent_macs(&daemon);
+            all_settled && macs == running && count == running.len() && daemon.lent() == count
+        });
+        println!(
+            "killed with {at_work} VFs lent and {started} starts answered: {} of {GUESTS} guests run",
+            running.len()
+        );
+        assert!(running.len() >= started, "{started} were said to run");
+        for web in guests.iter().enumerate().filter(|(n, _)| running.contains(&mac(*n))) {
+            client.ask::<DomainDestroy>(web.1).expect("destroyed");
+        }
+        until("all VFs are back", || daemon.host().facts() == free);
+        until("no guest's process is left", || !daemon.has_stand_in());
+    }
 }

@@ -166,7 +166,7 @@ fn a_client_that_does_not_read_its_events_is_hung_up_on_and_others_hear_all_of_t
 }
 
 /// How often a second a client can make a call that does nothing, while it can for so long.
-fn rate(client: &mut Client) -> f64 {
+pub(crate) fn rate(client: &mut Client) -> f64 {
     let began = Instant::now();
     let mut calls = 0_u32;
     while began.elapsed() < Duration::from_secs(2) {

@@ -30,6 +30,7 @@ mod races;
 mod refusals;
 mod state_dir;
 mod stock;
+mod storms;
 mod unused;
 mod upstream;
 mod vanishing;

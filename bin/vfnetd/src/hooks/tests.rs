@@ -127,6 +127,20 @@ fn the_first_script_that_says_no_is_the_last_one_and_its_last_words_are_told() {
     assert!(!scripts.dir.path().join("later").exists());
 }
 
+#[test]
+fn of_a_script_that_prints_megabytes_the_last_words_are_kept() {
+    let scripts = Scripts::new();
+    let print = "yes 'many words' | head -n 700000";
+    scripts.add("network", 0o755, &format!("{print}; {print} >&2; echo no >&2; exit 1"));
+    let fault = scripts.run(Event::Start, LONG).expect_err("it says no").to_string();
+    assert!(fault.ends_with(": many words; many words; no"), "{fault}");
+
+    let mut words = LastWords::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(words.hear(tokio::io::repeat(b'x').take(64 << 20)));
+    assert!(words.0.len() == LAST_WORDS && words.0.capacity() < 4 * LAST_WORDS, "{words:?}");
+}
+
 /// A script that starts another process, notes it, and waits for it without end.
 fn hanging() -> Scripts {
     let scripts = Scripts::new();

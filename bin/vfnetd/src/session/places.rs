@@ -1,5 +1,9 @@
 //! Who gets a connection: places are counted, those of everybody apart from those of
 //! administrators, and no user has more than a share of everybody's.
+//!
+//! Who hangs up gives back the place, though calls may go on. Of those there are only so many:
+//! with more, places stay taken until the calls of their clients have ended, so that nobody piles
+//! up work by coming back again and again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +15,14 @@ use tokio::time::Instant;
 /// How long after somebody had to wait for a place there may be others who do.
 const RUSH: Duration = Duration::from_secs(2);
 
+/// Calls that may go on without a client that has a place, for each kind of places.
+const ADRIFT: usize = 1024;
+
 /// Places of one kind.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     free: Arc<Semaphore>,
+    adrift: Arc<Semaphore>,
     /// The most that one user has, root excepted.
     most: Option<usize>,
     book: Arc<Mutex<Book>>,
@@ -32,6 +40,7 @@ struct Book {
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
     uid: u32,
+    adrift: Arc<Semaphore>,
     book: Arc<Mutex<Book>>,
 }
 
@@ -41,7 +50,12 @@ pub(super) struct TooMany;
 
 impl Places {
     pub(super) fn new(places: usize, of_one_user: Option<usize>) -> Self {
-        Self { free: Arc::new(Semaphore::new(places)), most: of_one_user, book: Arc::default() }
+        Self {
+            free: Arc::new(Semaphore::new(places)),
+            adrift: Arc::new(Semaphore::new(ADRIFT)),
+            most: of_one_user,
+            book: Arc::default(),
+        }
     }
 
     /// Whether others wait for a place, or did a moment ago.
@@ -72,7 +86,8 @@ impl Places {
         let mut book = lock(&self.book);
         self.has_share(&book, uid)?;
         *book.taken.entry(uid).or_default() += 1;
-        Ok(Place { _permit: permit, uid, book: Arc::clone(&self.book) })
+        let (adrift, book) = (Arc::clone(&self.adrift), Arc::clone(&self.book));
+        Ok(Place { _permit: permit, uid, adrift, book })
     }
 
     fn has_share(&self, book: &Book, uid: u32) -> Result<(), TooMany> {
@@ -82,6 +97,24 @@ impl Places {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Place {
+    /// Gives the place back: at once, unless too many calls go on without their clients already.
+    /// Of `calls` there are `most` when none is under way. Returns when none is.
+    pub(super) async fn leave(self, calls: &Semaphore, most: u16) {
+        let free = u32::try_from(calls.available_permits()).unwrap_or(u32::MAX);
+        let under_way = u32::from(most).saturating_sub(free);
+        let (share, place) = match Arc::clone(&self.adrift).try_acquire_many_owned(under_way) {
+            Ok(share) => {
+                drop(self);
+                (Some(share), None)
+            }
+            Err(_) => (None, Some(self)),
+        };
+        let _all_ended = calls.acquire_many(most.into()).await;
+        drop((share, place));
     }
 }
 
@@ -125,6 +158,38 @@ mod tests {
         drop(taken);
         assert!(lock(&places.book).taken.is_empty());
         places.take(0).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_leaves_calls_behind_keeps_the_place_once_there_are_too_many_of_them() {
+        const MOST: u16 = 512;
+        let places = Places::new(1, None);
+        // All that a client may have under way cannot end.
+        let calls = || Arc::new(Semaphore::new(0));
+        let leave = |place: Place, calls: &Arc<Semaphore>| {
+            let calls = Arc::clone(calls);
+            tokio::spawn(async move { place.leave(&calls, MOST).await })
+        };
+        let first = calls();
+        let first_is_over = leave(places.take(0).await.unwrap(), &first);
+        leave(places.take(0).await.unwrap(), &calls());
+        leave(places.take(0).await.unwrap(), &calls());
+        while places.adrift.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut next = Box::pin(places.take(0));
+        for _while in 0..100 {
+            tokio::select! {
+                biased;
+                _ = &mut next => panic!("the third has left more than there may be"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        first.add_permits(MOST.into());
+        first_is_over.await.unwrap();
+        assert_eq!(places.adrift.available_permits(), usize::from(MOST));
+        drop(next);
+        assert_eq!(places.take_now(0).unwrap_err(), TooMany, "it stays so until its own end");
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ use super::outbox::{Outbox, PATIENCE};
 /// Pieces of input that wait for a guest to read them.
 const UNREAD: usize = 64;
 
+/// The most consoles that one client has open.
+const MOST: usize = 16;
+
 /// Bytes read from a console at once.
 const PORTION: usize = 16 * 1024;
 
@@ -24,9 +27,14 @@ pub(super) struct Streams {
 }
 
 impl Streams {
+    /// Whether the client may open another console.
+    pub(super) fn has_room(&mut self) -> bool {
+        self.open.retain(|_, stream| !stream.is_closed());
+        self.open.len() < MOST
+    }
+
     /// Begins to copy a console, both ways.
     pub(super) fn open(&mut self, id: CallId, console: Console, outbox: Outbox) {
-        self.open.retain(|_, stream| !stream.is_closed());
         let (sender, parts) = mpsc::channel(UNREAD);
         self.open.insert(id, sender);
         tokio::spawn(copy(id, console, parts, outbox));
