@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use vfnet_engine::{Claim, ClaimState, Entry, Executor, Phase, State};
 use vfnet_host::Host;
-use vfnet_host_sim::{Driver, Operation, VfFacts, Write};
+use vfnet_host_sim::{Driver, Operation, Personality, VfFacts, Write};
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::vf::{Original, VfSetting, WantedSettings};
 use vfnet_model::{MacAddress, PciAddress, Vlan};
@@ -97,21 +97,24 @@ fn is_wanted(world: &World, vf: PciAddress, setting: &VfSetting) -> bool {
 
 /// Whether a VF's card resets it for a setting.
 fn resets(world: &World, vf: PciAddress, setting: &VfSetting) -> bool {
-    use VfSetting as S;
-    let pf = world.host.facts().get(&vf).map(|facts| facts.pf);
-    let pf = pf.and_then(|pf| world.host.pf(pf).ok().flatten());
-    let driver = pf.and_then(|pf| pf.driver);
-    let cards = Driver::ALL.map(Driver::personality);
-    let card =
-        cards.iter().find(|card| driver.as_ref().is_some_and(|it| it.as_str() == card.pf_driver));
-    matches!(setting, S::Mac(_) | S::Vlan(_) | S::Trust(_))
-        && card.is_some_and(|card| card.settings_reset)
+    matches!(setting, VfSetting::Mac(_) | VfSetting::Vlan(_) | VfSetting::Trust(_))
+        && card(world, vf).is_some_and(|card| card.settings_reset)
 }
 
-/// Whether a VF has the MAC and the tag that its holder is to have.
+fn card(world: &World, vf: PciAddress) -> Option<&'static Personality> {
+    let pf = world.host.facts().get(&vf)?.pf;
+    let driver = world.host.pf(pf).ok()??.driver?;
+    let mut cards = Driver::ALL.into_iter().map(Driver::personality);
+    cards.find(|card| card.pf_driver == driver.as_str())
+}
+
+/// Whether a VF has the MAC, the tag, the trust and the spoof checking that its holder is to have.
 pub(crate) fn is_as_wanted(world: &World, vf: PciAddress, wanted: Option<&WantedSettings>) -> bool {
     let (Some(facts), Some(wanted)) = (world.host.facts().remove(&vf), wanted) else { return true };
+    let by_default = card(world, vf).and_then(|card| card.spoofchk);
+    let spoofchk = wanted.spoofchk.or(by_default).unwrap_or(facts.spoofchk);
     (facts.admin_mac, facts.vlan) == (wanted.mac, wanted.vlan.unwrap_or(Vlan::UNTAGGED))
+        && (facts.trust, facts.spoofchk) == (wanted.trust.unwrap_or(false), spoofchk)
 }
 
 /// Holds once the kernel does as it is told and the host has been looked at.
