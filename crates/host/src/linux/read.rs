@@ -84,10 +84,8 @@ impl<'a> Reader<'a> {
                 left_out(pf, &error);
                 Link::default()
             });
-            let vfs = self.vfs_of(pf);
-            let going = are_being_removed(&vfs);
-            for (index, address) in vfs {
-                match self.read_vf((address, index), (pf, going), &table) {
+            for (index, address) in self.vfs_of(pf) {
+                match self.read_vf(address, pf, index, &table) {
                     Ok(vf) => inventory.vfs.extend(vf.map(|vf| (address, vf))),
                     Err(error) => left_out(address, &error),
                 }
@@ -123,12 +121,10 @@ impl<'a> Reader<'a> {
         let Some(pf) = self.host.device(address).link::<PciAddress>("physfn") else {
             return Ok(None);
         };
-        let vfs = self.vfs_of(pf);
-        let Some((index, _)) = vfs.iter().copied().find(|(_, vf)| *vf == address) else {
+        let Some((index, _)) = self.vfs_of(pf).into_iter().find(|(_, vf)| *vf == address) else {
             return Ok(None);
         };
-        let going = are_being_removed(&vfs);
-        let mut vf = self.read_vf((address, index), (pf, going), &self.table(pf)?)?;
+        let mut vf = self.read_vf(address, pf, index, &self.table(pf)?)?;
         self.add_open_nodes(vf.iter_mut());
         Ok(vf)
     }
@@ -198,11 +194,11 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A VF, and its PF with whether that is losing its VFs.
     fn read_vf(
         &self,
-        (address, index): (PciAddress, VfIndex),
-        (pf, going): (PciAddress, bool),
+        address: PciAddress,
+        pf: PciAddress,
+        index: VfIndex,
         table: &Link,
     ) -> Result<Option<Vf>, HostError> {
         let dir = self.host.device(address);
@@ -222,7 +218,10 @@ impl<'a> Reader<'a> {
         // Asked for each device: a write may have begun since the look did.
         let unfinished = self.host.writer.unfinished();
         let num_vfs = self.host.device(pf).path("sriov_numvfs").display().to_string();
-        if going || unfinished.iter().any(|write| write.starts_with(&num_vfs)) {
+        // The kernel removes VFs in the order of their numbers, each link before its VF, and waits
+        // where a guest has one open (kernel: sriov_del_vfs, vfio_unregister_group_dev).
+        let first_is_gone = !self.host.device(pf).dir("virtfn0").exists();
+        if first_is_gone || unfinished.iter().any(|write| write.starts_with(&num_vfs)) {
             uses.get_or_insert_default().push(HostUse::Changing);
         }
         let [own, pfs] = [address, pf].map(|device| device.to_string());
@@ -354,13 +353,6 @@ impl<'a> Reader<'a> {
             }
         }
     }
-}
-
-/// Whether the kernel is at removing a PF's VFs, whose links these are: it does so in the order of
-/// their numbers, each link before its VF, and waits where a guest has one open (kernel:
-/// `sriov_del_vfs`, `vfio_unregister_group_dev`). The link of a VF that was removed by itself stays.
-fn are_being_removed(links: &[(VfIndex, PciAddress)]) -> bool {
-    links.iter().zip(0..).any(|((index, _), place)| index.0 != place)
 }
 
 /// What is read of a device's netdev; nothing when it has none.

@@ -110,20 +110,6 @@ fn a_vf_that_whoever_removes_them_all_has_not_come_to_yet_is_in_use() {
 }
 
 #[test]
-fn a_vf_that_was_removed_by_itself_takes_no_other_out_of_use() {
-    let tree = Tree::with_vfs(3);
-    // Its PF's link to it stays (kernel: pci_iov_remove_virtfn removes that, remove_store does not).
-    fs::remove_dir_all(tree.path(&device("0000:01:10.0", ""))).unwrap();
-    let free = tree.host().inventory().unwrap().vfs;
-    assert_eq!(free.keys().collect::<Vec<_>>(), [&vf(1), &vf(2)]);
-    assert!(free.values().all(|vf| vf.uses.is_empty()), "{free:?}");
-
-    // When the others are to go too, the kernel passes it over.
-    fs::remove_file(tree.path(&device(PF, "virtfn1"))).unwrap();
-    assert_eq!(tree.host().vf(vf(2)).unwrap().unwrap().uses, [HostUse::Changing]);
-}
-
-#[test]
 fn a_host_that_hides_what_processes_have_open_says_so() {
     let tree = Tree::with_vfs(1);
     assert!(!tree.host().sees_open_files());
