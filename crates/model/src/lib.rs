@@ -14,6 +14,7 @@ mod explain;
 pub mod guest;
 pub mod inventory;
 pub mod mac;
+pub mod metadata;
 pub mod names;
 pub mod network;
 pub mod node_device;

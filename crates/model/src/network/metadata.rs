@@ -1,72 +1,14 @@
-//! Title, description and the elements of other programs in `<metadata>`, one by one
-//! (libvirt: `virNetworkSetMetadata`, `virNetworkGetMetadata`).
+//! A network's title, description and `<metadata>`, one by one.
 
 use super::{Form, Network, parse, print};
-use crate::xml::namespace::{from_namespace, into_namespace};
-use crate::xml::{Document, DocumentError};
-
-/// Which of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Item<'a> {
-    /// `<description>`.
-    Description,
-    /// `<title>`.
-    Title,
-    /// The element of this namespace in `<metadata>`.
-    Element {
-        /// URI of the namespace.
-        uri: &'a str,
-    },
-}
-
-/// A change of one of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change<'a> {
-    /// A new description; `None` or an empty one removes it.
-    Description(Option<&'a str>),
-    /// A new title, of one line; `None` or an empty one removes it.
-    Title(Option<&'a str>),
-    /// A new element of a namespace, for the one that is there.
-    SetElement {
-        /// URI of the namespace.
-        uri: &'a str,
-        /// The prefix that it gets in the document (libvirt: `key`).
-        prefix: &'a str,
-        /// The element; what of it has no namespace is put into this one.
-        xml: &'a str,
-    },
-    /// No element of a namespace any more.
-    RemoveElement {
-        /// URI of the namespace.
-        uri: &'a str,
-    },
-}
-
-/// Why metadata were not changed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum MetadataError {
-    /// A title of several lines, or a prefix that is no name (VIR_ERR_INVALID_ARG 8).
-    #[error("{0}")]
-    Argument(&'static str),
-    /// What was given is no XML element of that namespace, or the network's document with it
-    /// could not be read.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-}
+use crate::metadata::Notes;
+pub use crate::metadata::{Change, Item, MetadataError};
+use crate::xml::DocumentError;
 
 /// The text of an item; of an element as its owner wrote it, its namespace left out.
 /// `None` where the network does not have it.
 pub fn get(network: &Network, item: Item<'_>) -> Option<String> {
-    match item {
-        Item::Description => network.description.clone(),
-        Item::Title => network.title.clone(),
-        Item::Element { uri } => {
-            let metadata = network.metadata.as_ref()?;
-            let document = Document::parse(metadata).ok()?;
-            let element = document.root("metadata").ok()?.children_of(uri).next()?;
-            from_namespace(&element.raw_standalone(), uri).ok()
-        }
-    }
+    notes(network).get(item)
 }
 
 /// Changes an item; all else stays as it was written.
@@ -74,72 +16,17 @@ pub fn get(network: &Network, item: Item<'_>) -> Option<String> {
 /// # Errors
 /// See [`MetadataError`]; nothing has been changed then.
 pub fn set(network: &mut Network, change: Change<'_>) -> Result<(), MetadataError> {
-    let mut changed = network.clone();
-    let kept = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
-    match change {
-        Change::Description(text) => changed.description = kept(text),
-        Change::Title(Some(text)) if text.contains('\n') => {
-            return Err(MetadataError::Argument("a title has one line"));
-        }
-        Change::Title(text) => changed.title = kept(text),
-        Change::SetElement { uri, prefix, xml } => {
-            if !is_prefix(prefix) {
-                return Err(MetadataError::Argument(
-                    "the key of a metadata element is a name of letters, digits, '-', '_', '.', \
-                     at most 64 long",
-                ));
-            }
-            if uri.is_empty() {
-                return Err(MetadataError::Argument("a metadata element needs a namespace URI"));
-            }
-            let element = into_namespace(xml, prefix, uri)?;
-            let rest = without(network.metadata.as_deref(), uri)?;
-            changed.metadata = Some(with(rest.as_deref().unwrap_or("<metadata/>"), &element));
-        }
-        Change::RemoveElement { uri } => {
-            changed.metadata = without(network.metadata.as_deref(), uri)?;
-        }
-    }
+    let mut notes = notes(network);
+    notes.set(change)?;
+    let Notes { title, description, metadata } = notes;
+    let changed = Network { title, description, metadata, ..network.clone() };
     // Too large, too deep or a character that XML does not have: what is kept can be read again.
     *network = parse(&print(&changed, Form::Inactive))
         .map_err(|fault| DocumentError { line: 0, ..fault })?;
     Ok(())
 }
 
-fn is_prefix(prefix: &str) -> bool {
-    let begins = prefix.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    begins
-        && prefix.len() <= 64
-        && prefix.chars().all(name)
-        && !prefix.to_ascii_lowercase().starts_with("xml")
-}
-
-/// `<metadata>` without its elements of a namespace, and the white space before them; `None`
-/// when nothing is left in it.
-fn without(metadata: Option<&str>, uri: &str) -> Result<Option<String>, DocumentError> {
-    let Some(metadata) = metadata else { return Ok(None) };
-    let document = Document::parse(metadata)?;
-    let root = document.root("metadata")?;
-    let (mut rest, mut from) = (String::new(), 0);
-    for element in root.children_of(uri) {
-        let range = element.range();
-        rest.push_str(metadata[from..range.start].trim_end());
-        from = range.end;
-    }
-    rest.push_str(&metadata[from..]);
-    let left = Document::parse(&rest)?;
-    Ok((!left.root("metadata")?.is_blank()).then_some(rest))
-}
-
-/// `<metadata>` with an element put behind the others, on a line of its own.
-fn with(metadata: &str, element: &str) -> String {
-    let (begin, end) = match metadata.strip_suffix("/>") {
-        Some(begin) => (format!("{}>", begin.trim_end()), "</metadata>"),
-        None => match metadata.rfind("</") {
-            Some(end) => (metadata[..end].trim_end().to_owned(), &metadata[end..]),
-            None => (metadata.to_owned(), ""),
-        },
-    };
-    format!("{begin}\n    {element}\n  {end}")
+fn notes(network: &Network) -> Notes {
+    let Network { title, description, metadata, .. } = network;
+    Notes { title: title.clone(), description: description.clone(), metadata: metadata.clone() }
 }
