@@ -7,6 +7,7 @@ use uuid::Uuid;
 use vfnet_engine::{Claim, ClaimState, Entry, Executor, Phase, State};
 use vfnet_host::Host;
 use vfnet_host_sim::{Driver, Operation, Personality, VfFacts, Write};
+use vfnet_model::drivers;
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::vf::{Original, VfSetting, WantedSettings};
 use vfnet_model::{MacAddress, PciAddress, Vlan};
@@ -111,7 +112,10 @@ fn card(world: &World, vf: PciAddress) -> Option<&'static Personality> {
 /// Whether a VF has the MAC, the tag, the trust and the spoof checking that its holder is to have.
 pub(crate) fn is_as_wanted(world: &World, vf: PciAddress, wanted: Option<&WantedSettings>) -> bool {
     let (Some(facts), Some(wanted)) = (world.host.facts().remove(&vf), wanted) else { return true };
-    let by_default = card(world, vf).and_then(|card| card.spoofchk);
+    // What nobody wishes for is as vfnet believes new VFs of the driver to be.
+    let card = card(world, vf).filter(|card| card.spoofchk.is_some());
+    let name = card.and_then(|card| card.pf_driver.parse().ok());
+    let by_default = card.map(|_| drivers::row(name.as_ref()).spoofchk_default);
     let spoofchk = wanted.spoofchk.or(by_default).unwrap_or(facts.spoofchk);
     (facts.admin_mac, facts.vlan) == (wanted.mac, wanted.vlan.unwrap_or(Vlan::UNTAGGED))
         && (facts.trust, facts.spoofchk) == (wanted.trust.unwrap_or(false), spoofchk)
