@@ -13,7 +13,6 @@
 //! until then. Children that are not at work wait for their next path; when the daemon dies, they
 //! read the end of their input, and end.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -47,8 +46,9 @@ pub(crate) struct Readers {
     exe: PathBuf,
     prefix: Vec<OsString>,
     idle: Mutex<Vec<Reader>>,
-    /// Those that the kernel has not come back to, by the file.
-    lost: Mutex<BTreeMap<PathBuf, Child>>,
+    /// Those that the kernel has not come back to, and the file of each. Two looks at once may
+    /// each lose one to the same file.
+    lost: Mutex<Vec<(PathBuf, Child)>>,
 }
 
 impl Readers {
@@ -89,7 +89,7 @@ impl Readers {
                 let killed = reader.child.kill();
                 let pid = reader.child.id();
                 tracing::warn!(path = %path.display(), pid, ?killed, "left in the kernel");
-                lock(&self.lost).insert(path.to_owned(), reader.child);
+                lock(&self.lost).push((path.to_owned(), reader.child));
                 Ok(Reading::Locked)
             }
             Err(error) => {
@@ -101,11 +101,9 @@ impl Readers {
 
     fn is_lost(&self, path: &Path) -> bool {
         let mut lost = lock(&self.lost);
-        let still = lost.get_mut(path).is_some_and(|child| matches!(child.try_wait(), Ok(None)));
-        if !still {
-            lost.remove(path);
-        }
-        still
+        // Of all of them: a file that is gone with its device is not asked for again.
+        lost.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
+        lost.iter().any(|(file, _)| file == path)
     }
 }
 
@@ -261,8 +259,9 @@ mod tests {
         // the file costs no second wait and no second child.
         let unkillable = Reader::start(&readers).unwrap();
         let Reader { child, paths, .. } = unkillable;
-        let killed = lock(&readers.lost).insert(path.clone(), child);
-        killed.unwrap().wait().unwrap();
+        let killed = lock(&readers.lost).pop();
+        killed.unwrap().1.wait().unwrap();
+        lock(&readers.lost).push((path.clone(), child));
         assert!(matches!(readers.read(&path, LONG), Reading::Locked));
 
         std::fs::remove_file(&path).unwrap();
@@ -274,6 +273,24 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(text(readers.read(&path, LONG)), "vfio-pci");
+    }
+
+    #[test]
+    fn a_child_that_the_kernel_has_come_back_to_is_reaped_though_its_file_is_never_read_again() {
+        let (readers, dir) = (readers(), tempfile::tempdir().unwrap());
+        let path = held(dir.path());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| readers.read(&path, Duration::from_millis(50)));
+            }
+        });
+        let other = dir.path().join("other");
+        std::fs::write(&other, "igbvf").unwrap();
+        let end = Instant::now() + LONG;
+        while !lock(&readers.lost).is_empty() {
+            assert!(Instant::now() < end, "it is never reaped");
+            assert_eq!(text(readers.read(&other, LONG)), "igbvf");
+        }
     }
 
     #[test]
