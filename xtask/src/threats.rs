@@ -1,27 +1,40 @@
-//! Holds `docs/threat-model.md` to its word: every threat names a test, and every test that it
-//! names is there to fail.
+//! Holds `docs/threat-model.md` and `docs/limits.md` to their word: every threat names a test,
+//! every queue a test or why it has none, and every test that they name is there to fail.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// A row of the tables of threats: what is threatened, and the tests that are named.
+/// A row of a table: what it is about, and the tests that are named.
 #[derive(PartialEq, Eq, Debug)]
-struct Threat {
+struct Row {
     what: String,
     tests: Vec<String>,
+    /// There is something in the tests' column.
+    is_accounted_for: bool,
+}
+
+/// What every row has to have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wanted {
+    Test,
+    TestOrReason,
 }
 
 /// What is wrong with the document, by line.
-fn faults(document: &str, tests: &BTreeSet<String>) -> Vec<String> {
+fn faults(document: &str, wanted: Wanted, tests: &BTreeSet<String>) -> Vec<String> {
     let mut faults = Vec::new();
-    let threats = threats(document);
-    if threats.is_empty() {
-        faults.push("there is no table of threats".to_owned());
+    let rows = rows(document);
+    if rows.is_empty() {
+        faults.push("there is no table with tests".to_owned());
     }
-    for Threat { what, tests: named } in threats {
-        if named.is_empty() {
+    for Row { what, tests: named, is_accounted_for } in rows {
+        let is_enough = match wanted {
+            Wanted::Test => !named.is_empty(),
+            Wanted::TestOrReason => is_accounted_for,
+        };
+        if !is_enough {
             faults.push(format!("no test: {what}"));
         }
         for test in named.iter().filter(|test| !tests.contains(*test)) {
@@ -32,8 +45,8 @@ fn faults(document: &str, tests: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// The rows of all tables whose last column is headed `Test`.
-fn threats(document: &str) -> Vec<Threat> {
-    let mut threats = Vec::new();
+fn rows(document: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
     let mut in_table = false;
     for line in document.lines() {
         let Some(cells) = line.strip_prefix('|').and_then(|line| line.strip_suffix('|')) else {
@@ -46,10 +59,11 @@ fn threats(document: &str) -> Vec<Threat> {
             in_table = true;
         } else if in_table && !what.starts_with("--") {
             let tests = last.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect();
-            threats.push(Threat { what: (*what).to_owned(), tests });
+            let is_accounted_for = !last.is_empty();
+            rows.push(Row { what: (*what).to_owned(), tests, is_accounted_for });
         }
     }
-    threats
+    rows
 }
 
 /// The tests of the tree: functions marked as tests, and scenarios of the emulated host.
@@ -88,15 +102,24 @@ fn tests_in(source: &str) -> Vec<String> {
     tests
 }
 
-#[test]
-fn every_threat_has_a_test_that_is_there() {
+fn faults_of(document: &str, wanted: Wanted) -> Vec<String> {
     let workspace = crate::lab::workspace();
-    let document = std::fs::read_to_string(workspace.join("docs/threat-model.md")).unwrap();
+    let document = std::fs::read_to_string(workspace.join(document)).unwrap();
     let mut tests = BTreeSet::new();
     for folder in ["bin", "crates", "lab", "xtask"] {
         tests_below(&workspace.join(folder), &mut tests).unwrap();
     }
-    assert_eq!(faults(&document, &tests), [""; 0]);
+    faults(&document, wanted, &tests)
+}
+
+#[test]
+fn every_threat_has_a_test_that_is_there() {
+    assert_eq!(faults_of("docs/threat-model.md", Wanted::Test), [""; 0]);
+}
+
+#[test]
+fn every_queue_has_a_test_that_is_there_or_says_why_not() {
+    assert_eq!(faults_of("docs/limits.md", Wanted::TestOrReason), [""; 0]);
 }
 
 #[test]
@@ -111,6 +134,11 @@ fn a_threat_without_a_test_or_with_one_that_is_gone_is_found() {
     let document = "| Who | May |\n|---|---|\n| root | all |\n\n| Threat | Answer | Test |\n\
                     |---|---|---|\n| a | x | `it_holds`, `it-lives` |\n| b | x | |\n\
                     | c | `y` | `helper` |\n";
-    assert_eq!(faults(document, &tests), ["no test: b", "no such test: helper (c)"]);
-    assert_eq!(faults("nothing", &tests), ["there is no table of threats"]);
+    let found = faults(document, Wanted::Test, &tests);
+    assert_eq!(found, ["no test: b", "no such test: helper (c)"]);
+    assert_eq!(faults(document, Wanted::TestOrReason, &tests), found);
+    let reason = document.replace("| b | x | |", "| b | x | it is so |");
+    let found = faults(&reason, Wanted::TestOrReason, &tests);
+    assert_eq!(found, ["no such test: helper (c)"]);
+    assert_eq!(faults("nothing", Wanted::Test, &tests), ["there is no table with tests"]);
 }
