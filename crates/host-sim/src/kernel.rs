@@ -401,6 +401,10 @@ impl Kernel {
     fn vf_seen(&self, address: PciAddress, vf: &VfState) -> Vf {
         let pf = &self.pfs[&vf.pf];
         let netdev = vf.netdev.as_ref().filter(|netdev| !netdev.elsewhere);
+        let mut uses = self.uses_of(vf);
+        // Who has its lock keeps its override from being read (kernel: driver_override_show).
+        let locked = self.is_stuck(address);
+        uses.extend(locked.then_some(HostUse::Locked));
         Vf {
             address,
             pf: vf.pf,
@@ -409,7 +413,7 @@ impl Kernel {
             id: pf.personality().vf_id,
             binding: Binding {
                 driver: vf.driver.clone(),
-                driver_override: vf.driver_override.clone(),
+                driver_override: vf.driver_override.clone().filter(|_| !locked),
             },
             iommu_group: vf.group,
             numa_node: pf.numa_node,
@@ -419,7 +423,7 @@ impl Kernel {
                 mac_from_pf: netdev.mac_from_pf,
             }),
             attributes: self.row_seen(vf),
-            uses: self.uses_of(vf),
+            uses,
         }
     }
 

@@ -218,6 +218,7 @@ impl World {
 
     /// Kernel work, at whose writes the program may die. Each write is on record as being due.
     pub(crate) fn at_the_kernel<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Crashed> {
+        self.remember_clean_vfs();
         let written = self.host.writes();
         self.host.take_hits();
         let done = catch_unwind(AssertUnwindSafe(work));

@@ -413,6 +413,54 @@ fn a_pf_that_is_not_told_the_vfs_own_mac_again_is_no_clean_end() {
 }
 
 #[test]
+fn a_vf_of_unknown_past_is_not_free_with_its_holders_mac_whatever_fails_to_be_cleared_at_first() {
+    for card in Driver::ALL {
+        let host = machine((card, Before::Untouched));
+        let Some(wanted) = wanted(card) else { continue };
+        let holders = wanted.mac;
+        let known = lending(&host, Some(wanted));
+        prepare_on(&host, &known).unwrap();
+        use_and_leave(&host);
+        let left = host.snapshot();
+        let lending = Lending { original: Original::Unknown, ..known };
+        for kind in [FaultKind::errno(Errno::IO), FaultKind::Ignored] {
+            for spared in 0..3 {
+                let case = format!("{card:?}, {kind:?} after {spared}");
+                let host = SimHost::new(left.clone());
+                host.fail(FaultPoint::next(OpKind::SetMac).after(spared), kind);
+
+                let given = give_back_on(&host, &lending);
+
+                let found = facts(&host);
+                let macs = [Some(found.admin_mac), found.netdev_mac];
+                let clean = given.outcome == Outcome::Clean;
+                assert!(!clean || !macs.contains(&Some(holders)), "{case}: {found:?}");
+                let once_more = give_back_on(&host, &lending);
+                assert_eq!(once_more.outcome, Outcome::Clean, "{case}: {:#?}", once_more.errors);
+                let found = facts(&host);
+                let macs = [Some(found.admin_mac), found.netdev_mac];
+                assert!(!macs.contains(&Some(holders)), "{case}: {found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_vf_whose_override_somebody_who_died_has_not_finished_writing_is_not_said_to_be_back() {
+    let host = machine((Driver::Igb, Before::Untouched));
+    let start = host.snapshot();
+    let lending = lending(&host, wanted(Driver::Igb));
+    host.fail(FaultPoint::next(OpKind::Override), FaultKind::Stuck);
+    prepare_on(&host, &lending).expect_err("the write does not end");
+
+    let given = give_back_on(&host, &lending);
+
+    assert!(matches!(given.outcome, Outcome::Stuck(_)), "{given:#?}");
+    host.release(vf());
+    assert_comes_back(&host, &lending, &start, "after the kernel came back");
+}
+
+#[test]
 fn a_vf_that_is_still_open_is_not_touched() {
     let host = machine((Driver::Igb, Before::Untouched));
     let start = host.snapshot();

@@ -1,7 +1,7 @@
 //! From held, or half prepared, back to what it was.
 
 use vfnet_model::inventory::{HostUse, Vf, VfNetdev};
-use vfnet_model::vf::{Original, OriginalState};
+use vfnet_model::vf::{Original, OriginalState, WantedSettings};
 use vfnet_model::{DriverName, MacAddress};
 
 use super::{Cause, Deadlines, LendError, Lending, Step, Work, settings};
@@ -109,6 +109,15 @@ fn run(
         for error in settings::restore(work, wanted, None) {
             keep(error, errors)?;
         }
+        if takes_after_its_holder(work, wanted)? {
+            progress(Step::Unbind);
+            work.unbind()?;
+            for error in settings::restore(work, wanted, None) {
+                keep(error, errors)?;
+            }
+            progress(Step::Bind);
+            work.probe()?;
+        }
     }
     progress(Step::Verify);
     verify(work)
@@ -196,6 +205,21 @@ fn restore_driver(work: &Work<'_>, progress: &mut dyn FnMut(Step)) -> Result<(),
         work.set_override(&vf, override_)?;
     }
     Ok(())
+}
+
+/// Whether the host's driver has taken the holder's MAC for the VF's own: it was bound before the
+/// MAC could be cleared. Nobody knows which it had; started anew with none from the PF it chooses
+/// one.
+fn takes_after_its_holder(work: &Work<'_>, wanted: &WantedSettings) -> Result<bool, LendError> {
+    if !work.lending.managed || wanted.mac.is_zero() {
+        return Ok(false);
+    }
+    let vf = work.look(Step::Netdev)?;
+    if vf.netdev.as_ref().is_none_or(|netdev| netdev.mac != wanted.mac) {
+        return Ok(false);
+    }
+    let uses = foreign_uses(&vf);
+    if uses.is_empty() { Ok(true) } else { Err(work.failed(Step::Netdev, Cause::InUse(uses))) }
 }
 
 /// Uses that began after the VF had left its holder; to unbind it then would harm somebody.
