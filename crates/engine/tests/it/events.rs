@@ -682,10 +682,15 @@ impl Scenery<'_> {
     }
 }
 
-/// The port of an outside daemon that it may do as it likes with.
+/// The port of an outside daemon that it may do as it likes with, while its VF is there: what has
+/// the address later was not lent to it.
 fn lent(world: &World, which: usize) -> Option<Claim> {
-    let lent =
-        |claim: &&Claim| claim.executor == Executor::Outside && claim.state == ClaimState::Lent;
+    let facts = world.host.facts();
+    let is_there =
+        |claim: &Claim| facts.get(&claim.vf).is_some_and(|vf| vf.incarnation == claim.incarnation);
+    let lent = |claim: &&Claim| {
+        claim.executor == Executor::Outside && claim.state == ClaimState::Lent && is_there(claim)
+    };
     one_of(world.state().claims.values().filter(lent), which)
 }
 
