@@ -38,6 +38,8 @@ const TRUSTED: &str = "<vlan><tag id='42'/></vlan>\
 const PORTGROUP: &str = "<portgroup name='gold'/>";
 /// As many VFs as events can name.
 const MOST_VFS: usize = 12;
+/// Seconds that a PF's driver is busy, and not answering, at most.
+const BUSY_AT_MOST: u64 = 9;
 
 /// The cards of a host.
 #[derive(Clone, Debug)]
@@ -279,7 +281,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         1 => pf().prop_map(E::PfIsPulledOut),
         3 => pf().prop_map(E::PfIsPutBack),
         1 => (pf(), any::<bool>()).prop_map(|(pf, known)| E::PfRenamed { pf, known }),
-        1 => (pf(), 1..9_u64).prop_map(|(pf, seconds)| E::PfIsBusy { pf, seconds }),
+        1 => (pf(), 1..BUSY_AT_MOST).prop_map(|(pf, seconds)| E::PfIsBusy { pf, seconds }),
         1 => pf().prop_map(E::PfDown),
         2 => pf().prop_map(E::PfUp),
         1 => vf().prop_map(E::HostUses),
@@ -642,6 +644,7 @@ impl Scenery<'_> {
             world.host.plug_pf(card.pf);
             world.host.pf_up(card.pf);
         }
+        world.host.advance(Duration::from_secs(BUSY_AT_MOST));
         while !world.open_outside.is_empty() {
             outside_closes(world, 0);
         }
