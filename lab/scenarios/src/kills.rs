@@ -8,12 +8,14 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::documents::{Guest, network_of_pf};
 use crate::host::{Facts, Host, Vf};
+use crate::program;
 use crate::wait::{wait_for, wait_for_some};
 
 /// The guest that is started and destroyed.
@@ -246,16 +248,27 @@ impl Client {
         let mut input = child.stdin.take().context("virsh has no standard input")?;
         let mut output = child.stdout.take().context("virsh has no standard output")?;
         writeln!(input, "echo connected")?;
-        let mut shown = Vec::new();
-        while !String::from_utf8_lossy(&shown).contains("connected") {
-            let mut portion = [0; 256];
-            match output.read(&mut portion)? {
-                0 => bail!("virsh is not connected: {}", fs::read_to_string(Self::WORDS)?),
-                count => shown.extend(&portion[..count]),
+        let (connected, shows) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut shown = Vec::new();
+            while !String::from_utf8_lossy(&shown).contains("connected") {
+                let mut portion = [0; 256];
+                match output.read(&mut portion) {
+                    Ok(0) | Err(_) => return Ok(0),
+                    Ok(count) => shown.extend(&portion[..count]),
+                }
             }
+            if connected.send(()).is_err() {
+                return Ok(0);
+            }
+            // What else it says goes nowhere, but has to be taken.
+            std::io::copy(&mut output, &mut std::io::sink())
+        });
+        if shows.recv_timeout(program::LIMIT).is_err() {
+            child.kill()?;
+            child.wait()?;
+            bail!("virsh is not connected: {}", fs::read_to_string(Self::WORDS)?);
         }
-        // What else it says goes nowhere, but has to be taken.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         Ok(Self { child, input })
     }
 

@@ -21,6 +21,8 @@ use crate::host::Host;
 use crate::kills::ours::Ours;
 use crate::kills::theirs::Theirs;
 use crate::kills::{Client, Left, Operation};
+use crate::program::wait_for_the_end;
+use crate::stock;
 use crate::trail;
 
 /// Idle hits in a row until it is the next operation's turn: of some, most is waiting.
@@ -175,7 +177,18 @@ pub fn run(host: &Host, seed: u64, rounds: usize, stock_rounds: usize) -> Result
     let mut tally = Tally::default();
     let played = play(&mut theirs, seed, stock_rounds, &mut tally);
     tally.print(Theirs::NAME);
-    played
+    if let Err(error) = played {
+        // It is compared with, and not tested: what of it has run is told.
+        println!("stock libvirt, ended after {} rounds: {error:#}", tally.rounds);
+        println!("{}", last_lines(stock::LOG));
+    }
+    Ok(())
+}
+
+fn last_lines(log: &str) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 fn play<K: Killed>(subject: &mut K, seed: u64, rounds: usize, tally: &mut Tally) -> Result<()> {
@@ -198,7 +211,7 @@ fn play<K: Killed>(subject: &mut K, seed: u64, rounds: usize, tally: &mut Tally)
             std::thread::sleep(lengths[&operation].mul_f64(share));
             let answered = client.try_wait()?.is_some();
             subject.kill()?;
-            client.wait()?;
+            wait_for_the_end("virsh to see that its daemon is dead", &mut client)?;
             let hit = subject.hit(answered);
             let (left, became) = subject.recover()?;
             let rest =
@@ -237,7 +250,7 @@ fn length_of<K: Killed>(subject: &mut K, operation: Operation) -> Result<Duratio
         subject.make_ready_for(operation)?;
         let client = Client::connect(subject.virsh()?)?;
         let started = Instant::now();
-        client.begin(operation)?.wait()?;
+        wait_for_the_end(operation.name(), &mut client.begin(operation)?)?;
         subject.settle()?;
         took = started.elapsed();
         let words = Client::complaints()?;
