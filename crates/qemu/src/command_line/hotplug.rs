@@ -112,13 +112,13 @@ pub fn remains(device: &Device) -> Vec<Command> {
         }
         Device::Disk(disk) if disk.source.is_some() => {
             let nodes = devices::nodes_of(&disk.target);
-            nodes.into_iter().rev().map(blockdev_del).collect()
+            nodes.iter().rev().map(|node| blockdev_del(node)).collect()
         }
         _ => Vec::new(),
     }
 }
 
-fn blockdev_del(node: String) -> Command {
+fn blockdev_del(node: &str) -> Command {
     Command { name: "blockdev-del", arguments: json!({ "node-name": node }) }
 }
 
@@ -128,9 +128,7 @@ fn undo(commands: &[Command]) -> Vec<Command> {
             name: "netdev_del",
             arguments: json!({ "id": command.arguments["id"] }),
         }),
-        "blockdev-add" => {
-            command.arguments["node-name"].as_str().map(|node| blockdev_del(node.to_owned()))
-        }
+        "blockdev-add" => command.arguments["node-name"].as_str().map(blockdev_del),
         _ => None,
     });
     undone.collect()
