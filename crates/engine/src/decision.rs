@@ -6,10 +6,11 @@ use uuid::Uuid;
 use vfnet_model::{GuestName, NetworkName, PciAddress};
 
 use crate::claim::{After, Claim, ClaimId, Happening};
+use crate::guests::Start;
 use crate::input::{Ended, Metadata, Reply, Request, Ticket};
 use crate::record::{Entry, Home, Key, Record};
 use crate::refusal::{Refusal, RefusalKind};
-use crate::state::{LiveNetwork, State};
+use crate::state::{Cause, LiveNetwork, State};
 
 /// What is to be written down, and then done.
 #[derive(Debug)]
@@ -141,16 +142,18 @@ pub enum Announcement {
     GuestStarted(Uuid, GuestName, i32),
     /// A guest that an earlier daemon started was found running.
     GuestAdopted(Uuid, GuestName, i32),
-    /// A guest stands still.
-    GuestPaused(Uuid, GuestName, i32),
+    /// A guest stands still, for this reason.
+    GuestPaused(Uuid, GuestName, i32, Cause),
     /// A guest runs again.
     GuestResumed(Uuid, GuestName, i32),
-    /// A guest has been asked to power off.
-    GuestShuttingDown(Uuid, GuestName, i32),
+    /// A guest is powered off: by itself, when true.
+    GuestShuttingDown(Uuid, GuestName, i32, bool),
     /// A guest was reset.
     GuestReset(Uuid, GuestName, i32),
     /// A guest's kernel panicked.
     GuestPanicked(Uuid, GuestName, i32),
+    /// A guest's title, description or metadata were changed.
+    GuestMetadataChanged(Uuid, GuestName, i32, Metadata),
     /// A guest has ended and its VFs are back.
     GuestStopped(Uuid, GuestName, i32, Ended),
     /// A running guest has got the device of this alias.
@@ -233,14 +236,17 @@ impl<'s> Turn<'s> {
                 self.network_edit_finish(network, metadata)
             }
             Request::GuestDefine(def) => self.guest_define(*def),
-            Request::GuestCreate { definition, paused } => {
-                self.guest_create(ticket, *definition, paused)
+            Request::GuestCreate { definition, paused, autodestroy } => {
+                self.guest_create(ticket, *definition, Start { paused, autodestroy })
             }
-            Request::GuestStart { guest, paused } => self.guest_start(Some(ticket), guest, paused),
+            Request::GuestStart { guest, paused, autodestroy } => {
+                self.guest_start(Some(ticket), guest, Start { paused, autodestroy })
+            }
             Request::GuestDestroy(guest) => self.guest_destroy(ticket, guest),
             Request::GuestUndefine(guest) => self.guest_undefine(guest),
             Request::GuestAutostart(guest, on) => self.guest_autostart(guest, on),
             Request::GuestEdit(guest, edit) => self.guest_edit(guest, *edit),
+            Request::GuestRevise(revision) => self.guest_revise(*revision),
             Request::GuestAttach(attach) => self.guest_attach(ticket, *attach),
             Request::GuestDetach(detach) => self.guest_detach(ticket, *detach),
             Request::PortCreate(port) => self.port_create(ticket, *port),

@@ -23,11 +23,20 @@ use crate::networks::port_settings;
 use crate::record::{Entry, GuestJob, Key};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{
-    GuestDefinition, GuestEntry, GuestRun, HostdevNeed, NicNeed, NicSource, Phase, State,
+    Cause, GuestDefinition, GuestEntry, GuestRun, HostdevNeed, NicNeed, NicSource, Phase, State,
 };
 use crate::vfs::Asked;
 
 type Outcome = Result<Option<Answer>, Refusal>;
+
+/// How a guest is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Start {
+    /// It is left paused.
+    pub(crate) paused: bool,
+    /// It ends with whoever asked.
+    pub(crate) autodestroy: bool,
+}
 
 /// How many calls may wait for the end of one guest: a QEMU that cannot end must not have those
 /// pile up who tell it to again and again.
@@ -72,28 +81,24 @@ impl Turn<'_> {
         &mut self,
         ticket: Ticket,
         def: GuestDefinition,
-        paused: bool,
+        how: Start,
     ) -> Outcome {
         self.guest_identity(&def)?;
-        self.begin_guest(Some(ticket), def, paused)
+        self.begin_guest(Some(ticket), def, how)
     }
 
     pub(crate) fn guest_start(
         &mut self,
         ticket: Option<Ticket>,
         uuid: Uuid,
-        paused: bool,
+        how: Start,
     ) -> Outcome {
         let def = self.state.guest(uuid).ok_or_else(|| no_guest(uuid))?.clone();
-        self.begin_guest(ticket, def, paused)
+        self.begin_guest(ticket, def, how)
     }
 
-    fn begin_guest(
-        &mut self,
-        ticket: Option<Ticket>,
-        def: GuestDefinition,
-        paused: bool,
-    ) -> Outcome {
+    fn begin_guest(&mut self, ticket: Option<Ticket>, def: GuestDefinition, how: Start) -> Outcome {
+        let Start { paused, autodestroy } = how;
         let (uuid, name) = (def.uuid, def.name.clone());
         if let Some(run) = self.state.runs.get(&uuid) {
             let what = match run.phase {
@@ -119,6 +124,8 @@ impl Turn<'_> {
             uid_slot: free_slot(self.state)?,
             phase,
             pid: None,
+            autodestroy,
+            cause: Cause::Started,
             plugs: BTreeMap::new(),
         };
         self.put(Entry::Run(run));
@@ -227,6 +234,8 @@ impl Turn<'_> {
                     self.effect(Effect::Launch { guest, paused });
                 }
             }
+            // What a process has, it has until it has ended.
+            Phase::Ending if run.pid.is_some() => {}
             Phase::Ending => self.release_all(guest),
             _ => self.plug_what_is_ready(guest),
         }
@@ -331,10 +340,14 @@ impl Turn<'_> {
         self.forget(Key::Pending(guest));
         if let Some(ticket) = job.start {
             self.put(Entry::GuestJob(guest, GuestJob { start: None, ..job }));
-            let answer = Answer::Guest { uuid: guest, name, id: Some(id) };
+            let answer = Answer::Guest { uuid: guest, name: name.clone(), id: Some(id) };
             self.effect(Effect::Answer(ticket, Ok(answer)));
         }
+        let started = matches!(news, Announcement::GuestStarted(..));
         self.announce(news);
+        if started && phase == Phase::Paused {
+            self.announce(Announcement::GuestPaused(guest, name, id, Cause::Started));
+        }
     }
 
     pub(crate) fn guest_destroy(&mut self, ticket: Ticket, guest: Uuid) -> Outcome {
@@ -366,7 +379,13 @@ impl Turn<'_> {
                 self.effect(Effect::Kill(guest));
             }
             Phase::Ending if !has_process => {}
-            _ => self.effect(Effect::Kill(guest)),
+            Phase::Ending => self.effect(Effect::Kill(guest)),
+            // On record before the kill, so that a daemon that is killed now is followed by one
+            // that goes on with it.
+            Phase::Running | Phase::Paused | Phase::ShuttingDown => {
+                self.set_phase(guest, Phase::Ending);
+                self.effect(Effect::Kill(guest));
+            }
         }
         Ok(None)
     }
@@ -377,20 +396,25 @@ impl Turn<'_> {
         if matches!(phase, Phase::Ending | Phase::Preparing) {
             return;
         }
-        let next = match change {
-            GuestChange::Paused => Phase::Paused,
-            GuestChange::Resumed => Phase::Running,
-            GuestChange::ShuttingDown => Phase::ShuttingDown,
-            GuestChange::Reset | GuestChange::Panicked => phase,
+        let (next, cause) = match change {
+            GuestChange::Paused(cause) => (Phase::Paused, cause),
+            GuestChange::Resumed => (Phase::Running, Cause::Asked),
+            GuestChange::ShuttingDown { .. } => (Phase::ShuttingDown, run.cause),
+            GuestChange::Reset | GuestChange::Panicked => (phase, run.cause),
         };
         if next == phase && !matches!(change, GuestChange::Reset | GuestChange::Panicked) {
             return;
         }
-        self.set_phase(guest, next);
+        if next != phase {
+            let run = run.clone();
+            self.put(Entry::Run(GuestRun { phase: next, cause, ..run }));
+        }
         self.announce(match change {
-            GuestChange::Paused => Announcement::GuestPaused(guest, name, id),
+            GuestChange::Paused(cause) => Announcement::GuestPaused(guest, name, id, cause),
             GuestChange::Resumed => Announcement::GuestResumed(guest, name, id),
-            GuestChange::ShuttingDown => Announcement::GuestShuttingDown(guest, name, id),
+            GuestChange::ShuttingDown { by_guest } => {
+                Announcement::GuestShuttingDown(guest, name, id, by_guest)
+            }
             GuestChange::Reset => Announcement::GuestReset(guest, name, id),
             GuestChange::Panicked => Announcement::GuestPanicked(guest, name, id),
         });

@@ -11,7 +11,7 @@ use crate::claim::ClaimId;
 use crate::decision::{NetworkHook, Urgency};
 use crate::plugs::Device;
 use crate::refusal::{Because, Refusal};
-use crate::state::{GuestDefinition, NetworkDefinition};
+use crate::state::{Cause, GuestDefinition, NetworkDefinition};
 
 /// Names a request, so that its answer finds the way back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -91,7 +91,7 @@ pub enum Input {
         guest: Uuid,
         /// The device's alias.
         alias: String,
-        /// What it is, and its element, where the guest was started with it.
+        /// What it is, and its description, where the guest was started with it.
         from_start: Option<Box<(Device, String)>>,
     },
     /// The aliases of the devices that QEMU has, of a guest that was found again. Nothing was
@@ -181,12 +181,15 @@ pub enum GivenBack {
 /// A change of a running guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GuestChange {
-    /// Its processors stand still.
-    Paused,
+    /// Its processors stand still, for this reason.
+    Paused(Cause),
     /// They run (again).
     Resumed,
-    /// It has been asked to power off.
-    ShuttingDown,
+    /// It is powered off: by itself, or from outside.
+    ShuttingDown {
+        /// By itself.
+        by_guest: bool,
+    },
     /// It was reset.
     Reset,
     /// Its kernel panicked.
@@ -244,6 +247,8 @@ pub enum Request {
         definition: Box<GuestDefinition>,
         /// Leave it paused.
         paused: bool,
+        /// It ends with whoever asks; so at the latest with this daemon.
+        autodestroy: bool,
     },
     /// Start a kept guest.
     GuestStart {
@@ -251,6 +256,8 @@ pub enum Request {
         guest: Uuid,
         /// Leave it paused.
         paused: bool,
+        /// It ends with whoever asks; so at the latest with this daemon.
+        autodestroy: bool,
     },
     /// End a running guest now. Answered when its VFs are back.
     GuestDestroy(Uuid),
@@ -260,6 +267,8 @@ pub enum Request {
     GuestAutostart(Uuid, bool),
     /// Put a changed document in the place of a kept guest's.
     GuestEdit(Uuid, Box<GuestEdit>),
+    /// Change documents of a guest, and none of its devices.
+    GuestRevise(Box<Revision>),
     /// Give a running guest a device.
     GuestAttach(Box<Attach>),
     /// Ask a running guest to let go of a device. Answered when its VF is back, when the guest
@@ -329,6 +338,19 @@ pub struct GuestEdit {
     pub after: GuestDefinition,
 }
 
+/// A change of a guest's documents that leaves its devices as they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Revision {
+    /// The guest.
+    pub guest: Uuid,
+    /// The document of the running guest.
+    pub live: Option<GuestEdit>,
+    /// The kept one.
+    pub config: Option<GuestEdit>,
+    /// What is announced, when it is a change of metadata.
+    pub metadata: Option<Metadata>,
+}
+
 /// A device for a running guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attach {
@@ -338,8 +360,8 @@ pub struct Attach {
     pub alias: String,
     /// What it is; its place is given to it.
     pub device: Device,
-    /// Its element, with its alias and a free address in the guest.
-    pub xml: String,
+    /// How whoever runs the guest describes it, with its alias and a free address in the guest.
+    pub document: String,
     /// What becomes of the kept document when the guest has it.
     pub config: Option<GuestEdit>,
 }
@@ -351,7 +373,7 @@ pub struct Detach {
     pub guest: Uuid,
     /// The device's alias.
     pub alias: String,
-    /// What it is, and its element, where the guest was started with it.
+    /// What it is, and its description, where the guest was started with it.
     pub from_start: Option<(Device, String)>,
     /// What becomes of the kept document when the guest has been asked.
     pub config: Option<GuestEdit>,

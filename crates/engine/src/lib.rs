@@ -15,6 +15,7 @@ mod devices;
 pub mod drift;
 mod edits;
 mod guards;
+mod guest_edits;
 mod guests;
 mod input;
 mod needs;
@@ -34,15 +35,15 @@ pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use input::{
     Answer, Attach, Detach, Edited, Ended, Failure, GivenBack, GuestChange, GuestEdit, HeldBy,
     Input, Metadata, Moment, NetworkEdit, Plugged, Plugging, PortRequest, Repaired, Reply, Request,
-    Ticket, Unplugging,
+    Revision, Ticket, Unplugging,
 };
 pub use plugs::{Device, Plug, PlugState};
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;
 pub use refusal::{Because, Refusal, RefusalKind};
 pub use state::{
-    BridgePort, GuestDefinition, GuestEntry, GuestRun, HostdevNeed, LiveNetwork, NetworkDefinition,
-    NetworkEntry, NicNeed, NicSource, Phase, State, UnfinishedEdit,
+    BridgePort, Cause, GuestDefinition, GuestEntry, GuestRun, HostdevNeed, LiveNetwork,
+    NetworkDefinition, NetworkEntry, NicNeed, NicSource, Phase, State, UnfinishedEdit,
 };
 
 use decision::Turn;

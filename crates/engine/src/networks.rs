@@ -6,6 +6,7 @@ use vfnet_model::vf::WantedSettings;
 use vfnet_model::{MacAddress, PciAddress, VlanId};
 
 use crate::decision::{Announcement, Effect, NetworkHook, Turn};
+use crate::guests::Start;
 use crate::input::{Answer, Ticket};
 use crate::record::{Entry, Key, NetworkJob, Pending};
 use crate::refusal::{Refusal, RefusalKind};
@@ -283,7 +284,7 @@ impl Turn<'_> {
                 let point = self.savepoint();
                 let begun = match what {
                     Pending::Network => self.network_start(None, uuid),
-                    Pending::Guest => self.guest_start(None, uuid, false),
+                    Pending::Guest => self.guest_start(None, uuid, Start::default()),
                 };
                 if begun.is_err() {
                     self.back_to(point);
@@ -303,7 +304,7 @@ impl Turn<'_> {
                     .network_can_autostart(uuid)
                     .and_then(|()| self.network_start(None, uuid).map_err(|why| why.to_string())),
                 Pending::Guest => self.guest_can_autostart(uuid).and_then(|()| {
-                    self.guest_start(None, uuid, false).map_err(|why| why.to_string())
+                    self.guest_start(None, uuid, Start::default()).map_err(|why| why.to_string())
                 }),
             };
             self.back_to(point);

@@ -36,8 +36,9 @@ use crate::state::{GuestEntry, GuestRun, HostdevNeed, NicNeed, Phase, State};
 pub struct Plug {
     /// What it is.
     pub device: Device,
-    /// Its element of the live document, with its alias and its address in the guest.
-    pub xml: String,
+    /// How whoever runs the guest describes it, with its alias and its address in the guest; not
+    /// read here.
+    pub document: String,
     /// How far it is.
     pub state: PlugState,
     /// Whether the guest was started with it.
@@ -182,7 +183,7 @@ impl Turn<'_> {
     }
 
     pub(crate) fn guest_attach(&mut self, ticket: Ticket, attach: Attach) -> Outcome {
-        let Attach { guest, alias, device, xml, config } = attach;
+        let Attach { guest, alias, device, document, config } = attach;
         let run = self.running(guest)?;
         if run.plugs.contains_key(&alias) {
             let message =
@@ -205,7 +206,7 @@ impl Turn<'_> {
             Device::Other => None,
         };
         let state = if claim.is_some() { PlugState::Preparing } else { PlugState::Plugging };
-        self.put_plug(guest, &alias, Some(Plug { device, xml, state, from_start: false }));
+        self.put_plug(guest, &alias, Some(Plug { device, document, state, from_start: false }));
         self.put_plug_job(guest, &alias, Some(PlugJob { ticket, config, failed: None }));
         self.effect(match claim {
             Some(claim) => Effect::Prepare(claim),
@@ -220,8 +221,8 @@ impl Turn<'_> {
         let refuse = |what: &str| Err(Refusal::invalid(format!("device '{alias}' {what}")));
         let plug = match (run.plugs.get(&alias), from_start) {
             (Some(plug), _) => plug.clone(),
-            (None, Some((device, xml))) => {
-                Plug { device, xml, state: PlugState::Plugged, from_start: true }
+            (None, Some((device, document))) => {
+                Plug { device, document, state: PlugState::Plugged, from_start: true }
             }
             (None, None) => return refuse("is not there"),
         };
@@ -282,10 +283,10 @@ impl Turn<'_> {
     pub(crate) fn plug_has_no_vf(&mut self, claim: ClaimId, why: &Refusal) -> bool {
         let Some(claim) = self.state.claims.get(&claim) else { return false };
         let Some((guest, alias)) = self.state.plug_of(claim) else { return false };
-        if self.state.runs.get(&guest).is_some_and(|run| run.phase == Phase::Ending) {
-            self.release_all(guest);
-        } else {
-            self.plug_fails(guest, &alias, why.clone());
+        match self.state.runs.get(&guest).map(|run| (run.phase, run.pid)) {
+            Some((Phase::Ending, None)) => self.release_all(guest),
+            Some((Phase::Ending, Some(_))) => {}
+            _ => self.plug_fails(guest, &alias, why.clone()),
         }
         true
     }
@@ -418,9 +419,13 @@ impl Turn<'_> {
                 PlugState::Plugging | PlugState::Plugged | PlugState::Unplugging => {}
                 PlugState::Preparing | PlugState::Gone => return,
             },
-            (None, Some((device, xml))) => {
+            (None, Some((device, document))) => {
                 let state = PlugState::Unplugging;
-                self.put_plug(guest, alias, Some(Plug { device, xml, state, from_start: true }));
+                self.put_plug(
+                    guest,
+                    alias,
+                    Some(Plug { device, document, state, from_start: true }),
+                );
             }
             (None, None) => return,
         }

@@ -107,7 +107,8 @@ impl Turn<'_> {
             };
             self.happen(id, happening);
         }
-        let phase = if run.phase == Phase::Ending { Phase::Ending } else { Phase::Launching };
+        let ends = run.phase == Phase::Ending || self.ends_with_its_client(guest);
+        let phase = if ends { Phase::Ending } else { Phase::Launching };
         let run = self.state.runs.get(&guest).cloned().unwrap_or(run);
         self.put(Entry::Run(GuestRun { phase, pid: None, ..run }));
         self.effect(Effect::Adopt(guest));

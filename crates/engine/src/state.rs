@@ -209,9 +209,32 @@ pub struct GuestRun {
     pub phase: Phase,
     /// Its process, once it has one.
     pub pid: Option<u32>,
+    /// Whether it ends with the client that started it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub autodestroy: bool,
+    /// Why it runs, or stands still.
+    #[serde(default)]
+    pub cause: Cause,
     /// Devices that have come or gone since it was started, by their alias, which is QEMU's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub plugs: BTreeMap<String, Plug>,
+}
+
+/// Why a guest that has a process runs, or stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// It was started so.
+    #[default]
+    Started,
+    /// Somebody asked for it.
+    Asked,
+    /// A disk could not be read or written.
+    IoError,
+    /// Its watchdog was not fed.
+    Watchdog,
+    /// Its system has panicked.
+    Panicked,
 }
 
 /// How far a guest is.

@@ -73,6 +73,19 @@ fn a_guest_that_lives_on_keeps_its_vfs_wherever_the_daemon_dies() {
 }
 
 #[test]
+fn a_destroy_that_is_on_record_is_gone_on_with_by_the_next_daemon() {
+    for seed in seeds() {
+        let mut world = ready(seed, false);
+        granted(world.ask(start("web")));
+        world.begin(destroy("web"));
+        world.restart();
+        world.settle();
+        assert!(!world.processes.contains_key(&guest("web")), "{:?}", world.story);
+        assert_nothing_is_lent(&world);
+    }
+}
+
+#[test]
 fn what_a_guest_leaves_that_died_with_the_daemon_is_given_back() {
     for seed in seeds() {
         for death in deaths(ready(seed, true), 20, life) {

@@ -26,9 +26,15 @@ fn running(seed: u64) -> World {
 
 fn attach_a_nic() -> Request {
     let device = Device::Nic(0, nic("hw", mac(2)));
-    let xml = "<interface/>".to_owned();
+    let document = "<interface/>".to_owned();
     let alias = ALIAS.to_owned();
-    Request::GuestAttach(Box::new(Attach { guest: guest("web"), alias, device, xml, config: None }))
+    Request::GuestAttach(Box::new(Attach {
+        guest: guest("web"),
+        alias,
+        device,
+        document,
+        config: None,
+    }))
 }
 
 fn detach(alias: &str) -> Request {
@@ -131,8 +137,8 @@ fn a_guest_that_says_no_keeps_its_device_and_whoever_asked_hears_that() {
 fn what_cannot_be_attached_leaves_nothing() {
     let mut world = running(1);
     let attach = |device| {
-        let (alias, xml) = (ALIAS.to_owned(), String::new());
-        let attach = Attach { guest: guest("web"), alias, device, xml, config: None };
+        let (alias, document) = (ALIAS.to_owned(), String::new());
+        let attach = Attach { guest: guest("web"), alias, device, document, config: None };
         Request::GuestAttach(Box::new(attach))
     };
     // The VF that the guest has already.

@@ -113,11 +113,11 @@ pub(crate) fn define(def: GuestDefinition) -> Request {
 }
 
 pub(crate) fn create(def: GuestDefinition) -> Request {
-    Request::GuestCreate { definition: Box::new(def), paused: false }
+    Request::GuestCreate { definition: Box::new(def), paused: false, autodestroy: false }
 }
 
 pub(crate) fn start(name: &str) -> Request {
-    Request::GuestStart { guest: guest(name), paused: false }
+    Request::GuestStart { guest: guest(name), paused: false, autodestroy: false }
 }
 
 pub(crate) fn destroy(name: &str) -> Request {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use vfnet_engine::claim::NetworkOf;
 use vfnet_engine::{
-    BridgePort, Claim, ClaimId, ClaimState, Entry, Executor, GuestDefinition, GuestEntry, GuestRun,
-    LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending, Phase, UnfinishedEdit,
+    BridgePort, Cause, Claim, ClaimId, ClaimState, Entry, Executor, GuestDefinition, GuestEntry,
+    GuestRun, LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending, Phase, UnfinishedEdit,
 };
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::vf::{
@@ -90,6 +90,8 @@ pub(crate) fn run(n: u32, phase: Phase, pid: Option<u32>) -> Entry {
         uid_slot: 7,
         phase,
         pid,
+        autodestroy: n.is_multiple_of(2),
+        cause: Cause::Asked,
         plugs: BTreeMap::new(),
     })
 }
