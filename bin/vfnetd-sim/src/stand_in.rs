@@ -3,7 +3,8 @@
 //!
 //! It reads of QEMU's command line what is needed for that (`-name`, `-uuid`, `-S`,
 //! `-no-shutdown`, `-chardev socket,fd=`, `-mon`, `--version`), talks QMP on the monitor, and
-//! answers on other listening chardevs with a line and then what it was told. What it shall do
+//! answers on other listening chardevs with a line and then what it was told, and on an agent's
+//! channel as an agent ([`agent`]). What it shall do
 //! besides is said by words in the kernel command line (`-append`) or the guest's name:
 //!
 //! | word | effect |
@@ -14,18 +15,24 @@
 //! | `crash-when-resumed` | aborts (SIGABRT) at `cont` |
 //! | `panic-when-resumed` | the guest's system panics at `cont` |
 //! | `poweroff-when-resumed` | the guest powers itself off at `cont` |
+//! | `with-agent` | an agent runs in the guest |
+//! | `fails-its-disk` | its first disk cannot be read at `cont`, and the guest stands still |
 //! | `leave-a-child=FIFO` | starts a process that has all that it has, until the FIFO is written to |
 //! | `name-a-disk` | says that the pty of the first serial port is `/dev/sda` |
 //! | `prints-when-resumed` | prints without end from `cont` on |
 //! | `floods-when-resumed` | the monitor tells changes and long events without end from `cont` on, and hears nothing |
 //! | `garbage-when-resumed` | the monitor talks nonsense at `cont`, and hangs up |
 
+// Said, since tests of other crates take this file in from elsewhere.
+#[path = "stand_in/agent.rs"]
+mod agent;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -37,7 +44,7 @@ const VERSION: &str = "10.0.2";
 
 /// Acts as QEMU; `args` are those after the program's name.
 pub(crate) fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
-    let machine = match Machine::from_args(args) {
+    let (machine, others) = match Machine::from_args(args) {
         Ok(Some(machine)) => machine,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
@@ -45,7 +52,7 @@ pub(crate) fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match machine.run() {
+    match Arc::new(machine).run(others) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             say(&format!("qemu-stand-in: {error}"));
@@ -65,19 +72,34 @@ struct Machine {
     name: String,
     uuid: String,
     behaviour: String,
-    no_shutdown: bool,
+    /// Whether it stays when the guest has powered itself off.
+    stays: Mutex<bool>,
     status: Mutex<&'static str>,
     monitor: UnixListener,
+    /// Who is to hear events.
+    client: Mutex<Option<UnixStream>>,
+    /// The id of the agent's chardev.
+    agent: Option<String>,
+    disk: Option<String>,
+    /// Bytes that the guest has, and may have.
+    memory: (Mutex<u64>, u64),
+}
+
+/// What it serves besides the monitor.
+#[derive(Default)]
+struct Others {
     consoles: Vec<UnixListener>,
+    agent: Option<UnixListener>,
 }
 
 impl Machine {
-    fn from_args(args: impl IntoIterator<Item = String>) -> io::Result<Option<Self>> {
+    fn from_args(args: impl IntoIterator<Item = String>) -> io::Result<Option<(Self, Others)>> {
         let bad = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         let mut args = args.into_iter();
         let (mut name, mut append) = (String::new(), String::new());
         let mut uuid = "00000000-0000-0000-0000-000000000000".to_owned();
-        let (mut paused, mut no_shutdown) = (false, false);
+        let (mut paused, mut stays) = (false, false);
+        let (mut agent, mut disk, mut memory) = (None, None, 0);
         let (mut chardevs, mut monitor) = (HashMap::new(), None);
         while let Some(arg) = args.next() {
             // QEMU takes options with one dash or two.
@@ -88,8 +110,8 @@ impl Machine {
                     return Ok(None);
                 }
                 "S" => paused = true,
-                "no-shutdown" => no_shutdown = true,
-                "name" | "append" | "uuid" | "chardev" | "mon" => {
+                "no-shutdown" => stays = true,
+                "name" | "append" | "uuid" | "chardev" | "mon" | "device" | "action" | "m" => {
                     let value = args.next().ok_or_else(|| bad(format!("{arg}: no value")))?;
                     match option {
                         "name" => name = first_or(&value, "guest"),
@@ -99,6 +121,18 @@ impl Machine {
                             if let Some(fd) = key(&value, "fd") {
                                 let fd = fd.parse().map_err(|_| bad(format!("fd '{fd}'")))?;
                                 chardevs.insert(first_or(&value, "id"), listener(fd)?);
+                            }
+                        }
+                        "action" => stays = key(&value, "shutdown").as_deref() == Some("pause"),
+                        "m" => memory = mebibytes(&value).unwrap_or(0) << 20,
+                        "device" => {
+                            let device: Value = serde_json::from_str(&value).unwrap_or_default();
+                            let word = |key: &str| device[key].as_str().map(str::to_owned);
+                            if device["name"] == "org.qemu.guest_agent.0" {
+                                agent = word("chardev");
+                            }
+                            if device.get("drive").is_some() && disk.is_none() {
+                                disk = word("id");
                             }
                         }
                         "mon" => monitor = Some(first_or(&value, "chardev")),
@@ -121,15 +155,23 @@ impl Machine {
         let monitor = monitor
             .and_then(|id| chardevs.remove(&id))
             .ok_or_else(|| bad("no -mon on a -chardev socket,fd=".to_owned()))?;
-        Ok(Some(Self {
+        let others = Others {
+            agent: agent.as_ref().and_then(|id| chardevs.remove(id)),
+            consoles: chardevs.into_values().collect(),
+        };
+        let machine = Self {
             name,
             uuid,
             behaviour,
-            no_shutdown,
+            stays: Mutex::new(stays),
             status: Mutex::new(if paused { "prelaunch" } else { "running" }),
             monitor,
-            consoles: chardevs.into_values().collect(),
-        }))
+            client: Mutex::default(),
+            agent,
+            disk,
+            memory: (Mutex::new(memory), memory),
+        };
+        Ok(Some((machine, others)))
     }
 
     fn told_to(&self, word: &str) -> bool {
@@ -137,9 +179,13 @@ impl Machine {
     }
 
     /// Serves one client of the monitor at a time, as QEMU does, until the machine ends.
-    fn run(mut self) -> io::Result<u8> {
-        for console in self.consoles.drain(..) {
+    fn run(self: Arc<Self>, others: Others) -> io::Result<u8> {
+        for console in others.consoles {
             std::thread::spawn(move || echo(&console));
+        }
+        if let Some(channel) = others.agent.filter(|_| self.told_to("with-agent")) {
+            let machine = Arc::clone(&self);
+            std::thread::spawn(move || agent::serve(&channel, &machine));
         }
         loop {
             let (stream, _) = self.monitor.accept()?;
@@ -148,12 +194,43 @@ impl Machine {
                 (&stream).read_to_end(&mut Vec::new())?;
                 continue;
             }
+            *self.client() = stream.try_clone().ok();
             let mut client = Client { machine: &self, stream: &stream };
             // Otherwise the client has gone, and the next one is waited for.
             if let Ok(Some(code)) = client.talk() {
                 return Ok(code);
             }
         }
+    }
+
+    fn client(&self) -> std::sync::MutexGuard<'_, Option<UnixStream>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stays(&self) -> std::sync::MutexGuard<'_, bool> {
+        self.stays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self) -> std::sync::MutexGuard<'_, u64> {
+        self.memory.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whoever is connected to the monitor.
+    fn event(&self, name: &str, data: &Value) -> io::Result<()> {
+        let timestamp = json!({"seconds": 0, "microseconds": 0});
+        let event = json!({"event": name, "data": data, "timestamp": timestamp});
+        match self.client().as_mut() {
+            Some(client) => client.write_all(format!("{event}\r\n").as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    fn chardevs(&self) -> Value {
+        let open = self.told_to("with-agent");
+        let agent = self.agent.as_ref().map(|label| {
+            json!({"label": label, "filename": "unix:agent,server=on", "frontend-open": open})
+        });
+        agent.into_iter().collect()
     }
 
     fn status(&self) -> std::sync::MutexGuard<'_, &'static str> {
@@ -177,26 +254,27 @@ impl Client<'_> {
         for line in BufReader::new(self.stream).lines() {
             let request: Value = serde_json::from_str(&line?)?;
             let id = request["id"].clone();
-            match self.execute(request["execute"].as_str().unwrap_or_default()) {
+            let command = request["execute"].as_str().unwrap_or_default();
+            match self.execute(command, &request["arguments"]) {
                 Ok((value, then)) => {
                     self.send(&json!({"return": value, "id": id}))?;
                     if let Some(code) = self.act(&then)? {
                         return Ok(Some(code));
                     }
                 }
-                Err(command) => self.send(&json!({
-                    "id": id,
-                    "error": {
-                        "class": "CommandNotFound",
-                        "desc": format!("The command {command} has not been found"),
-                    },
-                }))?,
+                Err((class, desc)) => {
+                    self.send(&json!({"id": id, "error": {"class": class, "desc": desc}}))?;
+                }
             }
         }
         Ok(None)
     }
 
-    fn execute(&self, command: &str) -> Result<(Value, Then), String> {
+    fn execute(
+        &self,
+        command: &str,
+        arguments: &Value,
+    ) -> Result<(Value, Then), (&'static str, String)> {
         let machine = self.machine;
         let status = *machine.status();
         Ok(match command {
@@ -209,7 +287,22 @@ impl Client<'_> {
             "query-chardev" if machine.told_to("name-a-disk") => {
                 (json!([{"label": "charserial0", "filename": "pty:/dev/sda"}]), Then::Nothing)
             }
-            "query-chardev" => (json!([]), Then::Nothing),
+            "query-chardev" => (machine.chardevs(), Then::Nothing),
+            "query-balloon" => (json!({"actual": *machine.has()}), Then::Nothing),
+            "balloon" => {
+                let value = arguments["value"].as_u64().unwrap_or(0).min(machine.memory.1);
+                *machine.has() = value;
+                (json!({}), Then::Say("BALLOON_CHANGE", json!({"actual": value})))
+            }
+            "human-monitor-command" => match arguments["command-line"].as_str() {
+                Some("info status") => (json!(format!("VM status: {status}\r\n")), Then::Nothing),
+                Some(line) => (json!(format!("unknown command: '{line}'\r\n")), Then::Nothing),
+                None => return Err(("GenericError", "Parameter 'command-line' is missing".into())),
+            },
+            "set-action" => {
+                *machine.stays() = arguments["shutdown"] == "pause";
+                (json!({}), Then::Nothing)
+            }
             "set_password" => (json!({}), Then::Nothing),
             "query-vnc" => (json!({"enabled": true, "service": "5900"}), Then::Nothing),
             "stop" => (json!({}), Then::Become("paused", "STOP")),
@@ -219,12 +312,23 @@ impl Client<'_> {
             "cont" if machine.told_to("garbage-when-resumed") => (json!({}), Then::Garbage),
             "cont" if machine.told_to("prints-when-resumed") => (json!({}), Then::Print),
             "cont" if machine.told_to("floods-when-resumed") => (json!({}), Then::Flood),
+            "cont" if machine.told_to("fails-its-disk") => (json!({}), Then::FailDisk),
+            "cont" if status == "shutdown" => {
+                let desc = "Resetting the Virtual Machine is required".to_owned();
+                return Err(("GenericError", desc));
+            }
             "cont" => (json!({}), Then::Become("running", "RESUME")),
-            "system_reset" => (json!({}), Then::Become(status, "RESET")),
+            "system_reset" => {
+                let status = if status == "shutdown" { "prelaunch" } else { status };
+                (json!({}), Then::Become(status, "RESET"))
+            }
             "system_powerdown" if machine.told_to("ignore-powerdown") => (json!({}), Then::Nothing),
             "system_powerdown" => (json!({}), Then::PowerOff),
             "quit" => (json!({}), Then::Quit),
-            unknown => return Err(unknown.to_owned()),
+            unknown => {
+                let desc = format!("The command {unknown} has not been found");
+                return Err(("CommandNotFound", desc));
+            }
         })
     }
 
@@ -232,13 +336,16 @@ impl Client<'_> {
         match then {
             Then::Nothing => {}
             Then::Become(status, event) => {
-                *self.machine.status() = status;
+                let before = std::mem::replace(&mut *self.machine.status(), status);
                 self.event(event, &json!({}))?;
+                if (before, *status) == ("prelaunch", "running") {
+                    self.open_agent()?;
+                }
             }
             Then::PowerOff => {
                 self.event("POWERDOWN", &json!({}))?;
                 self.event("SHUTDOWN", &json!({"guest": true, "reason": "guest-shutdown"}))?;
-                if !self.machine.no_shutdown {
+                if !*self.machine.stays() {
                     return Ok(Some(0));
                 }
                 *self.machine.status() = "shutdown";
@@ -279,6 +386,19 @@ impl Client<'_> {
                     self.event("FLOOD", &long)?;
                 }
             }
+            Then::Say(event, data) => self.event(event, data)?,
+            Then::FailDisk => {
+                *self.machine.status() = "running";
+                self.event("RESUME", &json!({}))?;
+                let disk = self.machine.disk.as_deref().unwrap_or_default();
+                let data = json!({
+                    "device": "", "node-name": "", "qom-path": format!("/machine/peripheral/{disk}"),
+                    "operation": "read", "action": "stop", "nospace": true, "reason": "No space",
+                });
+                self.event("BLOCK_IO_ERROR", &data)?;
+                *self.machine.status() = "io-error";
+                self.event("STOP", &json!({}))?;
+            }
             Then::Garbage => {
                 *self.machine.status() = "running";
                 self.stream.write_all(b"\xff\xfe{{{\n[1,2]\n{\"return\"")?;
@@ -288,12 +408,17 @@ impl Client<'_> {
         Ok(None)
     }
 
-    fn event(&mut self, name: &str, data: &Value) -> io::Result<()> {
-        self.send(&json!({
-            "event": name,
-            "data": data,
-            "timestamp": {"seconds": 0, "microseconds": 0},
-        }))
+    /// The agent starts with the guest's system.
+    fn open_agent(&self) -> io::Result<()> {
+        let channel = self.machine.agent.as_deref().and_then(|agent| agent.strip_prefix("char"));
+        match channel.filter(|_| self.machine.told_to("with-agent")) {
+            Some(id) => self.event("VSERPORT_CHANGE", &json!({"id": id, "open": true})),
+            None => Ok(()),
+        }
+    }
+
+    fn event(&self, name: &str, data: &Value) -> io::Result<()> {
+        self.machine.event(name, data)
     }
 
     fn send(&mut self, message: &Value) -> io::Result<()> {
@@ -305,6 +430,8 @@ impl Client<'_> {
 enum Then {
     Nothing,
     Become(&'static str, &'static str),
+    Say(&'static str, Value),
+    FailDisk,
     PowerOff,
     Quit,
     Panic,
@@ -312,6 +439,14 @@ enum Then {
     Garbage,
     Print,
     Flood,
+}
+
+/// The number of `size=64M` or `64M`, as vfnet writes it.
+fn mebibytes(options: &str) -> Option<u64> {
+    let size = first_or(options, "size");
+    let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().ok()?;
+    Some(if size.ends_with(['k', 'K']) { number >> 10 } else { number })
 }
 
 /// A guest's console: greets, and gives back what it is told.

@@ -32,6 +32,10 @@ pub enum GuestEvent {
     },
     /// The guest's system has panicked.
     Panicked,
+    /// QEMU has let go of the device of this id.
+    DeviceGone(String),
+    /// The guest was asked to let go of the device of this id, and said no.
+    DeviceStays(String),
     /// The connection to QEMU's monitor broke; it is being made again. When QEMU ends this may
     /// be noticed before the end.
     MonitorLost,
@@ -57,9 +61,18 @@ impl From<QmpEvent> for GuestEvent {
                 by_guest: event.data["guest"] == true,
                 reason: clipped(event.data["reason"].as_str().unwrap_or("unknown")),
             },
+            // Without an id it is a part of another one.
+            "DEVICE_DELETED" => device(&event).map_or(Self::Other(event), Self::DeviceGone),
+            "DEVICE_UNPLUG_GUEST_ERROR" => {
+                device(&event).map_or(Self::Other(event), Self::DeviceStays)
+            }
             _ => Self::Other(event),
         }
     }
+}
+
+fn device(event: &QmpEvent) -> Option<String> {
+    event.data["device"].as_str().map(str::to_owned)
 }
 
 /// A word of QEMU's; it has none that is longer.

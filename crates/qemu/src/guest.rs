@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use rustix::process::{Signal, pidfd_send_signal};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::exit::Ended;
 use crate::process_id::ProcessId;
-use crate::qmp::{Qmp, QmpError};
+use crate::qmp::{Qmp, QmpError, Refusal};
 use crate::run_dir::RunDir;
 use crate::status::RunState;
 
@@ -89,6 +89,9 @@ pub struct Chardev {
     pub label: String,
     /// Where it leads: `pty:/dev/pts/3`, `unix:PATH,server=on`, ….
     pub filename: String,
+    /// Whether the guest has it open; always so where a guest cannot open and close it.
+    #[serde(default, rename = "frontend-open")]
+    pub frontend_open: bool,
 }
 
 impl Guest {
@@ -146,6 +149,26 @@ impl Guest {
         }
     }
 
+    /// Any object that is a command of the monitor, and QEMU's answer to it, a refusal included.
+    pub async fn exchange(
+        &self,
+        object: Map<String, Value>,
+    ) -> Result<Result<Value, Refusal>, GuestError> {
+        let qmp = self.qmp()?;
+        match qmp.exchange("a command as given", object, ANSWER_LIMIT).await {
+            Err(QmpError::Closed) => Err(self.why_closed()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Ends it without asking its system, by SIGTERM, on which QEMU flushes its disks, and by
+    /// nothing else: after `limit` it may still be there.
+    pub async fn terminate(&self, limit: Duration) -> Result<Ended, GuestError> {
+        self.0.asked_to_end.store(true, Ordering::Release);
+        self.signal("SIGTERM", Signal::TERM)?;
+        self.wait_ended(limit).await
+    }
+
     /// Ends it without asking its system: SIGTERM, on which QEMU flushes its disks, and after
     /// `grace` SIGKILL. Returns when nothing of it holds a device any more.
     pub async fn destroy(&self, grace: Duration) -> Result<Ended, GuestError> {
@@ -169,7 +192,7 @@ impl Guest {
         }
     }
 
-    fn qmp(&self) -> Result<Qmp, GuestError> {
+    pub(crate) fn qmp(&self) -> Result<Qmp, GuestError> {
         let qmp = self.0.qmp().clone();
         qmp.ok_or_else(|| self.why_closed())
     }

@@ -189,6 +189,12 @@ impl LaunchSpec {
         let bytes = std::fs::read(run_dir.launch_spec())?;
         serde_json::from_slice(&bytes).map_err(io::Error::from)
     }
+
+    /// Writes it there.
+    pub(crate) fn save(&self, run_dir: &RunDir) -> io::Result<()> {
+        let json = serde_json::to_vec_pretty(self)?;
+        run_dir.write_whole("launch.json", &json).map_err(io::Error::other)
+    }
 }
 
 /// Becomes QEMU; `args` are what follows `launch` on the command line. Returns only when that
@@ -307,7 +313,7 @@ fn drop_to(credentials: &Credentials) -> io::Result<()> {
     Ok(set_no_new_privs(true)?)
 }
 
-fn open(file: &OpenFile) -> io::Result<File> {
+pub(crate) fn open(file: &OpenFile) -> io::Result<File> {
     let mut options = OpenOptions::new();
     match file.access {
         Access::Read => options.read(true),

@@ -7,6 +7,7 @@
 //! guests are started and found again; [`guest::Guest`], what they can be told;
 //! [`launch::LaunchSpec`], what is handed to QEMU; [`run_dir`], why a guest is never lost.
 
+pub mod agent;
 pub mod command_line;
 pub mod console;
 pub mod emulator;
@@ -15,6 +16,7 @@ pub mod exit;
 pub mod guest;
 pub mod launch;
 pub mod log;
+pub mod plugging;
 pub mod process_id;
 pub mod qmp;
 mod readiness;

@@ -6,12 +6,16 @@
 //! any time. A QMP socket serves one client at a time; a second one waits for its greeting.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -207,9 +211,16 @@ pub enum QmpError {
 /// clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Qmp {
-    commands: mpsc::Sender<Vec<u8>>,
+    commands: mpsc::Sender<Line>,
     turns: Arc<Semaphore>,
     waiting: Arc<Waiting>,
+}
+
+/// A command as it is written, and a descriptor that goes with it.
+#[derive(Debug)]
+struct Line {
+    bytes: Vec<u8>,
+    descriptor: Option<OwnedFd>,
 }
 
 /// Commands under way. `None` once the connection has ended.
@@ -270,6 +281,48 @@ impl Qmp {
         arguments: Value,
         limit: Duration,
     ) -> Result<Value, QmpError> {
+        let mut object = Map::new();
+        object.insert("execute".to_owned(), command.into());
+        if !arguments.is_null() {
+            object.insert("arguments".to_owned(), arguments);
+        }
+        let answer = self.exchange(command, object, limit).await?;
+        answer.map_err(|source| QmpError::Refused { command, source })
+    }
+
+    /// Gives QEMU a descriptor, in a set of this number of its own (`add-fd`).
+    pub async fn add_descriptor(
+        &self,
+        descriptor: OwnedFd,
+        fdset: u32,
+        limit: Duration,
+    ) -> Result<(), QmpError> {
+        let command = "add-fd";
+        let mut object = Map::new();
+        object.insert("execute".to_owned(), command.into());
+        object.insert("arguments".to_owned(), json!({ "fdset-id": fdset }));
+        let answer = self.send(command, object, Some(descriptor), limit).await?;
+        answer.map(drop).map_err(|source| QmpError::Refused { command, source })
+    }
+
+    /// Sends an object that is a command, whichever, and gives QEMU's answer to it, a refusal
+    /// included. `command` is what errors call it; an `id` that it has is another one here.
+    pub async fn exchange(
+        &self,
+        command: &'static str,
+        object: Map<String, Value>,
+        limit: Duration,
+    ) -> Result<Result<Value, Refusal>, QmpError> {
+        self.send(command, object, None, limit).await
+    }
+
+    async fn send(
+        &self,
+        command: &'static str,
+        mut object: Map<String, Value>,
+        descriptor: Option<OwnedFd>,
+        limit: Duration,
+    ) -> Result<Result<Value, Refusal>, QmpError> {
         let exchange = async {
             let _turn = self.turns.acquire().await;
             let (answer, answered) = oneshot::channel();
@@ -281,16 +334,13 @@ impl Qmp {
                 pending.last_id
             };
             let _forget = Forget(&self.waiting, id);
-            let mut line = json!({ "execute": command, "id": id });
-            if !arguments.is_null() {
-                line["arguments"] = arguments;
-            }
-            let line = format!("{line}\r\n").into_bytes();
-            self.commands.send(line).await.map_err(|_| QmpError::Closed)?;
+            object.insert("id".to_owned(), id.into());
+            let bytes = format!("{}\r\n", Value::Object(object)).into_bytes();
+            self.commands.send(Line { bytes, descriptor }).await.map_err(|_| QmpError::Closed)?;
             answered.await.map_err(|_| QmpError::Closed)
         };
         match tokio::time::timeout(limit, exchange).await {
-            Ok(answer) => answer?.map_err(|source| QmpError::Refused { command, source }),
+            Ok(answer) => answer,
             Err(_) => Err(QmpError::Silent { command, limit }),
         }
     }
@@ -309,13 +359,37 @@ impl Qmp {
     }
 }
 
-async fn write_all(mut write: OwnedWriteHalf, mut lines: mpsc::Receiver<Vec<u8>>) {
-    while let Some(line) = lines.recv().await {
-        if write.write_all(&line).await.is_err() {
+async fn write_all(mut write: OwnedWriteHalf, mut lines: mpsc::Receiver<Line>) {
+    while let Some(Line { bytes, descriptor }) = lines.recv().await {
+        // QEMU takes a descriptor with the command that comes with it.
+        let sent = match descriptor {
+            Some(descriptor) => send_with(write.as_ref(), &bytes, &descriptor).await,
+            None => Ok(0),
+        };
+        let done = async { write.write_all(&bytes[sent?..]).await };
+        if done.await.is_err() {
             // The reading side sees the end too, and tells those who wait.
             return;
         }
     }
+}
+
+/// Sends the beginning of some bytes with a descriptor; returns how many of them went.
+async fn send_with(
+    stream: &UnixStream,
+    bytes: &[u8],
+    descriptor: &OwnedFd,
+) -> std::io::Result<usize> {
+    let descriptors = [descriptor.as_fd()];
+    stream
+        .async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut with = SendAncillaryBuffer::new(&mut space);
+            with.push(SendAncillaryMessage::ScmRights(&descriptors));
+            let sent = sendmsg(stream, &[IoSlice::new(bytes)], &mut with, SendFlags::NOSIGNAL)?;
+            Ok(sent)
+        })
+        .await
 }
 
 async fn read_all(

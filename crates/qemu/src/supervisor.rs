@@ -28,7 +28,7 @@ use serde::Deserialize;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout};
 use uuid::Uuid;
 use vfnet_host::process::{Purpose, command};
 
@@ -52,6 +52,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// Wait before a broken monitor connection is made again.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// How long a monitor that hangs up may do so because QEMU ends.
+const MAY_END: Duration = Duration::from_millis(500);
 
 /// The program that becomes QEMU by way of [`crate::launch::launch_main`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -507,19 +509,29 @@ impl Supervisor {
         let mut attaching: Attaching<'_> = Box::pin(attach(&shared, uuid, RECONNECT));
         let mut log_check = tokio::time::interval(LOG_CHECK);
         log_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // When a lost monitor is told of, unless QEMU has ended until then.
+        let mut lost: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = self.exit.ended() => return,
+                () = sleep_until(lost.unwrap_or_else(Instant::now)), if lost.is_some() => {
+                    lost = None;
+                    self.tell(GuestEvent::MonitorLost);
+                },
                 event = next(&mut self.monitor) => match event {
                     Some(event) => self.note(event),
                     None => {
-                        self.disconnected();
+                        self.connected(None);
+                        lost = Some(Instant::now() + MAY_END);
                         attaching = Box::pin(attach(&shared, uuid, RECONNECT));
                     }
                 },
                 attached = &mut attaching, if self.monitor.is_none() => {
                     match attached {
                         Ok(monitor) => {
+                            if lost.take().is_some() {
+                                self.tell(GuestEvent::MonitorLost);
+                            }
                             self.tell(GuestEvent::MonitorBack { state: monitor.state.clone() });
                             self.connected(Some(monitor));
                         }
@@ -577,11 +589,6 @@ impl Supervisor {
         let (qmp, events) = monitor.map(|monitor| (monitor.qmp, monitor.events)).unzip();
         *self.shared.qmp() = qmp;
         self.monitor = events;
-    }
-
-    fn disconnected(&mut self) {
-        self.connected(None);
-        self.tell(GuestEvent::MonitorLost);
     }
 
     async fn keep_log_small(&mut self) {
