@@ -163,6 +163,8 @@ pub struct Personality {
     pub rates: Option<Rates>,
     /// Link speed in Mbit/s; an upper limit above it is EINVAL.
     pub speed: u32,
+    /// Whether what a VF receives and sends is counted (`ndo_get_vf_stats`).
+    pub counts: bool,
     /// What needs the PF to be up.
     pub pf_up: PfUp,
     /// Whether the VF's driver makes its netdev some time after it was bound.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use vfnet_host::{DeviceTree, Host, HostError};
+use vfnet_host::{Counters, DeviceTree, Host, HostError};
 use vfnet_model::inventory::{Inventory, Pf, Vf};
 use vfnet_model::node_device::{NodeDevice, Outline};
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
@@ -557,6 +557,10 @@ impl Host for SimHost {
                 _ => kernel.attributes(pf, vf),
             }
         })
+    }
+
+    fn vf_counters(&self, pf: PciAddress, vf: VfIndex) -> Result<Option<Counters>, HostError> {
+        Ok(self.with_kernel(|kernel| kernel.counters(pf, vf)))
     }
 
     fn set_vf(&self, pf: PciAddress, vf: VfIndex, setting: VfSetting) -> Result<(), HostError> {

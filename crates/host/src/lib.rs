@@ -7,6 +7,7 @@
 //! [`linux::LinuxHost`], the real thing.
 
 mod config_space;
+mod counters;
 pub mod doctor;
 pub mod lend;
 pub mod linux;
@@ -19,6 +20,8 @@ pub mod uevent;
 pub mod writer;
 
 use std::time::Duration;
+
+pub use counters::Counters;
 
 use vfnet_model::inventory::{Inventory, Pf, Vf};
 use vfnet_model::node_device::{NodeDevice, NodeDeviceName, Outline, Sort};
@@ -48,6 +51,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// One row of a PF's table (netlink, without statistics).
     fn vf_attributes(&self, pf: PciAddress, vf: VfIndex) -> Result<VfAttributes, HostError>;
+
+    /// What a VF has received and sent, as its PF counts it. `None` where the PF's driver does not
+    /// count, which looks the same as a VF that has never been used.
+    fn vf_counters(&self, _pf: PciAddress, _vf: VfIndex) -> Result<Option<Counters>, HostError> {
+        Ok(None)
+    }
 
     /// Sets one thing on a VF through its PF.
     fn set_vf(&self, pf: PciAddress, vf: VfIndex, setting: VfSetting) -> Result<(), HostError>;

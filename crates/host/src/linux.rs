@@ -28,7 +28,7 @@ use crate::netlink::{KernelLinks, Links, Refusal};
 use crate::pci_ids::PciIds;
 use crate::uevent::Announcements;
 use crate::writer::{KernelWriter, Writer};
-use crate::{Host, HostError};
+use crate::{Counters, Host, HostError};
 use sysfs::Dir;
 
 /// `driver_override` takes the device's lock, which a driver at work may hold.
@@ -139,6 +139,13 @@ impl Host for LinuxHost {
         link.vfs
             .remove(&vf)
             .ok_or_else(|| HostError::Gone { what: format!("VF {vf} in the table of PF {pf}") })
+    }
+
+    fn vf_counters(&self, pf: PciAddress, vf: VfIndex) -> Result<Option<Counters>, HostError> {
+        let index = self.netdev_index(pf, "PF")?;
+        self.links
+            .vf_counters(index, vf)
+            .map_err(netlink_failed(format!("read the counters of PF {pf}'s VF {vf}")))
     }
 
     fn set_vf(&self, pf: PciAddress, vf: VfIndex, setting: VfSetting) -> Result<(), HostError> {

@@ -28,6 +28,8 @@ use vfnet_model::node_device::NetFeature;
 use vfnet_model::vf::{LinkState, VfIndex, VfSetting};
 use vfnet_model::{MacAddress, Vlan, VlanProtocol};
 
+use crate::Counters;
+
 pub use reply::Link;
 
 /// The kernel's refusal of a request.
@@ -62,6 +64,10 @@ pub trait Links: Send + Sync {
     /// holds up the kernel's networking.
     fn link(&self, index: u32, vfs: bool) -> Result<Link, Refusal>;
 
+    /// What a PF's VF has received and sent; `None` where nothing is counted. This reads the
+    /// statistics of all its VFs.
+    fn vf_counters(&self, index: u32, vf: VfIndex) -> Result<Option<Counters>, Refusal>;
+
     /// The link's addresses that are not link-local, as `ADDRESS/PREFIX`.
     fn addresses(&self, index: u32) -> Result<Vec<String>, Refusal>;
 
@@ -95,6 +101,15 @@ impl Links for KernelLinks {
         let replies = Exchange::open()?.ask(RouteNetlinkMessage::GetLink(message))?;
         let reply = replies.first().ok_or_else(|| Refusal::malformed("no link in the reply"))?;
         Link::parse(&reply.payload).ok_or_else(|| Refusal::malformed("a link cut short"))
+    }
+
+    fn vf_counters(&self, index: u32, vf: VfIndex) -> Result<Option<Counters>, Refusal> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::Vf]));
+        let replies = Exchange::open()?.ask(RouteNetlinkMessage::GetLink(message))?;
+        let reply = replies.first().ok_or_else(|| Refusal::malformed("no link in the reply"))?;
+        Ok(reply::counters(&reply.payload, vf))
     }
 
     fn addresses(&self, index: u32) -> Result<Vec<String>, Refusal> {

@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use vfnet_model::NetdevName;
 
-use crate::HostError;
 use crate::process::{Purpose, command};
+use crate::{Counters, HostError};
 
 /// The kernel's `IFNAMSIZ`, less the terminating zero.
 const NAME_MAX: usize = 15;
@@ -62,6 +62,30 @@ pub fn remove(name: &NetdevName) -> Result<(), HostError> {
         });
     }
     ip(&["tuntap", "del", "dev", name.as_str(), "mode", "tap"])
+}
+
+/// What a tap has received from its guest and sent to it, seen from the host.
+///
+/// # Errors
+///
+/// [`HostError::Gone`] when it is not there.
+pub fn counters(name: &NetdevName) -> Result<Counters, HostError> {
+    check(name)?;
+    let dir = Path::new("/sys/class/net").join(name.as_str()).join("statistics");
+    if !dir.exists() {
+        return Err(HostError::Gone { what: format!("the tap {name}") });
+    }
+    let count = |file: &str| std::fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok();
+    Ok(Counters {
+        rx_bytes: count("rx_bytes"),
+        rx_packets: count("rx_packets"),
+        rx_errors: count("rx_errors"),
+        rx_dropped: count("rx_dropped"),
+        tx_bytes: count("tx_bytes"),
+        tx_packets: count("tx_packets"),
+        tx_errors: count("tx_errors"),
+        tx_dropped: count("tx_dropped"),
+    })
 }
 
 /// Refuses a name that another program's device has, such as the tap of another manager's guest.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Signal, getpid, kill_process};
-use vfnet_host::{Host, HostError};
+use vfnet_host::{Counters, Host, HostError};
 use vfnet_model::inventory::{Inventory, Pf, Vf};
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{BootId, DriverName, MacAddress, PciAddress};
@@ -210,6 +210,10 @@ impl Host for Watched {
 
     fn vf_attributes(&self, pf: PciAddress, vf: VfIndex) -> Result<VfAttributes, HostError> {
         self.host.vf_attributes(pf, vf)
+    }
+
+    fn vf_counters(&self, pf: PciAddress, vf: VfIndex) -> Result<Option<Counters>, HostError> {
+        self.host.vf_counters(pf, vf)
     }
 
     fn set_vf(&self, pf: PciAddress, vf: VfIndex, setting: VfSetting) -> Result<(), HostError> {

@@ -38,6 +38,7 @@ pub(super) const IGB: Personality = Personality {
     link_state: false,
     rates: Some(Rates { min: false, above: 0, need_carrier: true }),
     speed: 1000,
+    counts: false,
     pf_up: PfUp::Mailbox,
     late_netdev: false,
 };
@@ -55,6 +56,7 @@ pub(super) const IXGBE: Personality = Personality {
     link_state: true,
     rates: Some(Rates { min: false, above: 10, need_carrier: true }),
     speed: 10_000,
+    counts: true,
     ..IGB
 };
 
@@ -111,6 +113,7 @@ pub(super) const MLX5: Personality = Personality {
     link_state: true,
     rates: BOTH,
     speed: 100_000,
+    counts: true,
     pf_up: PfUp::NotNeeded,
     ..IGB
 };
@@ -213,8 +216,12 @@ pub(super) const NFP: Personality = Personality {
 };
 
 /// A VF's own MAC hidden, the admin's binding.
-const MLX5_LIKE: Personality =
-    Personality { vfio_variant: None, admin_mac: AdminMac::Binds(Errno::PERM), ..MLX5 };
+const MLX5_LIKE: Personality = Personality {
+    vfio_variant: None,
+    admin_mac: AdminMac::Binds(Errno::PERM),
+    counts: false,
+    ..MLX5
+};
 
 /// `huawei/hinic/hinic_sriov.c`.
 pub(super) const HINIC: Personality = Personality {

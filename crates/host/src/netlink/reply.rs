@@ -11,6 +11,7 @@ use vfnet_model::vf::{LinkState, VfAttributes, VfIndex};
 use vfnet_model::{MacAddress, NetdevName, Vlan, VlanProtocol};
 
 use super::Refusal;
+use crate::Counters;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -28,8 +29,16 @@ const IFLA_VF_VLAN: u16 = 2;
 const IFLA_VF_SPOOFCHK: u16 = 4;
 const IFLA_VF_LINK_STATE: u16 = 5;
 const IFLA_VF_RATE: u16 = 6;
+const IFLA_VF_STATS: u16 = 8;
 const IFLA_VF_TRUST: u16 = 9;
 const IFLA_VF_VLAN_LIST: u16 = 12;
+
+const IFLA_VF_STATS_RX_PACKETS: u16 = 0;
+const IFLA_VF_STATS_TX_PACKETS: u16 = 1;
+const IFLA_VF_STATS_RX_BYTES: u16 = 2;
+const IFLA_VF_STATS_TX_BYTES: u16 = 3;
+const IFLA_VF_STATS_RX_DROPPED: u16 = 7;
+const IFLA_VF_STATS_TX_DROPPED: u16 = 8;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -179,6 +188,40 @@ fn vf(row: &[u8]) -> Option<(VfIndex, VfAttributes)> {
         }
     }
     Some((index?, vf))
+}
+
+/// The counters of a VF in the payload of an `RTM_NEWLINK`. The kernel writes noughts where the
+/// driver counts nothing (`rtnl_fill_vfinfo`): all of them are none.
+pub fn counters(payload: &[u8], vf: VfIndex) -> Option<Counters> {
+    let mut rows = attributes(payload.get(16..)?)
+        .filter(|(kind, _)| *kind == IFLA_VFINFO_LIST)
+        .flat_map(|(_, list)| attributes(list))
+        .filter(|(kind, _)| *kind == IFLA_VF_INFO);
+    let is_its = |row: &[u8]| {
+        attributes(row)
+            .find(|(kind, _)| *kind == IFLA_VF_MAC)
+            .is_some_and(|(_, value)| number(value, 0) == Some(u32::from(vf.0)))
+    };
+    let (_, row) = rows.find(|(_, row)| is_its(row))?;
+    let (_, stats) = attributes(row).find(|(kind, _)| *kind == IFLA_VF_STATS)?;
+    let mut counters = Counters::default();
+    let mut counts = false;
+    for (kind, value) in attributes(stats) {
+        let Ok(value) = <[u8; 8]>::try_from(value) else { continue };
+        let count = u64::from_ne_bytes(value);
+        counts |= count != 0;
+        let counter = match kind {
+            IFLA_VF_STATS_RX_PACKETS => &mut counters.rx_packets,
+            IFLA_VF_STATS_TX_PACKETS => &mut counters.tx_packets,
+            IFLA_VF_STATS_RX_BYTES => &mut counters.rx_bytes,
+            IFLA_VF_STATS_TX_BYTES => &mut counters.tx_bytes,
+            IFLA_VF_STATS_RX_DROPPED => &mut counters.rx_dropped,
+            IFLA_VF_STATS_TX_DROPPED => &mut counters.tx_dropped,
+            _ => continue,
+        };
+        *counter = Some(count);
+    }
+    counts.then_some(counters)
 }
 
 /// VF number, identifier, priority: 4 bytes each, in `ifla_vf_vlan` and `ifla_vf_vlan_info`.
@@ -352,6 +395,31 @@ mod tests {
     }
 
     #[test]
+    fn a_vfs_counters_are_its_own_and_noughts_alone_are_none() {
+        let row = |index: u32, counts: [u64; 3]| {
+            let stats: Vec<u8> = [IFLA_VF_STATS_RX_PACKETS, IFLA_VF_STATS_TX_BYTES, 8]
+                .into_iter()
+                .zip(counts)
+                .flat_map(|(kind, count)| attribute(kind, &count.to_ne_bytes()))
+                .collect();
+            [row(index, 1), attribute(IFLA_VF_STATS, &stats)].concat()
+        };
+        let rows = [row(0, [7, 700, 1]), row(1, [0; 3]), self::row(2, 1)];
+        let rows: Vec<u8> = rows.iter().flat_map(|row| attribute(IFLA_VF_INFO, row)).collect();
+        let link = [vec![0; 16], attribute(IFLA_VFINFO_LIST, &rows)].concat();
+        let known = Counters {
+            rx_packets: Some(7),
+            tx_bytes: Some(700),
+            tx_dropped: Some(1),
+            ..Counters::default()
+        };
+        assert_eq!(counters(&link, VfIndex(0)), Some(known));
+        for uncounted in [1, 2, 3] {
+            assert_eq!(counters(&link, VfIndex(uncounted)), None);
+        }
+    }
+
+    #[test]
     fn no_prefix_and_no_bent_byte_of_a_reply_does_harm() {
         let whole = link(2, 2);
         let mut message = numbers(&[16 + u32::try_from(whole.len()).unwrap(), 16, 1, 0]);
@@ -364,6 +432,7 @@ mod tests {
                 bent[end] = byte;
                 drop(read(&bent, &mut Vec::new()));
                 drop(Link::parse(&bent[16..]));
+                let _counters = counters(&bent[16..], VfIndex(1));
                 drop((address(&bent, 1), route(&bent, 1)));
             }
         }

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use vfnet_host::HostError;
 use vfnet_host::linux::LinuxHost;
 use vfnet_host::netlink::{Link, Links, Refusal};
 use vfnet_host::reader::Reading;
 use vfnet_host::writer::Writer;
+use vfnet_host::{Counters, HostError};
 use vfnet_model::node_device::NetFeature;
 use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{DriverName, MacAddress, PciAddress};
@@ -165,6 +165,10 @@ impl Links for FakeLinks {
             }
             link
         })
+    }
+
+    fn vf_counters(&self, _index: u32, _vf: VfIndex) -> Result<Option<Counters>, Refusal> {
+        Ok(None)
     }
 
     fn addresses(&self, index: u32) -> Result<Vec<String>, Refusal> {

@@ -17,6 +17,9 @@ macro_rules! words {
             pub(crate) const WORDS: &'static [(&'static str, Self)] =
                 &[$(($word, Self::$variant)),+];
 
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// The word in the document.
             pub const fn word(self) -> &'static str {
                 match self {
