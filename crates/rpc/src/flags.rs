@@ -95,6 +95,28 @@ numbers! { u32:
     DOMAIN_SHUTDOWN_INITCTL = 4,
     DOMAIN_SHUTDOWN_SIGNAL = 8,
     DOMAIN_SHUTDOWN_PARAVIRT = 16,
+    DOMAIN_REBOOT_ACPI_POWER_BTN = 1,
+    DOMAIN_REBOOT_GUEST_AGENT = 2,
+    DOMAIN_REBOOT_INITCTL = 4,
+    DOMAIN_REBOOT_SIGNAL = 8,
+    DOMAIN_REBOOT_PARAVIRT = 16,
+    DOMAIN_MEM_MAXIMUM = 4,
+    DOMAIN_VCPU_MAXIMUM = 4,
+    DOMAIN_VCPU_GUEST = 8,
+    DOMAIN_VCPU_HOTPLUGGABLE = 16,
+    DOMAIN_SAVE_BYPASS_CACHE = 1,
+    DOMAIN_SAVE_RUNNING = 2,
+    DOMAIN_SAVE_PAUSED = 4,
+    DOMAIN_STATS_STATE = 1,
+    DOMAIN_STATS_CPU_TOTAL = 2,
+    DOMAIN_STATS_BALLOON = 4,
+    DOMAIN_STATS_VCPU = 8,
+    DOMAIN_STATS_INTERFACE = 16,
+    DOMAIN_STATS_BLOCK = 32,
+    CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT = 1 << 29,
+    CONNECT_GET_ALL_DOMAINS_STATS_BACKING = 1 << 30,
+    CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS = 1 << 31,
+    DOMAIN_QEMU_MONITOR_COMMAND_HMP = 1,
     CONSOLE_FORCE = 1,
     CONSOLE_SAFE = 2,
 }
@@ -115,13 +137,37 @@ kinds! {
         UNKNOWN = 0, USER = 1, MIGRATION = 2, SAVE = 3, DUMP = 4, IOERROR = 5, WATCHDOG = 6,
         FROM_SNAPSHOT = 7, SHUTTING_DOWN = 8, SNAPSHOT = 9, CRASHED = 10, STARTING_UP = 11,
     }
+    /// `virDomainCrashedReason`
+    domain_crashed: i32 { UNKNOWN = 0, PANICKED = 1, }
     /// `virDomainShutoffReason`
     domain_shutoff: i32 {
         UNKNOWN = 0, SHUTDOWN = 1, DESTROYED = 2, CRASHED = 3, MIGRATED = 4, SAVED = 5,
         FAILED = 6, FROM_SNAPSHOT = 7, DAEMON = 8,
     }
     /// `virDomainEventID`, as far as events of it are sent
-    domain_event: i32 { LIFECYCLE = 0, REBOOT = 1, DEVICE_REMOVED = 15, }
+    domain_event: i32 {
+        LIFECYCLE = 0, REBOOT = 1, RTC_CHANGE = 2, WATCHDOG = 3, IO_ERROR = 4,
+        IO_ERROR_REASON = 6, CONTROL_ERROR = 7, BALLOON_CHANGE = 13, DEVICE_REMOVED = 15,
+        AGENT_LIFECYCLE = 18, DEVICE_ADDED = 19, DEVICE_REMOVAL_FAILED = 22,
+        METADATA_CHANGE = 23,
+    }
+    /// `virDomainEventWatchdogAction`
+    watchdog_action: i32 {
+        NONE = 0, PAUSE = 1, RESET = 2, POWEROFF = 3, SHUTDOWN = 4, DEBUG = 5, INJECTNMI = 6,
+    }
+    /// `virDomainEventIOErrorAction`
+    io_error_action: i32 { NONE = 0, PAUSE = 1, REPORT = 2, }
+    /// `virConnectDomainEventAgentLifecycleState`
+    agent_state: i32 { CONNECTED = 1, DISCONNECTED = 2, }
+    /// `virConnectDomainEventAgentLifecycleReason`
+    agent_reason: i32 { UNKNOWN = 0, DOMAIN_STARTED = 1, CHANNEL = 2, }
+    /// `virDomainInterfaceAddressesSource`
+    addresses_from: u32 { LEASE = 0, AGENT = 1, ARP = 2, }
+    /// `virDomainMemoryStatTags`
+    memory_stat: i32 {
+        SWAP_IN = 0, SWAP_OUT = 1, MAJOR_FAULT = 2, MINOR_FAULT = 3, UNUSED = 4, AVAILABLE = 5,
+        ACTUAL_BALLOON = 6, RSS = 7, USABLE = 8, LAST_UPDATE = 9, DISK_CACHES = 10,
+    }
     /// `virDomainEventType`
     domain_lifecycle: i32 {
         DEFINED = 0, UNDEFINED = 1, STARTED = 2, SUSPENDED = 3, RESUMED = 4, STOPPED = 5,
@@ -130,7 +176,7 @@ kinds! {
     /// Details of the changes in [`domain_lifecycle`], the change's name in front
     domain_lifecycle_detail: i32 {
         DEFINED_ADDED = 0, DEFINED_UPDATED = 1, UNDEFINED_REMOVED = 0, STARTED_BOOTED = 0,
-        SUSPENDED_PAUSED = 0, RESUMED_UNPAUSED = 0, STOPPED_SHUTDOWN = 0, STOPPED_DESTROYED = 1,
+        SUSPENDED_PAUSED = 0, SUSPENDED_IOERROR = 2, SUSPENDED_WATCHDOG = 3, RESUMED_UNPAUSED = 0, STOPPED_SHUTDOWN = 0, STOPPED_DESTROYED = 1,
         STOPPED_CRASHED = 2, STOPPED_FAILED = 5, SHUTDOWN_FINISHED = 0, SHUTDOWN_GUEST = 1,
         SHUTDOWN_HOST = 2, CRASHED_PANICKED = 0,
     }

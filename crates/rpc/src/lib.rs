@@ -53,6 +53,7 @@ pub mod frame;
 pub mod keepalive;
 pub mod objects;
 pub mod procedures;
+pub mod qemu;
 pub mod remote;
 pub mod server;
 pub mod stream;

@@ -17,10 +17,15 @@ pub use connect::{
     IDENTITY_PARAMS_MAX, ModelName, NodeInfo, SetIdentityArgs, XmlToNativeArgs,
 };
 pub use domain::{
-    AllDomainStatsArgs, DomainAutostartArgs, DomainDevice, DomainDeviceArgs, DomainEventRegister,
-    DomainFlags, DomainGetMetadataArgs, DomainInfo, DomainLifecycle, DomainLifecycleBody,
-    DomainMemory, DomainMemoryFlags, DomainRebooted, DomainRemoved, DomainSetMetadataArgs,
-    DomainState, DomainStats, OpenConsoleArgs, XmlFlags,
+    AllDomainStatsArgs, DomainAgentLifecycle, DomainAutostartArgs, DomainBalloonChanged,
+    DomainDevice, DomainDeviceArgs, DomainDeviceNamed, DomainEventRegister, DomainFlags,
+    DomainGetMetadataArgs, DomainInfo, DomainInterface, DomainInterfaceAddressesArgs,
+    DomainInterfaceCounters, DomainInterfaceStatsArgs, DomainInterfaces, DomainIoError,
+    DomainIoErrorReason, DomainIpAddress, DomainLifecycle, DomainLifecycleBody, DomainMemory,
+    DomainMemoryFlags, DomainMemoryStat, DomainMemoryStatsArgs, DomainMemoryValues,
+    DomainMetadataChange, DomainRebooted, DomainRemoved, DomainRtcChanged, DomainSaveArgs,
+    DomainSaveFlagsArgs, DomainSetMetadataArgs, DomainState, DomainStats, DomainVcpus,
+    DomainVcpusFlags, DomainWatchdog, OpenConsoleArgs, XmlFlags,
 };
 pub use network::{
     DhcpLease, DhcpLeasesArgs, NetworkAutostartArgs, NetworkEventRegister, NetworkFlags,
@@ -162,8 +167,20 @@ program! {
         17 DomainGetMaxMemory "DOMAIN_GET_MAX_MEMORY" Read (Domain) -> u64;
         18 DomainGetMaxVcpus "DOMAIN_GET_MAX_VCPUS" Read (Domain) -> i32;
         200 DomainGetVcpusFlags "DOMAIN_GET_VCPUS_FLAGS" Read (DomainFlags) -> i32;
+        30 DomainSetMaxMemory "DOMAIN_SET_MAX_MEMORY" Write (DomainMemory) -> ();
         31 DomainSetMemory "DOMAIN_SET_MEMORY" Write (DomainMemory) -> ();
         204 DomainSetMemoryFlags "DOMAIN_SET_MEMORY_FLAGS" Write (DomainMemoryFlags) -> ();
+        32 DomainSetVcpus "DOMAIN_SET_VCPUS" Write (DomainVcpus) -> ();
+        199 DomainSetVcpusFlags "DOMAIN_SET_VCPUS_FLAGS" Write (DomainVcpusFlags) -> ();
+        159 DomainMemoryStats "DOMAIN_MEMORY_STATS" Read
+            (DomainMemoryStatsArgs) -> DomainMemoryValues;
+        65 DomainInterfaceStats "DOMAIN_INTERFACE_STATS" Read
+            (DomainInterfaceStatsArgs) -> DomainInterfaceCounters;
+        353 DomainInterfaceAddresses "DOMAIN_INTERFACE_ADDRESSES" Read
+            (DomainInterfaceAddressesArgs) -> DomainInterfaces;
+        55 DomainSave "DOMAIN_SAVE" Write (DomainSaveArgs) -> ();
+        232 DomainSaveFlags "DOMAIN_SAVE_FLAGS" Write (DomainSaveFlagsArgs) -> ();
+        182 DomainManagedSave "DOMAIN_MANAGED_SAVE" Write (DomainFlags) -> ();
         183 DomainHasManagedSaveImage "DOMAIN_HAS_MANAGED_SAVE_IMAGE" Read (DomainFlags) -> i32;
         187 DomainSnapshotNum "DOMAIN_SNAPSHOT_NUM" Read (DomainFlags) -> i32;
         8 DomainAttachDevice "DOMAIN_ATTACH_DEVICE" Write (DomainDevice) -> ();
@@ -214,7 +231,22 @@ program! {
             (NetworkMetadataChange);
         318 DomainEventLifecycle "DOMAIN_EVENT_CALLBACK_LIFECYCLE" (DomainLifecycle);
         319 DomainEventReboot "DOMAIN_EVENT_CALLBACK_REBOOT" (DomainRebooted);
+        320 DomainEventRtcChange "DOMAIN_EVENT_CALLBACK_RTC_CHANGE" (DomainRtcChanged);
+        321 DomainEventWatchdog "DOMAIN_EVENT_CALLBACK_WATCHDOG" (DomainWatchdog);
+        322 DomainEventIoError "DOMAIN_EVENT_CALLBACK_IO_ERROR" (DomainIoError);
+        324 DomainEventIoErrorReason "DOMAIN_EVENT_CALLBACK_IO_ERROR_REASON"
+            (DomainIoErrorReason);
+        325 DomainEventControlError "DOMAIN_EVENT_CALLBACK_CONTROL_ERROR" (DomainRebooted);
+        331 DomainEventBalloonChange "DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE"
+            (DomainBalloonChanged);
         333 DomainEventDeviceRemoved "DOMAIN_EVENT_CALLBACK_DEVICE_REMOVED" (DomainRemoved);
+        348 DomainEventAgentLifecycle "DOMAIN_EVENT_CALLBACK_AGENT_LIFECYCLE"
+            (DomainAgentLifecycle);
+        354 DomainEventDeviceAdded "DOMAIN_EVENT_CALLBACK_DEVICE_ADDED" (DomainDeviceNamed);
+        367 DomainEventDeviceRemovalFailed "DOMAIN_EVENT_CALLBACK_DEVICE_REMOVAL_FAILED"
+            (DomainDeviceNamed);
+        379 DomainEventMetadataChange "DOMAIN_EVENT_CALLBACK_METADATA_CHANGE"
+            (DomainMetadataChange);
         376 NodeDeviceEventLifecycle "NODE_DEVICE_EVENT_LIFECYCLE" (NodeDeviceLifecycle);
         377 NodeDeviceEventUpdate "NODE_DEVICE_EVENT_UPDATE" (NodeDeviceUpdate);
         362 ConnectEventConnectionClosed "CONNECT_EVENT_CONNECTION_CLOSED" (i32);
@@ -225,6 +257,9 @@ program! {
 /// beside commands that are.
 pub(crate) const fn unserved(number: i32) -> Option<&'static str> {
     Some(match number {
+        308 => "DOMAIN_SET_MEMORY_STATS_PERIOD",
+        440 => "DOMAIN_SAVE_PARAMS",
+        450 => "DOMAIN_SET_AUTOSTART_ONCE",
         123 => "NODE_DEVICE_CREATE_XML",
         124 => "NODE_DEVICE_DESTROY",
         428 => "NODE_DEVICE_DEFINE_XML",
@@ -238,11 +273,13 @@ pub(crate) const fn unserved(number: i32) -> Option<&'static str> {
 
 impl Call {
     /// Who may make this very call. Flags can ask for more than the procedure does: passwords
-    /// in a guest's document are for read-write connections.
+    /// in a guest's document, and what another host would need, are for read-write connections.
     pub fn access(&self) -> Access {
         match self {
             Self::DomainGetXmlDesc(args, _)
-                if args.flags & crate::flags::DOMAIN_XML_SECURE != 0 =>
+                if args.flags
+                    & (crate::flags::DOMAIN_XML_SECURE | crate::flags::DOMAIN_XML_MIGRATABLE)
+                    != 0 =>
             {
                 Access::Write
             }

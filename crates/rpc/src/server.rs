@@ -7,13 +7,15 @@ use crate::keepalive::Keepalive;
 use crate::procedures::{CallError, Event};
 use crate::stream::StreamPart;
 use crate::xdr::Xdr;
-use crate::{remote, vfnet};
+use crate::{qemu, remote, vfnet};
 
 /// A frame from a client.
 #[derive(Debug)]
 pub enum Incoming {
     /// A call of libvirt's main program. Answer with [`CallId::answer`].
     Remote(CallId, remote::Call),
+    /// A call of libvirt's program for QEMU. Answer with [`CallId::answer`].
+    Qemu(CallId, qemu::Call),
     /// A call of vfnet's own program. Answer with [`CallId::answer`].
     Vfnet(CallId, vfnet::Call),
     /// A call that cannot be served: send the error with [`CallId::answer`].
@@ -52,7 +54,10 @@ fn call(id: CallId, payload: &[u8]) -> Incoming {
         (vfnet::PROGRAM, vfnet::VERSION) => {
             vfnet::Call::decode(id.procedure, payload).map(|call| Incoming::Vfnet(id, call))
         }
-        (remote::PROGRAM | vfnet::PROGRAM, version) => {
+        (qemu::PROGRAM, qemu::VERSION) => {
+            qemu::Call::decode(id.procedure, payload).map(|call| Incoming::Qemu(id, call))
+        }
+        (remote::PROGRAM | qemu::PROGRAM | vfnet::PROGRAM, version) => {
             return refused(id, &format!("program version {version} is not served"));
         }
         (program, _) => return refused(id, &format!("unknown program: {program:#x}")),
@@ -75,9 +80,13 @@ fn call(id: CallId, payload: &[u8]) -> Incoming {
 /// Whether libvirt's protocol has a procedure of this number, served here or not. Numbers of
 /// events cannot be called.
 fn in_protocol(program: u32, number: i32) -> bool {
-    program == remote::PROGRAM
-        && (1..=remote::LAST_PROCEDURE).contains(&number)
-        && !remote::RemoteEvent::has(number)
+    match program {
+        remote::PROGRAM => {
+            (1..=remote::LAST_PROCEDURE).contains(&number) && !remote::RemoteEvent::has(number)
+        }
+        qemu::PROGRAM => (1..=qemu::LAST_PROCEDURE).contains(&number) && number != qemu::EVENT,
+        _ => false,
+    }
 }
 
 fn refused(id: CallId, detail: &str) -> Incoming {

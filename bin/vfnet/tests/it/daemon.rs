@@ -110,6 +110,7 @@ fn respond(incoming: Incoming) -> Option<Vec<u8>> {
             bytes
         }
         Incoming::Vfnet(id, call) => id.answer(own(call)),
+        Incoming::Qemu(id, call) => id.answer(Err(WireError::no_support(call.facts().name))),
         Incoming::Refused(id, error) => id.answer(Err(error)),
         Incoming::Stream(id, StreamPart::Data(bytes)) if bytes == b"poweroff\n" => {
             id.no_more_data().encode().expect("small")

@@ -6,6 +6,10 @@ use crate::xdr::{List, Text, xdr};
 
 /// The most statistics of one guest.
 const STATS_MAX: usize = 4096;
+/// The most statistics of one guest's memory.
+const MEMORY_STATS_MAX: usize = 1024;
+/// The most interfaces of one guest, and the most addresses of one interface.
+const ADDRESSES_MAX: usize = 2048;
 
 xdr! {
     /// A document and flags.
@@ -69,6 +73,132 @@ xdr! {
         /// KiB.
         pub memory: u64,
         /// Live or configuration, or the maximum.
+        pub flags: u32,
+    }
+
+    /// `DOMAIN_SET_VCPUS`
+    pub struct DomainVcpus {
+        /// The guest.
+        pub domain: Domain,
+        /// How many.
+        pub vcpus: u32,
+    }
+
+    /// `DOMAIN_SET_VCPUS_FLAGS`
+    pub struct DomainVcpusFlags {
+        /// The guest.
+        pub domain: Domain,
+        /// How many.
+        pub vcpus: u32,
+        /// Live or configuration, or the maximum.
+        pub flags: u32,
+    }
+
+    /// `DOMAIN_MEMORY_STATS`
+    pub struct DomainMemoryStatsArgs {
+        /// The guest.
+        pub domain: Domain,
+        /// How many values the caller has room for.
+        pub room: u32,
+        /// Flags of the call.
+        pub flags: u32,
+    }
+
+    /// One value of a guest's memory.
+    pub struct DomainMemoryStat {
+        /// A tag of [`memory_stat`](crate::flags::memory_stat).
+        pub tag: i32,
+        /// KiB, or a count.
+        pub value: u64,
+    }
+
+    /// `DOMAIN_MEMORY_STATS`
+    pub struct DomainMemoryValues {
+        /// What is known.
+        pub values: List<DomainMemoryStat, MEMORY_STATS_MAX>,
+    }
+
+    /// `DOMAIN_INTERFACE_STATS`
+    pub struct DomainInterfaceStatsArgs {
+        /// The guest.
+        pub domain: Domain,
+        /// The interface's name on the host, or its MAC.
+        pub device: Text,
+    }
+
+    /// `DOMAIN_INTERFACE_STATS`: what the guest has received and sent; -1 is not known.
+    pub struct DomainInterfaceCounters {
+        /// Bytes received.
+        pub rx_bytes: i64,
+        /// Packets received.
+        pub rx_packets: i64,
+        /// Packets that arrived broken.
+        pub rx_errors: i64,
+        /// Packets that were not taken.
+        pub rx_dropped: i64,
+        /// Bytes sent.
+        pub tx_bytes: i64,
+        /// Packets sent.
+        pub tx_packets: i64,
+        /// Packets that could not be sent.
+        pub tx_errors: i64,
+        /// Packets that were dropped instead of sent.
+        pub tx_dropped: i64,
+    }
+
+    /// `DOMAIN_INTERFACE_ADDRESSES`
+    pub struct DomainInterfaceAddressesArgs {
+        /// The guest.
+        pub domain: Domain,
+        /// A source of [`addresses_from`](crate::flags::addresses_from).
+        pub source: u32,
+        /// Flags of the call.
+        pub flags: u32,
+    }
+
+    /// An address of a guest's interface.
+    pub struct DomainIpAddress {
+        /// 0 of IPv4, 1 of IPv6.
+        pub kind: i32,
+        /// The address.
+        pub address: Text,
+        /// Bits of its network.
+        pub prefix: u32,
+    }
+
+    /// An interface as the guest knows it.
+    pub struct DomainInterface {
+        /// Its name in the guest.
+        pub name: Text,
+        /// Its MAC.
+        pub mac: Option<Text>,
+        /// Its addresses.
+        pub addresses: List<DomainIpAddress, ADDRESSES_MAX>,
+    }
+
+    /// `DOMAIN_INTERFACE_ADDRESSES`
+    pub struct DomainInterfaces {
+        /// All of them.
+        pub interfaces: List<DomainInterface, ADDRESSES_MAX>,
+    }
+
+    /// `DOMAIN_SAVE`
+    pub struct DomainSaveArgs {
+        /// The guest.
+        pub domain: Domain,
+        /// The file.
+        pub to: Text,
+    }
+
+    /// `DOMAIN_SAVE_FLAGS`
+    pub struct DomainSaveFlagsArgs {
+        /// The guest.
+        pub domain: Domain,
+        /// The file.
+        pub to: Text,
+        /// The document that it is to have when it comes back.
+        pub xml: Option<Text>,
+        /// Flags of the call.
         pub flags: u32,
     }
 
@@ -190,5 +320,91 @@ xdr! {
         pub domain: Domain,
         /// The device's alias.
         pub alias: Text,
+    }
+
+    /// `DOMAIN_EVENT_CALLBACK_DEVICE_ADDED` and `DOMAIN_EVENT_CALLBACK_DEVICE_REMOVAL_FAILED`
+    pub struct DomainDeviceNamed {
+        /// The registration.
+        pub callback: i32,
+        /// The guest.
+        pub domain: Domain,
+        /// The device's alias.
+        pub alias: Text,
+    }
+
+    /// `DOMAIN_EVENT_CALLBACK_RTC_CHANGE`
+    pub struct DomainRtcChanged {
+        /// The registration.
+        pub callback: i32,
+        /// The guest.
+        pub domain: Domain,
+        /// Seconds that its clock is ahead of UTC.
+        pub offset: i64,
+    }
+
+    /// `DOMAIN_EVENT_CALLBACK_WATCHDOG`
+    pub struct DomainWatchdog {
+        /// The registration.
+        pub callback: i32,
+        /// The guest.
+        pub domain: Domain,
+        /// What was done, of [`watchdog_action`](crate::flags::watchdog_action).
+        pub action: i32,
+    }
+
+    /// `DOMAIN_EVENT_CALLBACK_IO_ERROR`
+    pub struct DomainIoError {
+        /// The registration.
+        pub callback: i32,
+        /// The guest.
+        pub domain: Domain,
+        /// The disk's source.
+        pub source: Text,
+        /// The disk's alias.
+        pub alias: Text,
+        /// What was done, of [`io_error_action`](crate::flags::io_error_action).
+        pub action: i32,
+    }
+
+    /// `DOMAIN_EVENT_CALLBACK_IO_ERROR_REASON`
+    pub struct DomainIoErrorReason {
+        /// As without a reason.
+        pub error: DomainIoError,
+        /// `enospc`, or nothing.
+        pub reason: Text,
+    }
+
+    /// `DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE`
+    pub struct DomainBalloonChanged {
+        /// The registration.
+        pub callback: i32,
+        /// The guest.
+        pub domain: Domain,
+        /// KiB that it has.
+        pub actual: u64,
+    }
+
+    /// `DOMAIN_EVENT_CALLBACK_AGENT_LIFECYCLE`
+    pub struct DomainAgentLifecycle {
+        /// The registration.
+        pub callback: i32,
+        /// The guest.
+        pub domain: Domain,
+        /// 1 there, 2 gone.
+        pub state: i32,
+        /// 1 when the guest started, 2 its channel was opened or closed.
+        pub reason: i32,
+    }
+
+    /// `DOMAIN_EVENT_CALLBACK_METADATA_CHANGE`
+    pub struct DomainMetadataChange {
+        /// The registration.
+        pub callback: i32,
+        /// The guest.
+        pub domain: Domain,
+        /// A kind of [`metadata`](crate::flags::metadata).
+        pub kind: i32,
+        /// The element's namespace.
+        pub uri: Option<Text>,
     }
 }

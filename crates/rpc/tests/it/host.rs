@@ -145,6 +145,9 @@ fn respond(incoming: Incoming) -> (Vec<u8>, After) {
         Incoming::Vfnet(id, call) => {
             (id.answer(Err(WireError::no_support(call.facts().name))), After::Nothing)
         }
+        Incoming::Qemu(id, call) => {
+            (id.answer(Err(WireError::no_support(call.facts().name))), After::Nothing)
+        }
         Incoming::Refused(id, error) => (id.answer(Err(error)), After::Nothing),
         Incoming::Keepalive(_) => {
             (Keepalive::Pong.frame().encode().expect("small"), After::EventsAgain)

@@ -4,6 +4,7 @@ use vfnet_rpc::client::{Received, ReplyError, call};
 use vfnet_rpc::error::{ErrorCode, WireError};
 use vfnet_rpc::frame::Frame;
 use vfnet_rpc::procedures::Access;
+use vfnet_rpc::qemu;
 use vfnet_rpc::remote::{self, AuthList, Call, NetworkLookupByName};
 use vfnet_rpc::server::Incoming;
 use vfnet_rpc::xdr::{List, Xdr};
@@ -52,7 +53,7 @@ fn a_procedure_that_nobody_has_is_unknown() {
 
 #[test]
 fn another_program_or_version_is_refused() {
-    for (program, version) in [(0x2000_8087, 1), (0, 0), (remote::PROGRAM, 2)] {
+    for (program, version) in [(0x2000_8088, 1), (0, 0), (remote::PROGRAM, 2), (qemu::PROGRAM, 2)] {
         let error = refusal(odd_call(program, version, 1, &[]));
         assert_eq!(error.known_code(), Some(ErrorCode::Rpc));
     }

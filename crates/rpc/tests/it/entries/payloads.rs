@@ -2,8 +2,8 @@
 
 use vfnet_rpc::error::WireError;
 use vfnet_rpc::remote::{Call, RemoteEvent};
-use vfnet_rpc::vfnet;
 use vfnet_rpc::xdr::Xdr;
+use vfnet_rpc::{qemu, vfnet};
 
 /// A number (4 bytes), then a procedure's arguments, or an event's body.
 pub(crate) fn payloads(bytes: &[u8]) {
@@ -14,6 +14,9 @@ pub(crate) fn payloads(bytes: &[u8]) {
         assert_eq!(call.to_frame(1).payload, payload, "{call:?}");
     }
     if let Ok(call) = vfnet::Call::decode(number, payload) {
+        assert_eq!(call.facts().number, number);
+    }
+    if let Ok(call) = qemu::Call::decode(number, payload) {
         assert_eq!(call.facts().number, number);
     }
     drop(RemoteEvent::decode(number, payload));
