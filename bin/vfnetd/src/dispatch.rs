@@ -15,7 +15,7 @@ pub(crate) mod port;
 use vfnet_rpc::error::WireError;
 use vfnet_rpc::objects::Listed;
 use vfnet_rpc::procedures::Payload;
-use vfnet_rpc::remote::{Call, OpenConsoleArgs};
+use vfnet_rpc::remote::Call;
 use vfnet_rpc::vfnet;
 use vfnet_rpc::xdr::{List, Text};
 
@@ -198,82 +198,13 @@ pub(crate) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
         }
         Call::NodeDeviceReset(name, a) => device::reset(daemon, &name).await.map(|()| a.done())?,
 
-        call => return guests(daemon, call).await,
+        call => return guest::serve(daemon, call).await,
     })
 }
 
-/// The part of the table that is about guests.
-async fn guests(daemon: &Daemon, call: Call) -> Outcome {
-    Ok(match call {
-        Call::ConnectListAllDomains(args, a) => {
-            let guests = guest::list_all(daemon, args.flags).await?;
-            a.with(&Listed::answer(&args, list(guests)))
-        }
-        Call::ConnectNumOfDomains((), a) => a.with(&count(&guest::ids(daemon).await?)),
-        Call::ConnectListDomains(most, a) => a.with(&list(room(guest::ids(daemon).await?, most))),
-        Call::ConnectNumOfDefinedDomains((), a) => {
-            a.with(&count(&guest::inactive_names(daemon).await?))
-        }
-        Call::ConnectListDefinedDomains(most, a) => {
-            a.with(&list(room(guest::inactive_names(daemon).await?, most)))
-        }
-        Call::DomainLookupById(id, a) => a.with(&guest::by_id(daemon, id).await?),
-        Call::DomainLookupByName(name, a) => a.with(&guest::by_name(daemon, &name).await?),
-        Call::DomainLookupByUuid(uuid, a) => a.with(&guest::by_uuid(daemon, uuid).await?),
-        Call::DomainDefineXml(xml, a) => a.with(&guest::define(daemon, &xml).await?),
-        Call::DomainDefineXmlFlags(args, a) => a.with(&guest::define(daemon, &args.xml).await?),
-        Call::DomainCreateXml(args, a) => a.with(&guest::create(daemon, &args).await?),
-        Call::DomainCreate(it, a) => guest::start(daemon, &it, 0).await.map(|_| a.done())?,
-        Call::DomainCreateWithFlags(args, a) => {
-            a.with(&guest::start(daemon, &args.domain, args.flags).await?)
-        }
-        Call::DomainDestroy(it, a) => guest::destroy(daemon, &it).await.map(|()| a.done())?,
-        Call::DomainDestroyFlags(args, a) => {
-            guest::destroy(daemon, &args.domain).await.map(|()| a.done())?
-        }
-        Call::DomainUndefine(it, a) => guest::undefine(daemon, &it, 0).await.map(|()| a.done())?,
-        Call::DomainUndefineFlags(args, a) => {
-            guest::undefine(daemon, &args.domain, args.flags).await.map(|()| a.done())?
-        }
-        Call::DomainShutdown(it, a) => guest::power_off(daemon, &it, 0).await.map(|()| a.done())?,
-        Call::DomainShutdownFlags(args, a) => {
-            guest::power_off(daemon, &args.domain, args.flags).await.map(|()| a.done())?
-        }
-        Call::DomainReboot(args, a) => {
-            guest::reset(daemon, &args.domain).await.map(|()| a.done())?
-        }
-        Call::DomainReset(args, a) => {
-            guest::reset(daemon, &args.domain).await.map(|()| a.done())?
-        }
-        Call::DomainSuspend(it, a) => guest::suspend(daemon, &it).await.map(|()| a.done())?,
-        Call::DomainResume(it, a) => guest::resume(daemon, &it).await.map(|()| a.done())?,
-        Call::DomainGetInfo(it, a) => a.with(&guest::info(daemon, &it).await?),
-        Call::DomainGetState(args, a) => a.with(&guest::state(daemon, &args.domain).await?),
-        Call::DomainGetXmlDesc(args, a) => {
-            a.with(&guest::document(daemon, &args.domain, args.flags).await?)
-        }
-        Call::DomainIsActive(it, a) => a.with(&guest::is_active(daemon, &it).await?),
-        Call::DomainIsPersistent(it, a) => a.with(&guest::is_persistent(daemon, &it).await?),
-        Call::DomainIsUpdated(it, a) => a.with(&guest::is_updated(daemon, &it).await?),
-        Call::DomainGetAutostart(it, a) => a.with(&guest::autostart(daemon, &it).await?),
-        Call::DomainSetAutostart(args, a) => {
-            guest::set_autostart(daemon, &args.domain, args.autostart != 0).await?;
-            a.done()
-        }
-        Call::DomainGetOsType(_, a) => a.with(&text("hvm")),
-        Call::DomainGetMaxMemory(it, a) => a.with(&guest::parsed(daemon, &it).await?.memory_kib),
-        Call::DomainGetMaxVcpus(it, a) => a.with(&guest::vcpus(daemon, &it).await?),
-        Call::DomainGetVcpusFlags(args, a) => a.with(&guest::vcpus(daemon, &args.domain).await?),
-        Call::DomainHasManagedSaveImage(args, a) => {
-            guest::by_uuid(daemon, args.domain.uuid).await?;
-            a.with(&0)
-        }
-        Call::DomainSnapshotNum(args, a) => {
-            guest::by_uuid(daemon, args.domain.uuid).await?;
-            a.with(&0)
-        }
-        call => return Err(WireError::no_support(call.facts().name)),
-    })
+/// Serves a call of libvirt's program for QEMU.
+pub(crate) async fn qemu(daemon: &Daemon, call: vfnet_rpc::qemu::Call) -> Outcome {
+    guest::qemu(daemon, call).await
 }
 
 /// Serves a call of vfnet's own program: each answers with a JSON document.

@@ -5,30 +5,40 @@
 //! what the process does becomes inputs of the engine. A guest's end is told only when its lock
 //! is free, its devices are root's again and its directory is gone, so that its VFs can go back.
 
+mod asked;
+mod heard;
 mod order;
 mod pace;
+mod plugs;
 mod strangers;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
-use vfnet_engine::{Ended, GuestChange, Input};
+use vfnet_engine::{Ended, Input};
 use vfnet_model::guest::{Guest, LiveGuest};
 use vfnet_model::{GuestName, explain};
 use vfnet_qemu::supervisor::{self, AdoptError, Launcher};
 use vfnet_qemu::uid::UidRange;
 use vfnet_qemu::{EndKind, GuestEvent, RunDir, RunState, console};
 
+use crate::Happening;
 use crate::engine_task::EngineHandle;
 use crate::steps::{Step, Steps};
+pub use asked::GuestCommand;
+use asked::Told;
+pub use heard::{GuestNews, News};
+use heard::{Heard, Hearing};
 pub use order::LaunchOrder;
 use order::{Launched, Start};
 use pace::Pace;
+use plugs::Parts;
 
 /// How long QEMU may take until its monitor answers: with a VF, all of a guest's memory is
 /// pinned before that.
@@ -71,6 +81,8 @@ pub struct Guests {
     running: Arc<Mutex<BTreeMap<Uuid, Running>>>,
     /// Guests on their way to running, or being found again, with their run directories.
     coming: Arc<Mutex<BTreeMap<Uuid, RunDir>>>,
+    /// To whoever listens.
+    happenings: broadcast::Sender<Happening>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +90,8 @@ struct Running {
     handle: vfnet_qemu::Guest,
     document: LiveDocument,
     uid: Option<u32>,
+    parts: Parts,
+    told: Told,
 }
 
 /// A running guest as its live document describes it.
@@ -87,31 +101,6 @@ pub struct LiveDocument {
     pub guest: Guest,
     /// What it has besides.
     pub live: LiveGuest,
-}
-
-/// What a running guest can be told without deciding anything.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum GuestCommand {
-    /// Press the power button. The guest may take its time.
-    PowerOff,
-    /// Press the reset button.
-    Reset,
-    /// Stop the processors.
-    Suspend,
-    /// Let them run again.
-    Resume,
-}
-
-impl GuestCommand {
-    /// In words, before a guest's name.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::PowerOff => "press the power button of",
-            Self::Reset => "press the reset button of",
-            Self::Suspend => "stop the processors of",
-            Self::Resume => "let the processors run of",
-        }
-    }
 }
 
 /// Why a running guest did not do as it was told.
@@ -129,12 +118,27 @@ pub enum CommandError {
     /// The console could not be opened.
     #[error(transparent)]
     Console(#[from] console::ConsoleError),
+    /// Its document has no channel for an agent.
+    #[error("the guest has no channel for an agent ({})", vfnet_qemu::agent::CHANNEL)]
+    NoAgent,
+    /// Nobody in it has the agent's channel open.
+    #[error("no agent runs in the guest")]
+    AgentAway,
+    /// The agent did not.
+    #[error(transparent)]
+    Agent(#[from] vfnet_qemu::agent::AgentError),
 }
 
 impl Guests {
     /// Nobody runs yet.
-    pub fn new(places: Places, steps: Steps) -> Self {
-        Self { places: Arc::new(places), steps, running: Arc::default(), coming: Arc::default() }
+    pub fn new(places: Places, steps: Steps, happenings: broadcast::Sender<Happening>) -> Self {
+        Self {
+            places: Arc::new(places),
+            steps,
+            running: Arc::default(),
+            coming: Arc::default(),
+            happenings,
+        }
     }
 
     /// The run directory of a guest.
@@ -150,18 +154,6 @@ impl Guests {
     /// The live document of a running guest.
     pub fn live(&self, guest: Uuid) -> Option<LiveDocument> {
         self.running().get(&guest).map(|running| running.document.clone())
-    }
-
-    /// Tells a running guest something.
-    pub async fn command(&self, guest: Uuid, command: GuestCommand) -> Result<(), CommandError> {
-        let handle = self.handle(guest)?;
-        match command {
-            GuestCommand::PowerOff => handle.power_down().await?,
-            GuestCommand::Reset => handle.reset().await?,
-            GuestCommand::Suspend => handle.pause().await?,
-            GuestCommand::Resume => handle.resume().await?,
-        }
-        Ok(())
     }
 
     /// Opens a console: the one of that alias, or the first.
@@ -181,18 +173,6 @@ impl Guests {
             }
             None => Err(CommandError::NoConsole(device.map(ToOwned::to_owned))),
         }
-    }
-
-    /// Processor time that a running guest has used, in nanoseconds.
-    pub fn cpu_time(&self, guest: Uuid) -> Option<u64> {
-        /// Clock ticks of `/proc/PID/stat` per second, on every Linux (`USER_HZ`).
-        const TICKS: u64 = 100;
-        let pid = self.handle(guest).ok()?.process().pid;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Fields 14 and 15; the second field may have spaces and ends with the last ')'.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        Some(ticks * (1_000_000_000 / TICKS))
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Running>> {
@@ -221,7 +201,8 @@ impl Guests {
     pub(crate) async fn launch(&self, order: LaunchOrder, engine: EngineHandle) {
         let guest = order.run.guest;
         match self.start(&order).await {
-            Ok((running, pid, events)) => {
+            Ok((mut running, pid, events)) => {
+                running.parts = Parts::of(&order, &self.places, &running.document);
                 self.running().insert(guest, running);
                 self.coming().remove(&guest);
                 engine.tell(Input::Launched(guest, Ok(pid))).await;
@@ -291,7 +272,8 @@ impl Guests {
             handle.resume().await.map_err(qmp)?;
         }
         self.steps.end(Step::LetRun);
-        Ok(Running { handle, document: LiveDocument { guest: launched.guest, live }, uid })
+        let document = LiveDocument { guest: launched.guest, live };
+        Ok(Running { handle, document, uid, parts: Parts::default(), told: Told::default() })
     }
 
     /// Finds a guest's process again and tells the engine what became of it.
@@ -324,11 +306,13 @@ impl Guests {
             order.launched(&self.places, &run_dir)
         });
         match launched {
-            Ok(launched) => {
+            Ok(mut launched) => {
+                heard::take_over(&mut launched.guest, &order);
                 let prelaunch = matches!(handle.state().await, Ok(RunState::Prelaunch));
                 let document =
                     LiveDocument { guest: launched.guest.clone(), live: launched.live.clone() };
-                let running = Running { handle: handle.clone(), document, uid };
+                let (parts, told) = (Parts::default(), Told::by_somebody(&launched.guest));
+                let running = Running { handle: handle.clone(), document, uid, parts, told };
                 let running = if prelaunch && !launched.paused {
                     // The last daemon was killed between launching it and letting it run.
                     let begun = self.begin(handle.clone(), launched, uid).await;
@@ -345,16 +329,18 @@ impl Guests {
                         Err(_) => running,
                     }
                 };
-                self.running().insert(guest, running);
+                let parts = Parts::of(&order, &self.places, &running.document);
+                self.running().insert(guest, Running { parts, ..running });
                 self.coming().remove(&guest);
             }
             // By its run directory it can still be ended.
             Err(fault) => tracing::error!("guest {name}: has no live document: {fault}"),
         }
         engine.tell(Input::Adopted(guest, pid)).await;
-        if matches!(handle.state().await, Ok(RunState::Paused | RunState::Prelaunch)) {
-            engine.tell(Input::GuestChanged(guest, GuestChange::Paused)).await;
+        if let Some(change) = self.found_doing(guest, &handle, order.run.cause).await {
+            engine.tell(Input::GuestChanged(guest, change)).await;
         }
+        self.look_at_devices(guest, &engine).await;
         self.follow(order, events, engine).await;
     }
 
@@ -368,28 +354,33 @@ impl Guests {
         let guest = order.run.guest;
         let mut ended = Ended::Lost;
         let mut pace = Pace::new(Instant::now());
+        let mut hearing = Hearing::default();
         loop {
             let (due, now) = (pace.due(), Instant::now());
             let event = tokio::select! {
                 biased;
                 () = sleep_until(due.unwrap_or(now)), if due.is_some() => {
-                    for change in pace.take(Instant::now()) {
-                        engine.tell(Input::GuestChanged(guest, change)).await;
-                    }
+                    self.tell(&order, pace.take(Instant::now()), &engine).await;
                     continue;
                 }
                 event = events.recv() => event,
             };
             let Some(event) = event else { break };
-            let change = match event {
-                GuestEvent::Paused => GuestChange::Paused,
-                GuestEvent::Resumed => GuestChange::Resumed,
-                GuestEvent::Reset => GuestChange::Reset,
-                GuestEvent::Panicked => GuestChange::Panicked,
-                GuestEvent::ShutdownRequested { .. } => GuestChange::ShuttingDown,
-                // What happened while the monitor was away, nobody has told.
-                GuestEvent::MonitorBack { state: RunState::Paused } => GuestChange::Paused,
-                GuestEvent::MonitorBack { state: RunState::Running } => GuestChange::Resumed,
+            if matches!(event, GuestEvent::MonitorBack { .. }) {
+                self.look_soon(guest, &engine);
+            }
+            if let Some(news) = self.news_in(guest, &event) {
+                pace.hear(Heard::News(news));
+            }
+            match event {
+                GuestEvent::DeviceGone(_) => {
+                    self.look_soon(guest, &engine);
+                    continue;
+                }
+                GuestEvent::DeviceStays(alias) => {
+                    self.keeps(guest, alias);
+                    continue;
+                }
                 GuestEvent::Ended(how) => {
                     ended = match how.kind {
                         EndKind::PoweredOff | EndKind::Exited(0) => Ended::PoweredOff,
@@ -399,17 +390,40 @@ impl Guests {
                     };
                     break;
                 }
-                _ => continue,
-            };
-            pace.hear(change);
+                event => {
+                    let reboots =
+                        Hearing::asks_whether_it_reboots(&event) && self.boots_again(guest).await;
+                    if let Some(change) = hearing.change(&event, reboots) {
+                        pace.hear(Heard::Change(change));
+                    }
+                }
+            }
         }
-        for change in pace.take(Instant::now()) {
-            engine.tell(Input::GuestChanged(guest, change)).await;
-        }
-        self.running().remove(&guest);
+        self.tell(&order, pace.take(Instant::now()), &engine).await;
+        let gone = self.running().remove(&guest);
         self.coming().remove(&guest);
+        if let Some(turn) = gone.map(|running| running.parts.turn()) {
+            // Whoever is at work on its devices finds that it has ended.
+            drop(turn.lock().await);
+        }
         self.clean_up(&order).await;
         engine.tell(Input::GuestEnded(guest, ended)).await;
+    }
+
+    async fn tell(&self, order: &LaunchOrder, heard: Vec<Heard>, engine: &EngineHandle) {
+        for heard in heard {
+            match heard {
+                Heard::Change(change) => {
+                    engine.tell(Input::GuestChanged(order.run.guest, change)).await;
+                }
+                Heard::News(news) => {
+                    // What the engine was told before is announced before.
+                    if engine.read(|_| ()).await.is_ok() {
+                        self.spread(order, news);
+                    }
+                }
+            }
+        }
     }
 
     /// Ends a guest's process. What comes of it is told by whoever starts or follows it.

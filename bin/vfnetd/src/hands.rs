@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vfnet_engine::{
     Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, LiveNetwork,
-    NetworkHook, Plugging, Repaired, State, Unplugging,
+    NetworkHook, Repaired, State,
 };
 use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, Lending};
@@ -21,11 +21,8 @@ use crate::engine_task::{CarryOut, EngineHandle};
 use crate::guests::{Guests, LaunchOrder};
 use crate::history::History;
 use crate::hooks::{Call, Event, Hooks};
-use crate::journal;
 use crate::observe::Observer;
-
-/// Announcements that a slow listener may be behind before it misses some.
-const ANNOUNCEMENTS: usize = 1024;
+use crate::{Happening, journal};
 
 /// Wait after a start of autostart's that failed: what failing does to VFs changes the host, which
 /// has autostart try again, and that at once would go on without end.
@@ -48,7 +45,7 @@ pub(crate) struct Hands {
     guests: Guests,
     hooks: Option<Hooks>,
     runtime: Handle,
-    announce: broadcast::Sender<Announcement>,
+    happenings: broadcast::Sender<Happening>,
     history: History,
     retry: Arc<Mutex<Retry>>,
 }
@@ -68,8 +65,8 @@ impl Hands {
         guests: Guests,
         hooks: Option<Hooks>,
         runtime: Handle,
+        happenings: broadcast::Sender<Happening>,
     ) -> Self {
-        let announce = broadcast::Sender::new(ANNOUNCEMENTS);
         Self {
             host,
             engine,
@@ -77,18 +74,13 @@ impl Hands {
             guests,
             hooks,
             runtime,
-            announce,
+            happenings,
             history: History::new(),
             retry: Arc::default(),
         }
     }
 
-    /// Where announcements can be heard.
-    pub(crate) const fn announcements(&self) -> &broadcast::Sender<Announcement> {
-        &self.announce
-    }
-
-    /// Where they are kept.
+    /// Where what is announced is kept.
     pub(crate) const fn history(&self) -> &History {
         &self.history
     }
@@ -343,17 +335,13 @@ impl CarryOut for Hands {
                 self.runtime.spawn(async move { guests.kill(guest).await });
             }
             Effect::Plug { guest, alias } => {
-                let outcome = Plugging::Refused("not possible yet".to_owned());
-                let engine = self.engine.clone();
-                let told = async move { engine.tell(Input::Plugged(guest, alias, outcome)).await };
-                self.runtime.spawn(told);
+                let Some(order) = LaunchOrder::from_state(state, guest, false) else { return };
+                let (guests, engine) = (self.guests.clone(), self.engine.clone());
+                self.runtime.spawn(async move { guests.plug(order, alias, engine).await });
             }
             Effect::Unplug { guest, alias } => {
-                let outcome = Unplugging::Refused("not possible yet".to_owned());
-                let engine = self.engine.clone();
-                let told =
-                    async move { engine.tell(Input::Unplugged(guest, alias, outcome)).await };
-                self.runtime.spawn(told);
+                let (guests, engine) = (self.guests.clone(), self.engine.clone());
+                self.runtime.spawn(async move { guests.unplug(guest, alias, engine).await });
             }
             Effect::StartPending => self.start_pending(),
             Effect::Announce(what) => {
@@ -364,7 +352,7 @@ impl CarryOut for Hands {
                     lock(&self.retry).not_before = Some(Instant::now() + AUTOSTART_AGAIN);
                 }
                 // Nobody need be listening.
-                let _listeners = self.announce.send(what);
+                let _listeners = self.happenings.send(Happening::Decided(what));
             }
             Effect::Answer(..) | Effect::AskAgain(..) => {}
         }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use uuid::Uuid;
-use vfnet_engine::{Announcement, Ended, Metadata};
+use vfnet_engine::{Announcement, Cause, Ended, Metadata};
 use vfnet_model::event::Severity;
 use vfnet_model::{GuestName, NetworkName, PciAddress};
 
@@ -57,12 +57,7 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
         A::NetworkStarted(_, name) => network(name, "network-started", "started"),
         A::NetworkStopped(_, name) => network(name, "network-stopped", "stopped"),
         A::NetworkMetadataChanged(_, name, what) => {
-            let what = match what {
-                Metadata::Description => "its description was changed",
-                Metadata::Title => "its title was changed",
-                Metadata::Element(_) => "its metadata was changed",
-            };
-            network(name, "network-metadata-changed", what)
+            network(name, "network-metadata-changed", changed(what))
         }
         A::GuestDefined(_, name, _) => guest(name, Info, "guest-defined", "defined"),
         A::GuestUndefined(_, name) => guest(name, Info, "guest-undefined", "undefined"),
@@ -72,10 +67,18 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
         A::GuestAdopted(_, name, id) => {
             guest(name, Info, "guest-adopted", format!("found running as number {id}"))
         }
-        A::GuestPaused(_, name, _) => guest(name, Info, "guest-paused", "paused"),
+        A::GuestPaused(_, name, _, cause) => match cause {
+            Cause::Started | Cause::Asked => guest(name, Info, "guest-paused", "paused"),
+            Cause::IoError => guest(name, Warning, "guest-paused", "paused: a disk has failed"),
+            Cause::Watchdog => guest(name, Warning, "guest-paused", "paused by its watchdog"),
+            Cause::Panicked => guest(name, Warning, "guest-paused", "paused: its kernel panicked"),
+        },
         A::GuestResumed(_, name, _) => guest(name, Info, "guest-resumed", "resumed"),
-        A::GuestShuttingDown(_, name, _) => {
+        A::GuestShuttingDown(_, name, _, _) => {
             guest(name, Info, "guest-shutting-down", "is powering off")
+        }
+        A::GuestMetadataChanged(_, name, _, what) => {
+            guest(name, Info, "guest-metadata-changed", changed(what))
         }
         A::GuestReset(_, name, _) => guest(name, Info, "guest-reset", "was reset"),
         A::GuestPanicked(_, name, _) => {
@@ -139,6 +142,14 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
         A::AutostartWaits(why) => {
             autostart(Warning, "autostart-waits", format!("autostart: {why}"))
         }
+    }
+}
+
+const fn changed(what: &Metadata) -> &'static str {
+    match what {
+        Metadata::Description => "its description was changed",
+        Metadata::Title => "its title was changed",
+        Metadata::Element(_) => "its metadata was changed",
     }
 }
 

@@ -9,6 +9,7 @@
 mod aside;
 mod devices;
 mod dispatch;
+mod ends_with;
 pub mod engine_task;
 pub mod guests;
 mod hands;
@@ -36,15 +37,26 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 use vfnet_engine::Announcement;
+use vfnet_host::Host;
 use vfnet_model::BootId;
 
 use devices::Devices;
+use ends_with::EndsWithClient;
 use engine_task::EngineHandle;
-use guests::Guests;
+use guests::{GuestNews, Guests};
 use history::History;
 use observe::Observer;
 use options::Config;
 use unused::UnusedPorts;
+
+/// What those are told who listen, in the order in which it happened.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// The engine has decided on it.
+    Decided(Announcement),
+    /// It was heard of a guest, and nobody decides on it.
+    Heard(GuestNews),
+}
 
 /// What a session needs to serve its client. Clones share everything.
 #[derive(Clone)]
@@ -59,13 +71,17 @@ pub struct Daemon {
     /// The host's devices as libvirt's clients list them.
     pub devices: Devices,
     /// What happens.
-    pub announcements: broadcast::Sender<Announcement>,
+    pub happenings: broadcast::Sender<Happening>,
     /// What has happened lately.
     history: History,
     /// The way to the stock network daemon, which has the networks that vfnet does not serve.
     pub upstream: Upstream,
     /// Ports of other daemons' guests that nobody uses.
     pub unused: UnusedPorts,
+    /// The machine.
+    pub host: Arc<dyn Host>,
+    /// Guests that end with the client.
+    pub ends_with: EndsWithClient,
     /// What it was told at its start.
     pub config: Arc<Config>,
     /// The kernel's id of this boot.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use vfnet_engine::{Engine, Entry, GuestRun, Input, Record, Remembered, State};
 use vfnet_host::{DeviceTree, Host, HostError};
 use vfnet_qemu::Launcher;
 use vfnet_store::{Store, StoreError};
 
 use crate::devices::Devices;
+use crate::ends_with::EndsWithClient;
 use crate::engine_task::{self, EngineHandle};
 use crate::guests::{Guests, LaunchOrder, Places};
 use crate::hands::Hands;
@@ -26,6 +27,9 @@ use crate::steps::Steps;
 use crate::unused::UnusedPorts;
 use crate::upstream::{OwnSocket, Upstream, refuse_own};
 use crate::{Daemon, session};
+
+/// Happenings that a slow listener may be behind before it misses some.
+const HAPPENINGS: usize = 1024;
 
 /// How long clients, and then kernel work that is under way, may hold up the end of the daemon.
 /// What is not done by then the next daemon goes on with.
@@ -132,7 +136,8 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         uids: (is_root && real_guests).then_some(config.guest_uids()?),
         launcher: setting.launcher,
     };
-    let guests = Guests::new(places, setting.steps.clone());
+    let happenings = broadcast::Sender::new(HAPPENINGS);
+    let guests = Guests::new(places, setting.steps.clone(), happenings.clone());
     let inventory = host.inventory()?;
     let mut entries = loaded.entries;
     let strangers = guests.strangers(&entries, &inventory);
@@ -157,8 +162,9 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         guests.clone(),
         hooks,
         runtime.handle().clone(),
+        happenings.clone(),
     );
-    let (announcements, history) = (hands.announcements().clone(), hands.history().clone());
+    let history = hands.history().clone();
     engine_task::start(engine, first, store, mailbox, hands, setting.steps)
         .map_err(|source| RunError::System { doing: "start the engine", source })?;
 
@@ -177,10 +183,12 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         observer,
         guests,
         devices: Devices::new(setting.devices),
-        announcements,
+        happenings,
         history,
         upstream,
         unused,
+        host,
+        ends_with: EndsWithClient::default(),
         config: Arc::new(config),
         boot_id,
     };

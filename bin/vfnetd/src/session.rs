@@ -36,6 +36,7 @@ use vfnet_rpc::remote::{
 use vfnet_rpc::server::{Incoming, event};
 use vfnet_rpc::xdr::{List, Text};
 
+use crate::ends_with::EndsWithClient;
 use crate::listen::Listeners;
 use crate::options::Config;
 use crate::{Daemon, dispatch, wire_error};
@@ -227,7 +228,8 @@ impl Session {
     async fn run(stream: UnixStream, access: Access, uid: u32, reception: Reception, place: Place) {
         let (reader, writer) = stream.into_split();
         let (outbox, mut writing) = Outbox::start(writer);
-        let daemon = reception.daemon.clone();
+        let ends_with = EndsWithClient::default();
+        let daemon = Daemon { ends_with, ..reception.daemon.clone() };
         let mut session = Self {
             events: Events::start(&daemon, outbox.clone()),
             calls: Arc::new(Semaphore::new(reception.calls.into())),
@@ -263,6 +265,7 @@ impl Session {
         // the last of them is done. They go on without it, too.
         let there = session.reception._there.clone();
         let (calls, most) = (Arc::clone(&session.calls), session.reception.calls);
+        session.daemon.ends_with.client_is_gone(&session.daemon.engine);
         drop(session);
         if !writing.is_finished() && timeout(limit, &mut writing).await.is_err() {
             writing.abort();
@@ -407,6 +410,20 @@ impl Session {
                 };
                 let daemon = self.daemon.clone();
                 self.spawn(id, (place, large), async move { dispatch::own(&daemon, call).await });
+                Next::Read
+            }
+            Incoming::Qemu(id, call) => {
+                if self.uri.is_none() {
+                    return self.refuse(id, not_open()).await;
+                }
+                if self.access == Access::Read && call.access() == Access::Write {
+                    return self.refuse(id, WireError::read_only(call.facts().name)).await;
+                }
+                let Ok(place) = Arc::clone(&self.calls).try_acquire_owned() else {
+                    return Next::Later(Arrived { incoming: Incoming::Qemu(id, call), large });
+                };
+                let daemon = self.daemon.clone();
+                self.spawn(id, (place, large), async move { dispatch::qemu(&daemon, call).await });
                 Next::Read
             }
         }

@@ -3,6 +3,7 @@
 
 use vfnet_engine::{Refusal, RefusalKind};
 use vfnet_model::xml::{DocumentError, Kind};
+use vfnet_qemu::agent::AgentError;
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 
 use crate::guests::CommandError;
@@ -44,6 +45,9 @@ pub(crate) fn command(fault: &CommandError) -> WireError {
     let code = match fault {
         CommandError::NotRunning => ErrorCode::OperationInvalid,
         CommandError::NoConsole(_) => ErrorCode::InvalidArg,
+        CommandError::NoAgent => ErrorCode::ArgumentUnsupported,
+        CommandError::Agent(AgentError::Refused(_)) => ErrorCode::InternalError,
+        CommandError::AgentAway | CommandError::Agent(_) => ErrorCode::AgentUnresponsive,
         CommandError::Guest(_) | CommandError::Console(_) => ErrorCode::OperationFailed,
     };
     WireError::new(ErrorDomain::Qemu, code, &vfnet_model::explain(fault))

@@ -93,15 +93,17 @@ fn every_command_that_changes_something_can_be_planned_and_then_changes_nothing(
     says(&daemon, &["guest", "start", "web1"]);
     for (command, said) in [
         (&["guest", "shutdown", "web1"][..], "press the power button of guest web1"),
-        (&["guest", "reboot", "web1"], "press the reset button of guest web1"),
+        (&["guest", "reboot", "web1"], "power button, to begin anew, of guest web1"),
         (&["guest", "reset", "web1"], "press the reset button of guest web1"),
         (&["guest", "suspend", "web1"], "stop the processors of guest web1"),
-        (&["guest", "resume", "web1"], "let the processors run of guest web1"),
         (&["guest", "destroy", "web1"], "end the process of guest web1"),
         (&["net", "destroy", "--force", "hw"], "0000:01:10.0 held by guest web1"),
     ] {
         assert!(plan(&daemon, command).contains(said), "{command:?}");
     }
+    says(&daemon, &["guest", "suspend", "web1"]);
+    let resumed = plan(&daemon, &["guest", "resume", "web1"]);
+    assert!(resumed.contains("let the processors run of guest web1"), "{resumed}");
 }
 
 #[test]

@@ -23,8 +23,8 @@ use vfnet_rpc::remote::{
     NodeDeviceEventRegister, RemoteEvent, SetIdentityArgs,
 };
 use vfnet_rpc::typed_params::{ParamValue, TypedParam};
-use vfnet_rpc::vfnet;
 use vfnet_rpc::xdr::{List, Text};
+use vfnet_rpc::{qemu, vfnet};
 
 use crate::bindings::{PYTHON, installed_for_python};
 use crate::client::Client;
@@ -359,6 +359,7 @@ fn raw(client: &mut Client, program: u32, procedure: i32, payload: Vec<u8>) -> O
 fn zeros(program: u32, number: i32) -> Vec<u8> {
     let takes = |bytes: &Vec<u8>| match program {
         remote::PROGRAM => Call::decode(number, bytes).is_ok(),
+        qemu::PROGRAM => qemu::Call::decode(number, bytes).is_ok(),
         _ => vfnet::Call::decode(number, bytes).is_ok(),
     };
     (0..64).map(|words| vec![0; words * 4]).find(takes).expect("few enough")
@@ -366,7 +367,8 @@ fn zeros(program: u32, number: i32) -> Vec<u8> {
 
 fn table() -> impl Iterator<Item = (u32, &'static ProcedureFacts)> {
     let own = vfnet::Call::PROCEDURES.iter().map(|facts| (vfnet::PROGRAM, facts));
-    Call::PROCEDURES.iter().map(|facts| (remote::PROGRAM, facts)).chain(own)
+    let of_qemu = qemu::Call::PROCEDURES.iter().map(|facts| (qemu::PROGRAM, facts));
+    Call::PROCEDURES.iter().map(|facts| (remote::PROGRAM, facts)).chain(of_qemu).chain(own)
 }
 
 #[test]
@@ -417,7 +419,11 @@ fn the_printed_table_says_what_is_answered_with_error_3_and_what_is_served() {
     assert_eq!(rows.len(), table().count());
     let mut wrong = Vec::new();
     for (program, facts) in table() {
-        let name = if program == remote::PROGRAM { "remote" } else { "vfnet" };
+        let name = match program {
+            remote::PROGRAM => "remote",
+            qemu::PROGRAM => "qemu",
+            _ => "vfnet",
+        };
         let (printed, access, state) = &rows[&(name.to_owned(), facts.number)];
         assert_eq!(printed, facts.name);
         assert_eq!(access, if facts.access == Access::Write { "write" } else { "read" });

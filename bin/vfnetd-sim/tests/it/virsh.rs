@@ -21,6 +21,9 @@ const WITH_VFS: &[&str] = &["--make=ens1f0=igb:7"];
 /// As [`WITH_VFS`], with a second PF, whose VFs are made by networks.
 const TWO_PFS: &[&str] = &["--make=ens1f0=igb:7", "--make=ens2f0=igb"];
 
+/// As [`WITH_VFS`], with a second PF whose driver counts what VFs receive and send.
+const ONE_COUNTS: &[&str] = &["--make=ens1f0=igb:7", "--make=ens2f0=ixgbe:2"];
+
 /// Every transcript, and the machine that it is played over.
 const TRANSCRIPTS: &[(&str, &[&str])] = &[
     ("lists", WITH_VFS),
@@ -33,6 +36,11 @@ const TRANSCRIPTS: &[(&str, &[&str])] = &[
     ("events", WITH_VFS),
     ("node_devices", WITH_VFS),
     ("node_device_events", TWO_PFS),
+    ("guest_lists", WITH_VFS),
+    ("guest_life", WITH_VFS),
+    ("guest_documents", WITH_VFS),
+    ("guest_insides", ONE_COUNTS),
+    ("guest_events", WITH_VFS),
 ];
 
 /// Whether the virsh is there that the transcripts are of: others have other options and words.
@@ -105,6 +113,31 @@ fn node_devices_are_shown_and_taken_from_their_drivers() {
 #[test]
 fn what_happens_to_node_devices_is_told() {
     play("node_device_events");
+}
+
+#[test]
+fn guests_are_listed_and_found() {
+    play("guest_lists");
+}
+
+#[test]
+fn guests_are_defined_started_told_and_ended() {
+    play("guest_life");
+}
+
+#[test]
+fn guests_documents_are_printed_edited_and_changed_in_parts() {
+    play("guest_documents");
+}
+
+#[test]
+fn guests_agents_monitors_and_counters_are_asked() {
+    play("guest_insides");
+}
+
+#[test]
+fn what_happens_to_guests_is_told() {
+    play("guest_events");
 }
 
 #[test]

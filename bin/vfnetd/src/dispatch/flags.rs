@@ -1,4 +1,4 @@
-//! Flags that a call about networks, ports or node devices may carry. A flag that is not known
+//! Flags that a call about networks, ports, node devices or guests may carry. A flag that is not known
 //! asks for something else than what would be done, so the call is refused, as libvirt does.
 
 use vfnet_rpc::error::{ErrorDomain, WireError};
@@ -20,9 +20,27 @@ const NODE_DEVICE_LISTS: u32 = f::CONNECT_LIST_NODE_DEVICES_CAPS
     | f::CONNECT_LIST_NODE_DEVICES_INACTIVE
     | f::CONNECT_LIST_NODE_DEVICES_ACTIVE;
 
+const GUEST_LISTS: u32 = (f::CONNECT_LIST_DOMAINS_NO_CHECKPOINT << 1) - 1;
+
+const START: u32 = f::DOMAIN_START_PAUSED
+    | f::DOMAIN_START_AUTODESTROY
+    | f::DOMAIN_START_BYPASS_CACHE
+    | f::DOMAIN_START_FORCE_BOOT
+    | f::DOMAIN_START_VALIDATE
+    | f::DOMAIN_START_RESET_NVRAM;
+
+const UNDEFINE: u32 = (f::DOMAIN_UNDEFINE_KEEP_TPM << 1) - 1;
+
+/// As well those of a reboot.
+const SHUTDOWN: u32 = (f::DOMAIN_SHUTDOWN_PARAVIRT << 1) - 1;
+
+const SAVE: u32 = f::DOMAIN_SAVE_BYPASS_CACHE | f::DOMAIN_SAVE_RUNNING | f::DOMAIN_SAVE_PAUSED;
+
+const AFFECT: u32 = f::AFFECT_LIVE | f::AFFECT_CONFIG;
+
 /// Refuses a call with a flag that it does not know.
 pub(super) fn check(call: &Call) -> Result<(), WireError> {
-    use ErrorDomain::{Network, NodeDevice};
+    use ErrorDomain::{Network, NodeDevice, Qemu};
     let (domain, given, known) = match call {
         Call::ConnectListAllNetworks(args, _) => (Network, args.flags, NETWORK_LISTS),
         Call::NetworkDefineXmlFlags(args, _) => (Network, args.flags, f::NETWORK_DEFINE_VALIDATE),
@@ -51,6 +69,36 @@ pub(super) fn check(call: &Call) -> Result<(), WireError> {
             (NodeDevice, args.flags, f::NODE_DEVICE_XML_INACTIVE)
         }
         Call::NodeDeviceDetachFlags(args, _) => (NodeDevice, args.flags, 0),
+        Call::ConnectListAllDomains(args, _) => (Qemu, args.flags, GUEST_LISTS),
+        Call::DomainDefineXmlFlags(args, _) => (Qemu, args.flags, f::DOMAIN_DEFINE_VALIDATE),
+        Call::DomainUndefineFlags(args, _) => (Qemu, args.flags, UNDEFINE),
+        Call::DomainCreateXml(args, _) => (Qemu, args.flags, START),
+        Call::DomainCreateWithFlags(args, _) => (Qemu, args.flags, START),
+        Call::DomainDestroyFlags(args, _) => {
+            (Qemu, args.flags, f::DOMAIN_DESTROY_GRACEFUL | f::DOMAIN_DESTROY_REMOVE_LOGS)
+        }
+        Call::DomainShutdownFlags(args, _) => (Qemu, args.flags, SHUTDOWN),
+        Call::DomainReboot(args, _) => (Qemu, args.flags, SHUTDOWN),
+        Call::DomainReset(args, _) => (Qemu, args.flags, 0),
+        Call::DomainSaveFlags(args, _) => (Qemu, args.flags, SAVE),
+        Call::DomainManagedSave(args, _) => (Qemu, args.flags, SAVE),
+        Call::DomainGetState(args, _) => (Qemu, args.flags, 0),
+        Call::DomainGetXmlDesc(args, _) => (Qemu, args.flags, (f::DOMAIN_XML_MIGRATABLE << 1) - 1),
+        Call::DomainGetVcpusFlags(args, _) => {
+            let known = AFFECT | f::DOMAIN_VCPU_MAXIMUM | f::DOMAIN_VCPU_GUEST;
+            (Qemu, args.flags, known)
+        }
+        Call::DomainSetVcpusFlags(args, _) => {
+            let known = AFFECT | f::DOMAIN_VCPU_MAXIMUM | f::DOMAIN_VCPU_GUEST;
+            (Qemu, args.flags, known | f::DOMAIN_VCPU_HOTPLUGGABLE)
+        }
+        Call::DomainSetMemoryFlags(args, _) => (Qemu, args.flags, AFFECT | f::DOMAIN_MEM_MAXIMUM),
+        Call::DomainSetMetadata(args, _) => (Qemu, args.flags, AFFECT),
+        Call::DomainGetMetadata(args, _) => (Qemu, args.flags, AFFECT),
+        Call::DomainHasManagedSaveImage(args, _) => (Qemu, args.flags, 0),
+        Call::DomainSnapshotNum(args, _) => (Qemu, args.flags, 0xffff),
+        Call::DomainMemoryStats(args, _) => (Qemu, args.flags, 0),
+        Call::DomainInterfaceAddresses(args, _) => (Qemu, args.flags, 0),
         _ => return Ok(()),
     };
     match given & !known {

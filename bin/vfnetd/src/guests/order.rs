@@ -164,6 +164,39 @@ impl LaunchOrder {
         remove_taps(&taps);
     }
 
+    /// The `/dev/vfio/N` of a device of the guest's.
+    pub(super) fn node(&self, places: &Places, device: &vfnet_engine::Device) -> Option<PathBuf> {
+        let claim = self.claims.iter().find(|claim| device.owns(&claim.owner))?;
+        match &claim.state {
+            ClaimState::Held { group, .. } => Some(places.vfio.as_ref()?.join(group.to_string())),
+            _ => None,
+        }
+    }
+
+    /// Notes what is now on record of the guest, and a tap that is about to be made, in its run
+    /// directory.
+    pub(super) fn note_in(
+        &self,
+        run_dir: &RunDir,
+        attachment: Option<&Attachment>,
+    ) -> Result<(), String> {
+        // Without a document that can be read, none of it would be believed.
+        let Ok(mut launched) = Launched::load(run_dir) else { return Ok(()) };
+        launched.record = Some(OnRecord { run: self.run.clone(), claims: self.claims.clone() });
+        launched.taps.extend(attachment.map(std::slice::from_ref).map(taps).unwrap_or_default());
+        launched.save(run_dir).map_err(|fault| format!("cannot note the device: {fault}"))
+    }
+
+    /// Makes the tap that a device needs, if it needs one.
+    pub(super) fn make_tap(
+        &self,
+        attachment: Option<&Attachment>,
+        uid: Option<u32>,
+    ) -> Result<(), String> {
+        let owner = uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
+        make_taps(attachment.map(std::slice::from_ref).unwrap_or_default(), owner)
+    }
+
     fn vfio_devices(&self, places: &Places) -> Vec<PathBuf> {
         let Some(vfio) = &places.vfio else { return Vec::new() };
         let groups = self.claims.iter().filter_map(|claim| match &claim.state {
@@ -177,7 +210,11 @@ impl LaunchOrder {
     }
 
     /// What an interface became: a VF, or a tap in a bridge.
-    fn attachment(&self, place: usize, interface: &Interface) -> Result<Attachment, String> {
+    pub(super) fn attachment(
+        &self,
+        place: usize,
+        interface: &Interface,
+    ) -> Result<Attachment, String> {
         let is_its = |claim: &&Claim| matches!(claim.owner, Owner::Nic { nic, .. } if nic == place);
         if let Some(claim) = self.claims.iter().find(is_its) {
             let vlan = claim.wanted.as_ref().and_then(|wanted| wanted.vlan).map(|vlan| vlan.id);
@@ -237,6 +274,22 @@ fn remove_taps(taps: &[NetdevName]) {
         if let Err(fault) = vfnet_host::tap::remove(tap) {
             tracing::warn!("cannot remove {tap}: {}", explain(&fault));
         }
+    }
+}
+
+/// Removes the tap of a device that is gone, and forgets it in the guest's run directory.
+pub(super) fn remove_tap_of(run_dir: &RunDir, attachment: Option<&Attachment>) {
+    let gone = attachment.map(std::slice::from_ref).map(taps).unwrap_or_default();
+    if gone.is_empty() {
+        return;
+    }
+    remove_taps(&gone);
+    let noted = Launched::load(run_dir).and_then(|mut launched| {
+        launched.taps.retain(|tap| !gone.contains(tap));
+        launched.save(run_dir)
+    });
+    if let Err(fault) = noted {
+        tracing::debug!("a tap that is gone stays noted: {fault}");
     }
 }
 

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vfnet_engine::GuestChange;
 
 /// Time between two turns.
 const EVERY: Duration = Duration::from_millis(100);
@@ -16,22 +15,28 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Turns that may be taken without a wait after a time without any.
 const AT_ONCE: u32 = 32;
 
+/// What is told at a pace.
+pub(super) trait Paced {
+    /// Whether an earlier one that has not been told need not be.
+    fn replaces(&self, earlier: &Self) -> bool;
+}
+
 /// Changes of one guest that are to be told, and when.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Pace<T> {
     /// Each kind once, in the order in which they were heard of last.
-    changes: Vec<GuestChange>,
+    changes: Vec<T>,
     next: Instant,
 }
 
-impl Pace {
+impl<T: Paced> Pace<T> {
     pub(super) fn new(now: Instant) -> Self {
         Self { changes: Vec::new(), next: saved_until(now) }
     }
 
     /// Notes a change.
-    pub(super) fn hear(&mut self, change: GuestChange) {
-        self.changes.retain(|heard| *heard != change);
+    pub(super) fn hear(&mut self, change: T) {
+        self.changes.retain(|heard| !change.replaces(heard));
         self.changes.push(change);
     }
 
@@ -41,7 +46,7 @@ impl Pace {
     }
 
     /// Takes a turn: all that is to be told now.
-    pub(super) fn take(&mut self, now: Instant) -> Vec<GuestChange> {
+    pub(super) fn take(&mut self, now: Instant) -> Vec<T> {
         self.next = self.next.max(saved_until(now)) + EVERY;
         std::mem::take(&mut self.changes)
     }
@@ -54,17 +59,28 @@ fn saved_until(now: Instant) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use vfnet_engine::{Cause, GuestChange};
+
     use super::*;
 
+    impl Paced for GuestChange {
+        fn replaces(&self, earlier: &Self) -> bool {
+            self == earlier
+        }
+    }
+
     /// Turns taken within a second by a guest that changes all the time.
-    fn turns_in_a_second(pace: &mut Pace, from: Instant) -> usize {
+    fn turns_in_a_second(pace: &mut Pace<GuestChange>, from: Instant) -> usize {
         let mut now = from;
         let mut turns = 0;
         while now < from + Duration::from_secs(1) {
-            pace.hear(GuestChange::Paused);
+            pace.hear(GuestChange::Paused(Cause::Asked));
             pace.hear(GuestChange::Resumed);
             if pace.due().is_some_and(|due| due <= now) {
-                assert_eq!(pace.take(now), [GuestChange::Paused, GuestChange::Resumed]);
+                assert_eq!(
+                    pace.take(now),
+                    [GuestChange::Paused(Cause::Asked), GuestChange::Resumed]
+                );
                 turns += 1;
             }
             now += Duration::from_millis(1);
@@ -85,11 +101,12 @@ mod tests {
     #[test]
     fn changes_that_wait_are_told_once_each_and_the_latest_last() {
         let mut pace = Pace::new(Instant::now());
-        for change in [GuestChange::Resumed, GuestChange::Reset, GuestChange::Paused] {
+        for change in [GuestChange::Resumed, GuestChange::Reset, GuestChange::Paused(Cause::Asked)]
+        {
             pace.hear(change);
         }
         pace.hear(GuestChange::Resumed);
-        let told = [GuestChange::Reset, GuestChange::Paused, GuestChange::Resumed];
+        let told = [GuestChange::Reset, GuestChange::Paused(Cause::Asked), GuestChange::Resumed];
         assert_eq!(pace.take(Instant::now()), told);
         assert_eq!(pace.due(), None);
     }

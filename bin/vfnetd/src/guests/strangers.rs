@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 use uuid::Uuid;
 use vfnet_engine::claim::NetworkOf;
 use vfnet_engine::{
-    Claim, ClaimId, ClaimState, Entry, Executor, GuestDefinition, GuestRun, NicSource, Owner,
-    Pending, Phase,
+    Cause, Claim, ClaimId, ClaimState, Entry, Executor, GuestDefinition, GuestRun, NicSource,
+    Owner, Pending, Phase,
 };
 use vfnet_model::inventory::{HostUse, Inventory, Vf};
 use vfnet_model::vf::{Original, WantedSettings};
@@ -155,6 +155,8 @@ impl<'a> Known<'a> {
                 uid_slot: self.slot(dir, places)?,
                 phase: Phase::Launching,
                 pid: None,
+                autodestroy: false,
+                cause: Cause::Started,
                 plugs: BTreeMap::new(),
             },
         };

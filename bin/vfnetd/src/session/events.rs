@@ -1,12 +1,14 @@
 //! Events that a client has asked for.
 
+mod guest_news;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
-use vfnet_engine::{Announcement, Ended, Metadata};
+use vfnet_engine::{Announcement, Cause, Ended, Metadata};
 use vfnet_model::node_device::NodeDeviceName;
 use vfnet_model::{GuestName, NetworkName};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
@@ -17,8 +19,10 @@ use vfnet_rpc::flags::{
 use vfnet_rpc::frame::Frame;
 use vfnet_rpc::objects::{Domain, Network, NodeDevice};
 use vfnet_rpc::remote::{
-    DomainEventLifecycle, DomainEventReboot, DomainEventRegister, DomainLifecycle,
-    DomainLifecycleBody, DomainRebooted, NetworkEventLifecycle, NetworkEventMetadataChange,
+    DomainDeviceNamed, DomainEventDeviceAdded, DomainEventDeviceRemovalFailed,
+    DomainEventDeviceRemoved, DomainEventLifecycle, DomainEventMetadataChange, DomainEventReboot,
+    DomainEventRegister, DomainLifecycle, DomainLifecycleBody, DomainMetadataChange,
+    DomainRebooted, DomainRemoved, NetworkEventLifecycle, NetworkEventMetadataChange,
     NetworkEventRegister, NetworkLifecycle, NetworkMetadataChange, NodeDeviceEventLifecycle,
     NodeDeviceEventRegister, NodeDeviceEventUpdate, NodeDeviceLifecycle, NodeDeviceUpdate,
     RemoteEvent,
@@ -30,7 +34,8 @@ use super::outbox::Outbox;
 use super::relayed::Relayed;
 use crate::devices::{Changes, DeviceChange, Listening};
 use crate::upstream::Upstream;
-use crate::{Daemon, wire_error};
+use crate::{Daemon, Happening, wire_error};
+pub(super) use guest_news::NewsEvent;
 
 /// The most registrations of one client: each makes a message of an event.
 const REGISTRATIONS: usize = 1024;
@@ -57,12 +62,26 @@ pub(super) enum Listener {
     Guests(Option<Uuid>),
     /// Resets of guests, or of one.
     Reboots(Option<Uuid>),
+    /// Changes of guests' title, description or metadata, or of one's.
+    GuestMetadata(Option<Uuid>),
+    /// What this kind of event is about of guests' devices, or of one's.
+    GuestDevices(Option<Uuid>, DeviceEvent),
+    /// News of this kind of guests, or of one.
+    GuestNews(Option<Uuid>, NewsEvent),
     /// Devices that come and go, or one.
     Devices(OfDevices),
     /// Devices that change, or one.
     DeviceUpdates(OfDevices),
     /// Nothing that happens here.
     Silence,
+}
+
+/// What happens to a guest's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeviceEvent {
+    Added,
+    Removed,
+    RemovalFailed,
 }
 
 /// Of all devices or of one; as long as there is one of these, changes are looked for.
@@ -98,11 +117,11 @@ impl Events {
         let listeners: Arc<Mutex<Listeners>> = Arc::default();
         let behind = Arc::new(Notify::new());
         let (backlog, unsent) = mpsc::channel(BACKLOG);
-        let happenings = Happenings {
-            announcements: daemon.announcements.subscribe(),
+        let sources = Sources {
+            happenings: daemon.happenings.subscribe(),
             changes: daemon.devices.changes(),
         };
-        let hearing = hear(happenings, Arc::clone(&listeners), backlog, Arc::clone(&behind));
+        let hearing = hear(sources, Arc::clone(&listeners), backlog, Arc::clone(&behind));
         let sending = send(unsent, Arc::clone(&listeners), outbox.clone());
         let tasks = [tokio::spawn(hearing), tokio::spawn(sending)];
         let tasks = tasks.map(|task| task.abort_handle());
@@ -180,7 +199,16 @@ impl Events {
         let listener = match args.event {
             domain_event::LIFECYCLE => Listener::Guests(of),
             domain_event::REBOOT => Listener::Reboots(of),
-            _ => Listener::Silence,
+            domain_event::METADATA_CHANGE => Listener::GuestMetadata(of),
+            domain_event::DEVICE_ADDED => Listener::GuestDevices(of, DeviceEvent::Added),
+            domain_event::DEVICE_REMOVED => Listener::GuestDevices(of, DeviceEvent::Removed),
+            domain_event::DEVICE_REMOVAL_FAILED => {
+                Listener::GuestDevices(of, DeviceEvent::RemovalFailed)
+            }
+            other => match NewsEvent::of(other) {
+                Some(kind) => Listener::GuestNews(of, kind),
+                None => Listener::Silence,
+            },
         };
         Ok((self.next()?, listener))
     }
@@ -212,27 +240,27 @@ fn unknown(event: i32) -> WireError {
 /// What happened.
 #[derive(Clone)]
 enum Heard {
-    Announcement(Announcement),
+    Happening(Happening),
     Devices(Changes),
 }
 
 /// Where a client hears of what happens.
-struct Happenings {
-    announcements: broadcast::Receiver<Announcement>,
+struct Sources {
+    happenings: broadcast::Receiver<Happening>,
     changes: broadcast::Receiver<Changes>,
 }
 
 /// Puts what concerns a client into its backlog, with the newest registration at the time,
 /// until the backlog is full.
 async fn hear(
-    mut from: Happenings,
+    mut from: Sources,
     listeners: Arc<Mutex<Listeners>>,
     backlog: mpsc::Sender<(Heard, i32)>,
     behind: Arc<Notify>,
 ) {
     loop {
         let heard = tokio::select! {
-            what = from.announcements.recv() => what.map(Heard::Announcement),
+            what = from.happenings.recv() => what.map(Heard::Happening),
             changes = from.changes.recv() => changes.map(Heard::Devices),
         };
         let newest = lock(&listeners).last_key_value().map(|(newest, _)| *newest);
@@ -272,9 +300,13 @@ async fn send(
 impl Heard {
     fn messages(&self, listeners: &[(i32, Listener)]) -> Vec<Frame> {
         match self {
-            Self::Announcement(what) => {
+            Self::Happening(Happening::Decided(what)) => {
                 let all = listeners.iter();
                 all.filter_map(|(callback, it)| message(*callback, it, what)).collect()
+            }
+            Self::Happening(Happening::Heard(news)) => {
+                let all = listeners.iter();
+                all.filter_map(|(callback, it)| guest_news::message(*callback, it, news)).collect()
             }
             Self::Devices(changes) => changes
                 .iter()
@@ -315,7 +347,10 @@ fn device_message(callback: i32, listener: &Listener, what: &DeviceChange) -> Op
 fn message(callback: i32, listener: &Listener, what: &Announcement) -> Option<Frame> {
     use Announcement as A;
     match *listener {
-        Listener::Silence | Listener::Devices(..) | Listener::DeviceUpdates(..) => None,
+        Listener::Silence
+        | Listener::Devices(..)
+        | Listener::DeviceUpdates(..)
+        | Listener::GuestNews(..) => None,
         Listener::Networks(of) => {
             let (uuid, name, change) = match what {
                 A::NetworkDefined(uuid, name) => (uuid, name, network_lifecycle::DEFINED),
@@ -331,11 +366,7 @@ fn message(callback: i32, listener: &Listener, what: &Announcement) -> Option<Fr
         Listener::NetworkMetadata(of) => {
             let A::NetworkMetadataChanged(uuid, name, what) = what else { return None };
             let network = wanted(of, *uuid).then(|| network(name, *uuid))?;
-            let (kind, uri) = match what {
-                Metadata::Description => (metadata::DESCRIPTION, None),
-                Metadata::Title => (metadata::TITLE, None),
-                Metadata::Element(uri) => (metadata::ELEMENT, Some(Text::clipped(uri))),
-            };
+            let (kind, uri) = metadata_kind(what);
             let body = NetworkMetadataChange { callback, network, kind, uri };
             Some(event::<NetworkEventMetadataChange>(&body))
         }
@@ -349,6 +380,43 @@ fn message(callback: i32, listener: &Listener, what: &Announcement) -> Option<Fr
             let A::GuestReset(uuid, name, id) = what else { return None };
             let domain = wanted(of, *uuid).then(|| guest(name, *uuid, *id))?;
             Some(event::<DomainEventReboot>(&DomainRebooted { callback, domain }))
+        }
+        Listener::GuestMetadata(of) => {
+            let A::GuestMetadataChanged(uuid, name, id, what) = what else { return None };
+            let domain = wanted(of, *uuid).then(|| guest(name, *uuid, *id))?;
+            let (kind, uri) = metadata_kind(what);
+            let body = DomainMetadataChange { callback, domain, kind, uri };
+            Some(event::<DomainEventMetadataChange>(&body))
+        }
+        Listener::GuestDevices(of, kind) => {
+            let (uuid, name, id, alias, of_kind) = match what {
+                A::DeviceAdded(uuid, name, id, alias) => {
+                    (uuid, name, id, alias, DeviceEvent::Added)
+                }
+                A::DeviceRemoved(uuid, name, id, alias) => {
+                    (uuid, name, id, alias, DeviceEvent::Removed)
+                }
+                A::DeviceRemovalFailed(uuid, name, id, alias) => {
+                    (uuid, name, id, alias, DeviceEvent::RemovalFailed)
+                }
+                _ => return None,
+            };
+            let is_it = wanted(of, *uuid) && of_kind == kind;
+            let domain = is_it.then(|| guest(name, *uuid, *id))?;
+            let alias = Text::clipped(alias);
+            Some(match kind {
+                DeviceEvent::Removed => {
+                    event::<DomainEventDeviceRemoved>(&DomainRemoved { callback, domain, alias })
+                }
+                DeviceEvent::Added => {
+                    let body = DomainDeviceNamed { callback, domain, alias };
+                    event::<DomainEventDeviceAdded>(&body)
+                }
+                DeviceEvent::RemovalFailed => {
+                    let body = DomainDeviceNamed { callback, domain, alias };
+                    event::<DomainEventDeviceRemovalFailed>(&body)
+                }
+            })
         }
     }
 }
@@ -365,6 +433,14 @@ fn relayed(callback: i32, listener: &Listener, event: &RemoteEvent) -> Option<Fr
             wanted(*of, body.network.uuid).then(|| self::event::<NetworkEventMetadataChange>(&body))
         }
         _ => None,
+    }
+}
+
+fn metadata_kind(what: &Metadata) -> (i32, Option<Text>) {
+    match what {
+        Metadata::Description => (metadata::DESCRIPTION, None),
+        Metadata::Title => (metadata::TITLE, None),
+        Metadata::Element(uri) => (metadata::ELEMENT, Some(Text::clipped(uri))),
     }
 }
 
@@ -393,14 +469,20 @@ fn guest_change(what: &Announcement) -> Option<(Uuid, &GuestName, i32, i32, i32)
         A::GuestStarted(uuid, name, id) => {
             (*uuid, name, *id, life::STARTED, detail::STARTED_BOOTED)
         }
-        A::GuestPaused(uuid, name, id) => {
-            (*uuid, name, *id, life::SUSPENDED, detail::SUSPENDED_PAUSED)
+        A::GuestPaused(uuid, name, id, cause) => {
+            let detail = match cause {
+                Cause::IoError => detail::SUSPENDED_IOERROR,
+                Cause::Watchdog => detail::SUSPENDED_WATCHDOG,
+                Cause::Started | Cause::Asked | Cause::Panicked => detail::SUSPENDED_PAUSED,
+            };
+            (*uuid, name, *id, life::SUSPENDED, detail)
         }
         A::GuestResumed(uuid, name, id) => {
             (*uuid, name, *id, life::RESUMED, detail::RESUMED_UNPAUSED)
         }
-        A::GuestShuttingDown(uuid, name, id) => {
-            (*uuid, name, *id, life::SHUTDOWN, detail::SHUTDOWN_FINISHED)
+        A::GuestShuttingDown(uuid, name, id, by_guest) => {
+            let detail = if *by_guest { detail::SHUTDOWN_GUEST } else { detail::SHUTDOWN_HOST };
+            (*uuid, name, *id, life::SHUTDOWN, detail)
         }
         A::GuestPanicked(uuid, name, id) => {
             (*uuid, name, *id, life::CRASHED, detail::CRASHED_PANICKED)

@@ -18,7 +18,51 @@ const END: &str = "<!-- end of commands -->";
 const GROUPS: [(&str, &str); 2] = [("network", "Networks"), ("nodedev", "Node devices")];
 
 /// Commands of other groups.
-const CONNECTION: [&str; 6] = ["connect", "uri", "version", "hostname", "nodeinfo", "capabilities"];
+const CONNECTION: [&str; 7] =
+    ["connect", "uri", "version", "hostname", "nodeinfo", "capabilities", "domcapabilities"];
+
+/// Commands for guests.
+const GUESTS: [&str; 39] = [
+    "list",
+    "define",
+    "undefine",
+    "create",
+    "start",
+    "destroy",
+    "shutdown",
+    "reboot",
+    "reset",
+    "suspend",
+    "resume",
+    "save",
+    "managedsave",
+    "console",
+    "autostart",
+    "dominfo",
+    "domstate",
+    "domid",
+    "domuuid",
+    "domname",
+    "dumpxml",
+    "edit",
+    "desc",
+    "metadata",
+    "setmem",
+    "setmaxmem",
+    "setvcpus",
+    "vcpucount",
+    "domiflist",
+    "domblklist",
+    "domifaddr",
+    "domifstat",
+    "domstats",
+    "dommemstat",
+    "vncdisplay",
+    "domdisplay",
+    "qemu-monitor-command",
+    "qemu-agent-command",
+    "event",
+];
 
 /// An option as `virsh help COMMAND` lists it.
 pub(super) struct Opt {
@@ -145,7 +189,8 @@ fn typed(act: &Act) -> Vec<Typed> {
     let words = words(&act.typed.join("\n"));
     let mut all = Vec::new();
     for part in words.split(|word| word == "\n") {
-        let mut words = part.iter().skip_while(|word| *word != "virsh" && *word != "answer");
+        let begins = |word: &&String| ["virsh", "answer", "typed"].contains(&word.as_str());
+        let mut words = part.iter().skip_while(|word| !begins(word));
         if words.next().is_some_and(|word| word == "answer") {
             words.next();
         }
@@ -224,6 +269,7 @@ fn shown(
 fn document(transcripts: &[&str]) -> String {
     let mut groups: Vec<_> =
         GROUPS.iter().map(|(group, heading)| (*heading, commands_of(group))).collect();
+    groups.push(("Guests", GUESTS.map(str::to_owned).to_vec()));
     groups.push(("The connection", CONNECTION.map(str::to_owned).to_vec()));
     let commands = groups.iter().flat_map(|(_, commands)| commands);
     let known = commands.map(|command| (command.clone(), options_of(command))).collect();
@@ -293,5 +339,6 @@ fn commands_are_found_in_shell_text() {
     assert_eq!(found("echo virtual; virsh uri"), ["uri"]);
     assert_eq!(found("virsh \"connect $URI; uri\" > file"), ["connect $URI", "uri"]);
     assert_eq!(found("EDITOR='sed -i' answer n net-edit hw"), ["net-edit hw"]);
+    assert_eq!(found("typed console web1"), ["console web1"]);
     assert_eq!(found("listen 'virsh uri' virsh net-event --loop"), ["net-event --loop"]);
 }

@@ -17,6 +17,9 @@ use crate::daemon::{Daemon, Ran};
 ///
 /// `answer KEY …` is virsh on a terminal where its questions are answered with KEY.
 ///
+/// `again virsh …` begins anew as long as virsh does not come to its end: 11.3 waits for ever for
+/// a guest that is saved, where the answer was there before it had begun to wait.
+///
 /// `listen PROBE virsh …` starts a listener for events and repeats PROBE until it has printed an
 /// event: one that comes right behind the answer to the registration may be lost by libvirt's
 /// client. `heard TEXT` waits until the listener has printed it, and ends it; `quiet` ends it.
@@ -32,6 +35,12 @@ answer() {
     while sleep 0.05; do echo $key; done |
         timeout 20 script -q -e -E never -c "$VIRSH -c '$URI' ${*@Q}" /dev/null |
         tr -d '\r' | grep -v polkit
+}
+again() {
+    local said status
+    while said=$(timeout 3 "$VIRSH" -c "$URI" "${@:2}"); status=$?; [ $status -eq 124 ]; do :; done
+    [ -z "$said" ] || echo "$said"
+    return $status
 }
 limit() { SECONDS=0; }
 check() { [ $SECONDS -lt 30 ] || { echo "not within 30 seconds: $*"; return 1; }; }

@@ -1,0 +1,324 @@
+//! Devices that come to running guests and go from them: what the engine has decided about a
+//! plug becomes commands of QEMU's monitor, and what QEMU says of its devices becomes inputs of
+//! the engine.
+//!
+//! One at a time works on a guest's devices, from before QEMU is told until the engine is, so
+//! that what was seen is what is told. What a device has on the host (its VFIO node, its tap) is
+//! taken back before the engine hears that it is gone, so that its VF can go back then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use uuid::Uuid;
+use vfnet_engine::{Input, Plug, Plugging, Unplugging};
+use vfnet_model::explain;
+use vfnet_model::guest::{Attachment, Device};
+use vfnet_qemu::command_line::{self, hotplug};
+use vfnet_qemu::plugging::{self, PlugError, Unplug};
+
+use super::{Guests, LaunchOrder, LiveDocument, Places, Running};
+use crate::engine_task::EngineHandle;
+
+/// How long whoever asks for a device back waits for the guest (libvirt: as long).
+const UNPLUG_LIMIT: Duration = Duration::from_secs(5);
+
+/// What of a running guest can come and go.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parts {
+    /// By alias.
+    parts: BTreeMap<String, Part>,
+    /// What the guest has said that it does not let go of, since it was last asked.
+    kept: BTreeSet<String>,
+    /// Held by whoever works on its devices.
+    turn: Arc<Mutex<()>>,
+}
+
+/// A device of a running guest.
+#[derive(Clone, Debug)]
+struct Part {
+    device: Device,
+    /// What it is to the engine.
+    what: vfnet_engine::Device,
+    from_start: bool,
+    attachment: Option<Attachment>,
+    /// Its `/dev/vfio/N`.
+    node: Option<PathBuf>,
+}
+
+impl Parts {
+    /// Of a guest as it was launched.
+    pub(super) fn of(order: &LaunchOrder, places: &Places, document: &LiveDocument) -> Self {
+        let (mut nics, mut hostdevs) = (0.., 0..);
+        let definition = &order.run.definition;
+        let part = |device: Device| {
+            let what = match &device {
+                Device::Disk(_) => vfnet_engine::Device::Other,
+                Device::Interface(_) => {
+                    let place = nics.next()?;
+                    vfnet_engine::Device::Nic(place, definition.nics.get(place)?.clone())
+                }
+                Device::Hostdev(_) => {
+                    let place = hostdevs.next()?;
+                    vfnet_engine::Device::Hostdev(place, definition.hostdevs.get(place)?.clone())
+                }
+            };
+            let attachment = match &what {
+                vfnet_engine::Device::Nic(place, _) => document.live.interfaces.get(*place),
+                _ => None,
+            };
+            let attachment = attachment.cloned();
+            let node = order.node(places, &what);
+            let alias = device.placement().alias.clone()?;
+            Some((alias, Part { device, what, from_start: true, attachment, node }))
+        };
+        Self { parts: document.guest.devices().filter_map(part).collect(), ..Self::default() }
+    }
+
+    /// Whose turn it is to work on the guest's devices.
+    pub(super) fn turn(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.turn)
+    }
+}
+
+impl Part {
+    /// Of a plug that is on record.
+    fn of_plug(order: &LaunchOrder, places: &Places, plug: &Plug) -> Result<Self, String> {
+        let device: Device = serde_json::from_str(&plug.document)
+            .map_err(|fault| format!("its record is not understood: {fault}"))?;
+        let attachment = match (&device, &plug.device) {
+            (Device::Interface(interface), vfnet_engine::Device::Nic(place, _)) => {
+                Some(order.attachment(*place, interface)?)
+            }
+            _ => None,
+        };
+        let node = order.node(places, &plug.device);
+        let (what, from_start) = (plug.device.clone(), plug.from_start);
+        Ok(Self { device, what, from_start, attachment, node })
+    }
+}
+
+impl Running {
+    fn insert(&mut self, alias: &str, part: Part) {
+        self.document.guest.add_device(part.device.clone());
+        self.document.live.interfaces.extend(part.attachment.clone());
+        self.parts.parts.insert(alias.to_owned(), part);
+    }
+
+    fn remove(&mut self, alias: &str) -> Option<Part> {
+        let part = self.parts.parts.remove(alias)?;
+        let has_it = |alias_of: &Option<String>| alias_of.as_deref() == Some(alias);
+        let guest = &mut self.document.guest;
+        let place = guest.interfaces.iter().position(|it| has_it(&it.placement.alias));
+        if let Some(place) = place.filter(|place| *place < self.document.live.interfaces.len()) {
+            self.document.live.interfaces.remove(place);
+        }
+        guest.remove_device(&part.device);
+        Some(part)
+    }
+}
+
+impl Guests {
+    fn of(&self, guest: Uuid) -> Option<Running> {
+        self.running().get(&guest).cloned()
+    }
+
+    /// Gives a guest the device of a plug, and tells the engine how that went.
+    pub(crate) async fn plug(&self, order: LaunchOrder, alias: String, engine: EngineHandle) {
+        let guest = order.run.guest;
+        let outcome = match self.of(guest) {
+            Some(running) => {
+                let turn = running.parts.turn();
+                let _turn = turn.lock().await;
+                let outcome = self.plug_in(&order, &alias, &running).await;
+                engine.tell(Input::Plugged(guest, alias, outcome)).await;
+                return;
+            }
+            None => Plugging::Refused("it does not run".to_owned()),
+        };
+        engine.tell(Input::Plugged(guest, alias, outcome)).await;
+    }
+
+    async fn plug_in(&self, order: &LaunchOrder, alias: &str, running: &Running) -> Plugging {
+        let (part, plugging) = match self.planned(order, alias, running).await {
+            Ok(planned) => planned,
+            Err(why) => return Plugging::Refused(why),
+        };
+        if let Err(why) = self.make_ready(order, running, &part).await {
+            self.take_back(order.run.guest, running, &part).await;
+            return Plugging::Refused(why);
+        }
+        match running.handle.plug(alias, &plugging).await {
+            Ok(()) => {
+                if let Some(running) = self.running().get_mut(&order.run.guest) {
+                    running.insert(alias, part);
+                }
+                Plugging::Done
+            }
+            Err(PlugError::Refused(why)) => {
+                self.take_back(order.run.guest, running, &part).await;
+                Plugging::Refused(why)
+            }
+            Err(fault @ PlugError::Unknown(_)) => Plugging::Unknown(explain(&fault)),
+        }
+    }
+
+    async fn planned(
+        &self,
+        order: &LaunchOrder,
+        alias: &str,
+        running: &Running,
+    ) -> Result<(Part, hotplug::Plugging), String> {
+        let plug = order.run.plugs.get(alias).ok_or("nothing is on record of it")?;
+        let part = Part::of_plug(order, &self.places, plug)?;
+        let fdset = match &part.device {
+            Device::Disk(_) => running.handle.free_fdset().await.map_err(|it| explain(&it))?,
+            _ => 1,
+        };
+        let guest = &running.document.guest;
+        let attachment = part.attachment.as_ref();
+        let plugging = hotplug::commands(guest, &part.device, attachment, fdset)
+            .map_err(|fault| explain(&fault))?;
+        Ok((part, plugging))
+    }
+
+    /// Makes what the device needs on the host, having written down that it is there.
+    async fn make_ready(
+        &self,
+        order: &LaunchOrder,
+        running: &Running,
+        part: &Part,
+    ) -> Result<(), String> {
+        let run_dir = running.handle.run_dir().clone();
+        let (part, order, uid) = (part.clone(), order.clone(), running.uid);
+        let lock = self.places.vfio.is_some().then(|| {
+            let mut interfaces = running.document.live.interfaces.clone();
+            interfaces.extend(part.attachment.clone());
+            let mut guest = running.document.guest.clone();
+            guest.add_device(part.device.clone());
+            command_line::locked_memory(&guest, &interfaces)
+        });
+        if let Some(Some(bytes)) = lock {
+            let allowed = running.handle.may_lock(bytes);
+            allowed.map_err(|fault| format!("cannot let QEMU lock its memory: {fault}"))?;
+        }
+        let made = tokio::task::spawn_blocking(move || {
+            order.note_in(&run_dir, part.attachment.as_ref())?;
+            if let Some(node) = &part.node {
+                plugging::lend_node(&run_dir, node)
+                    .map_err(|fault| format!("cannot lend {}: {fault}", node.display()))?;
+            }
+            order.make_tap(part.attachment.as_ref(), uid)
+        });
+        made.await.map_err(|fault| fault.to_string())?
+    }
+
+    /// Takes back what a device has on the host. What cannot be is told, and is taken back at the
+    /// guest's end.
+    async fn take_back(&self, guest: Uuid, running: &Running, part: &Part) {
+        let shared = self.running().get(&guest).is_some_and(|running| {
+            running.parts.parts.values().any(|other| other.node == part.node)
+        });
+        let run_dir = running.handle.run_dir().clone();
+        let node = part.node.clone().filter(|_| !shared);
+        let attachment = part.attachment.clone();
+        let taken = tokio::task::spawn_blocking(move || {
+            if let Some(node) = node
+                && let Err(fault) = plugging::return_node(&run_dir, &node)
+            {
+                tracing::warn!("cannot take back {}: {fault}", node.display());
+            }
+            super::order::remove_tap_of(&run_dir, attachment.as_ref());
+        });
+        if let Err(fault) = taken.await {
+            tracing::error!(%guest, "taking back a device: {fault}");
+        }
+    }
+
+    /// A device that QEMU does not have any more.
+    async fn is_gone(&self, guest: Uuid, alias: &str) -> Option<Part> {
+        let running = self.of(guest)?;
+        let part = self.running().get_mut(&guest)?.remove(alias)?;
+        running.handle.forget(&hotplug::remains(&part.device)).await;
+        self.take_back(guest, &running, &part).await;
+        Some(part)
+    }
+
+    /// Asks a guest to let go of a device, and tells the engine how that went.
+    pub(crate) async fn unplug(&self, guest: Uuid, alias: String, engine: EngineHandle) {
+        let Some(running) = self.of(guest) else {
+            let why = "QEMU's monitor does not answer yet".to_owned();
+            engine.tell(Input::Unplugged(guest, alias, Unplugging::Refused(why))).await;
+            return;
+        };
+        let turn = running.parts.turn();
+        let _turn = turn.lock().await;
+        if let Some(running) = self.running().get_mut(&guest) {
+            running.parts.kept.remove(&alias);
+        }
+        let says_no = || {
+            self.running().get(&guest).is_some_and(|running| running.parts.kept.contains(&alias))
+        };
+        let outcome = match running.handle.unplug(&alias, UNPLUG_LIMIT, says_no).await {
+            Ok(Unplug::Gone) => {
+                self.is_gone(guest, &alias).await;
+                Unplugging::Gone
+            }
+            Ok(Unplug::NotYet) => Unplugging::NotYet,
+            Ok(Unplug::Refused(why)) => Unplugging::Refused(why),
+            Err(fault) => Unplugging::Refused(explain(&fault)),
+        };
+        engine.tell(Input::Unplugged(guest, alias, outcome)).await;
+    }
+
+    /// A guest has said that it does not let go of a device.
+    pub(super) fn keeps(&self, guest: Uuid, alias: String) {
+        if let Some(running) = self.running().get_mut(&guest)
+            && running.parts.parts.contains_key(&alias)
+        {
+            running.parts.kept.insert(alias);
+        }
+    }
+
+    /// Has somebody look at a guest's devices, beside what happens to it meanwhile.
+    pub(super) fn look_soon(&self, guest: Uuid, engine: &EngineHandle) {
+        let (guests, engine) = (self.clone(), engine.clone());
+        tokio::spawn(async move { guests.look_at_devices(guest, &engine).await });
+    }
+
+    /// Looks which devices a guest has, and tells the engine what has come or gone meanwhile.
+    pub(super) async fn look_at_devices(&self, guest: Uuid, engine: &EngineHandle) {
+        let Some(running) = self.of(guest) else { return };
+        let turn = running.parts.turn();
+        let _turn = turn.lock().await;
+        let order = engine.read(move |state| LaunchOrder::from_state(state, guest, false)).await;
+        let Ok(Some(order)) = order else { return };
+        let Ok(there) = running.handle.devices().await else { return };
+        let there: BTreeSet<_> = there.into_iter().collect();
+        let known = |alias: &String| {
+            self.running().get(&guest).is_some_and(|it| it.parts.parts.contains_key(alias))
+        };
+        for (alias, plug) in order.run.plugs.iter().filter(|(alias, _)| !known(alias)) {
+            match Part::of_plug(&order, &self.places, plug) {
+                Ok(part) if there.contains(alias) => {
+                    if let Some(running) = self.running().get_mut(&guest) {
+                        running.insert(alias, part);
+                    }
+                }
+                Ok(part) => self.take_back(guest, &running, &part).await,
+                Err(why) => tracing::error!(%guest, %alias, "a device: {why}"),
+            }
+        }
+        let parts: Vec<_> =
+            self.of(guest).map(|it| it.parts.parts.into_keys().collect()).unwrap_or_default();
+        for alias in parts.into_iter().filter(|alias| !there.contains(alias)) {
+            let Some(part) = self.is_gone(guest, &alias).await else { continue };
+            let document = serde_json::to_string(&part.device).unwrap_or_default();
+            let from_start = part.from_start.then(|| Box::new((part.what, document)));
+            engine.tell(Input::DeviceGone { guest, alias, from_start }).await;
+        }
+        engine.tell(Input::DevicesSeen(guest, there)).await;
+    }
+}
