@@ -43,6 +43,12 @@ fn talk(mut stream: &UnixStream, machine: &Machine) -> io::Result<()> {
                 machine.event("RESET", &json!({"guest": true, "reason": "guest-reset"}))?;
                 continue;
             }
+            "guest-shutdown" if *machine.stays() => {
+                *machine.status() = "shutdown";
+                machine.event("SHUTDOWN", &json!({"guest": true, "reason": "guest-shutdown"}))?;
+                machine.event("STOP", &json!({}))?;
+                continue;
+            }
             "guest-shutdown" => {
                 machine.event("SHUTDOWN", &json!({"guest": true, "reason": "guest-shutdown"}))?;
                 std::process::exit(0);

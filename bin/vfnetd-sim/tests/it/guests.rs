@@ -317,3 +317,41 @@ fn networks_and_guests_start_once_for_each_boot() {
     assert!(daemon.rows(&["list"]).is_empty(), "an administrator has stopped it");
     assert!(daemon.rows(&["net-list"]).is_empty(), "an administrator has stopped it");
 }
+
+#[test]
+fn a_guest_that_ends_with_its_client_ends_though_the_daemon_is_killed() {
+    let Some(mut daemon) = Daemon::with_pool() else { return };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    let mut virsh = daemon.virsh_command(&[]);
+    let virsh = virsh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut virsh = virsh.expect("virsh runs");
+    let mut typed = virsh.stdin.take().expect("piped");
+    typed.write_all(b"start web1 --autodestroy\n").expect("typed");
+    until("it runs", || daemon.state_of("web1").starts_with("running"));
+
+    daemon.kill_and_go_on();
+    until("it has ended", || daemon.rows(&["list", "--name"]).is_empty());
+    assert_eq!(daemon.lent(), 0);
+    drop(typed);
+    virsh.kill().and_then(|()| virsh.wait()).expect("ended");
+}
+
+#[test]
+fn a_reboot_that_an_earlier_daemon_was_asked_for_is_gone_on_with() {
+    let Some(mut daemon) = Daemon::with_virsh() else { return };
+    let agent = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/>\
+                 </channel>";
+    let words = "hvm</type><kernel>/dev/null</kernel>\
+                 <cmdline>ignore-powerdown with-agent</cmdline>";
+    daemon.define_guest(&guest_with("web1", agent).replace("hvm</type>", words));
+    daemon.says(&["start", "web1"]);
+    daemon.says(&["reboot", "web1", "--mode", "acpi"]);
+
+    daemon.kill_and_go_on();
+    let off = r#"{"execute": "guest-shutdown"}"#;
+    daemon.says(&["qemu-agent-command", "web1", "--async", off]);
+    until("it has begun anew", || daemon.log().contains("guest web1: was reset"));
+    until("it runs", || daemon.state_of("web1").starts_with("running"));
+    daemon.says(&["shutdown", "web1", "--mode", "agent"]);
+    until("it is off for good", || daemon.state_of("web1") == "shut off (shutdown)");
+}

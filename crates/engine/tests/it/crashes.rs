@@ -5,7 +5,7 @@ use vfnet_engine::{Key, Request};
 use crate::deep;
 use crate::scene::{
     create, define, define_network, destroy, guest, guest_with, igb, mac, net, network_of, nic,
-    port, seeded, start, vf, vfs_of, with_network,
+    port, seeded, start, start_for_its_client, vf, vfs_of, with_network,
 };
 use crate::world::{Death, World, granted};
 
@@ -82,6 +82,28 @@ fn a_destroy_that_is_on_record_is_gone_on_with_by_the_next_daemon() {
         world.settle();
         assert!(!world.processes.contains_key(&guest("web")), "{:?}", world.story);
         assert_nothing_is_lent(&world);
+    }
+}
+
+#[test]
+fn a_guest_that_ends_with_its_client_ends_with_the_daemon_wherever_that_dies() {
+    let lives = |world: &mut World| {
+        world.begin(start_for_its_client("web"));
+        world.settle();
+    };
+    for seed in seeds() {
+        for death in deaths(ready(seed, false), 10, lives) {
+            let mut world = ready(seed, false);
+            world.story.push(format!("seed {seed}, {death:?}"));
+            world.die_at(death);
+            lives(&mut world);
+            world.restart();
+            world.settle();
+            if world.processes.contains_key(&guest("web")) {
+                world.broken("it runs without its client");
+            }
+            all_is_well_in_the_end(&mut world);
+        }
     }
 }
 

@@ -1,11 +1,14 @@
-//! Changes of a network while its VFs are lent: what libvirt loses over them stays.
+//! Changes of a network while its VFs are lent: what libvirt loses over them stays. Changes of
+//! guests' documents that leave their devices alone.
 
-use vfnet_engine::{Edited, NetworkEdit, RefusalKind, Reply, Request};
+use vfnet_engine::{
+    Announcement, Edited, GuestEdit, Metadata, NetworkEdit, RefusalKind, Reply, Request, Revision,
+};
 use vfnet_model::network::{Command, Form, Network, Section, parse, print, update};
 
 use crate::scene::{
-    create, define_network, destroy, guest_with, igb, mac, net, network_of, nic, port, vf, vfs_of,
-    with_network,
+    create, define, define_network, destroy, guest, guest_with, igb, mac, net, network_of, nic,
+    port, start, vf, vfs_of, with_network,
 };
 use crate::world::{World, granted, refusal};
 
@@ -210,4 +213,72 @@ fn a_kill_at_an_update_leaves_a_network_that_can_be_changed_again() {
         }
         lends_once(&mut world, 1);
     }
+}
+
+/// Another description of `web`, made from the document that begins with `before`.
+fn described(before: &str, by: &str) -> GuestEdit {
+    let mut after = guest_with("web", vec![nic("hw", mac(1))]);
+    after.xml = format!("<domain><name>web</name><description>{by}</description></domain>");
+    GuestEdit { before: before.to_owned(), after }
+}
+
+fn revision(live: Option<GuestEdit>, config: Option<GuestEdit>) -> Request {
+    let metadata = Some(Metadata::Description);
+    Request::GuestRevise(Box::new(Revision { guest: guest("web"), live, config, metadata }))
+}
+
+/// The documents of `web`: the running one's, and the kept one.
+fn documents(world: &World) -> [Option<String>; 2] {
+    let run = world.state().runs.get(&guest("web"));
+    let kept = world.state().guests.get(&guest("web"));
+    [run.map(|run| run.definition.xml.clone()), kept.map(|kept| kept.definition.xml.clone())]
+}
+
+#[test]
+fn a_guests_documents_are_changed_each_for_itself_and_nothing_of_its_devices() {
+    let mut world = with_network(igb(4));
+    granted(world.ask(define(guest_with("web", vec![nic("hw", mac(1))]))));
+    granted(world.ask(start("web")));
+    let [_, Some(first)] = documents(&world) else { panic!("it is kept") };
+    let (live, config) = (described(&first, "runs"), described(&first, "is kept"));
+    let [runs, kept] = [&live, &config].map(|edit| edit.after.xml.clone());
+
+    granted(world.ask(revision(Some(live), None)));
+    assert_eq!(documents(&world), [Some(runs.clone()), Some(first)]);
+    granted(world.ask(revision(None, Some(config))));
+    assert_eq!(documents(&world), [Some(runs.clone()), Some(kept.clone())]);
+    let told = world.said.iter().filter(|told| {
+        matches!(told, Announcement::GuestMetadataChanged(.., Metadata::Description))
+    });
+    assert_eq!(told.count(), 2);
+
+    world.restart();
+    world.settle();
+    assert_eq!(documents(&world), [Some(runs), Some(kept)]);
+    assert_eq!(vfs_of(&world, "web").len(), 1);
+}
+
+#[test]
+fn a_change_of_a_guests_document_that_was_made_from_another_one_changes_nothing() {
+    let mut world = with_network(igb(4));
+    granted(world.ask(define(guest_with("web", vec![nic("hw", mac(1))]))));
+    granted(world.ask(start("web")));
+    let before = documents(&world);
+    let [_, Some(first)] = &before else { panic!("it is kept") };
+    let (sound, late) = (described(first, "now"), described("<domain/>", "later"));
+    for revised in [
+        revision(Some(sound.clone()), Some(late.clone())),
+        revision(Some(late.clone()), Some(sound.clone())),
+    ] {
+        let refused = refusal(world.ask(revised));
+        assert_eq!(refused.kind, RefusalKind::ChangedMeanwhile, "{refused}");
+        assert_eq!(documents(&world), before);
+    }
+    // The running one's is gone meanwhile.
+    granted(world.ask(destroy("web")));
+    let refused = refusal(world.ask(revision(Some(sound), None)));
+    assert_eq!(refused.kind, RefusalKind::ChangedMeanwhile, "{refused}");
+    granted(world.ask(Request::GuestUndefine(guest("web"))));
+    let refused = refusal(world.ask(revision(None, Some(late))));
+    assert_eq!(refused.kind, RefusalKind::NoGuest, "{refused}");
 }

@@ -23,7 +23,7 @@ use vfnet_model::{PciAddress, Vlan};
 use crate::bugs::Bug;
 use crate::scene::{
     PF, PF2, create, define, define_network, destroy, device, guest, guest_with, mac, net, network,
-    network_of, nic, pci, port, start,
+    network_of, nic, pci, port, start, start_for_its_client,
 };
 use crate::world::{Death, World, granted};
 
@@ -437,6 +437,7 @@ impl Scenery<'_> {
             Event::CreateGuest { who, nics, device } => {
                 world.begin(create(self.guest(*who, nics, *device)));
             }
+            Event::StartGuest(4) => drop(world.begin(start_for_its_client(GUESTS[4]))),
             Event::StartGuest(who) => drop(world.begin(start(GUESTS[*who]))),
             Event::DestroyGuest(who) => drop(world.begin(destroy(GUESTS[*who]))),
             Event::UndefineGuest(who) => {

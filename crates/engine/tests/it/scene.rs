@@ -120,6 +120,11 @@ pub(crate) fn start(name: &str) -> Request {
     Request::GuestStart { guest: guest(name), paused: false, autodestroy: false }
 }
 
+/// A guest that ends with whoever asks.
+pub(crate) fn start_for_its_client(name: &str) -> Request {
+    Request::GuestStart { guest: guest(name), paused: false, autodestroy: true }
+}
+
 pub(crate) fn destroy(name: &str) -> Request {
     Request::GuestDestroy(guest(name))
 }

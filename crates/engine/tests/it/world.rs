@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use vfnet_engine::{
     Announcement, Answer, Claim, ClaimId, ClaimState, Decision, Effect, Ended, Engine, Entry, Home,
-    Input, Key, Moment, NetworkHook, Owner, Record, Refusal, Remembered, Reply, Request, State,
-    Ticket, Urgency,
+    Input, Key, Moment, NetworkHook, Owner, Phase, Record, Refusal, Remembered, Reply, Request,
+    State, Ticket, Urgency,
 };
 use vfnet_host::Host;
 use vfnet_host::lend::Lending;
@@ -383,9 +383,13 @@ impl World {
         loop {
             self.host.revive();
             if self.recover().is_ok() {
-                return;
+                break;
             }
             self.daemon = Daemon::default();
+        }
+        let mut runs = self.state().runs.values();
+        if let Some(run) = runs.find(|run| run.autodestroy && run.phase != Phase::Ending) {
+            self.broken(&format!("{} outlives the clients of its daemon", run.definition.name));
         }
     }
 

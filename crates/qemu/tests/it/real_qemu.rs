@@ -55,6 +55,49 @@ async fn a_paused_guest_of_qemus_is_started_resumed_and_destroyed() {
     assert!(ended.said.contains("terminating on signal 15"), "{ended:?}");
 }
 
+/// A disk whose boot sector powers the machine off, by the register that SeaBIOS gives q35's ACPI.
+const POWERS_OFF: [u8; 10] = [
+    0xba, 0x04, 0x06, // mov dx, 0x604
+    0xb8, 0x00, 0x20, // mov ax, 0x2000: sleep, S5
+    0xef, // out dx, ax
+    0xf4, 0xeb, 0xfd, // hlt, for ever
+];
+
+#[tokio::test]
+async fn a_guest_that_powers_itself_off_can_be_kept_and_begun_anew() {
+    let Some(program) = qemu() else { return };
+    let bench = Bench::new();
+    let mut image = vec![0; 1 << 20];
+    image[..POWERS_OFF.len()].copy_from_slice(&POWERS_OFF);
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let disk = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(disk.path(), image).unwrap();
+    let mut spec = spec(&bench, program);
+    // The disk is named and opened by QEMU here.
+    spec.credentials = None;
+    let drive = format!("file={},format=raw,if=ide,snapshot=on", disk.path().display());
+    spec.args.extend(["-drive".to_owned(), drive]);
+    let (guest, mut events) = bench.try_start(&spec).await.unwrap();
+    guest.execute("set-action", serde_json::json!({ "shutdown": "pause" })).await.unwrap();
+    guest.resume().await.unwrap();
+    for _boot in 0..2 {
+        let is_off = |event: &GuestEvent| {
+            matches!(event, GuestEvent::ShutdownRequested { by_guest: true, .. })
+        };
+        while !is_off(&next(&mut events).await) {}
+        while next(&mut events).await != GuestEvent::Paused {}
+        assert_eq!(guest.state().await.unwrap(), RunState::Shutdown);
+        guest.reset().await.unwrap();
+        let began = std::time::Instant::now();
+        while guest.resume().await.is_err() {
+            assert!(began.elapsed() < PATIENCE, "it is not reset");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    guest.execute("set-action", serde_json::json!({ "shutdown": "poweroff" })).await.unwrap();
+    assert_eq!(end(&mut events).await.kind, EndKind::PoweredOff);
+}
+
 #[test]
 fn a_guest_of_qemus_outlives_its_daemon_and_talks_to_the_next() {
     let Some(program) = qemu() else { return };
