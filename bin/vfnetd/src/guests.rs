@@ -121,6 +121,9 @@ pub enum CommandError {
     /// Its document has no channel for an agent.
     #[error("the guest has no channel for an agent ({})", vfnet_qemu::agent::CHANNEL)]
     NoAgent,
+    /// Its virtual CPUs are not as many as it was to have.
+    #[error(transparent)]
+    Vcpus(#[from] vfnet_qemu::vcpus::VcpuError),
     /// Nobody in it has the agent's channel open.
     #[error("no agent runs in the guest")]
     AgentAway,
@@ -332,6 +335,7 @@ impl Guests {
                 let parts = Parts::of(&order, &self.places, &running.document);
                 self.running().insert(guest, Running { parts, ..running });
                 self.coming().remove(&guest);
+                self.count_vcpus(guest, &handle).await;
             }
             // By its run directory it can still be ended.
             Err(fault) => tracing::error!("guest {name}: has no live document: {fault}"),

@@ -4,6 +4,7 @@
 use vfnet_engine::{Refusal, RefusalKind};
 use vfnet_model::xml::{DocumentError, Kind};
 use vfnet_qemu::agent::AgentError;
+use vfnet_qemu::vcpus::VcpuError;
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 
 use crate::guests::CommandError;
@@ -48,7 +49,10 @@ pub(crate) fn command(fault: &CommandError) -> WireError {
         CommandError::NoAgent => ErrorCode::ArgumentUnsupported,
         CommandError::Agent(AgentError::Refused(_)) => ErrorCode::InternalError,
         CommandError::AgentAway | CommandError::Agent(_) => ErrorCode::AgentUnresponsive,
-        CommandError::Guest(_) | CommandError::Console(_) => ErrorCode::OperationFailed,
+        CommandError::Vcpus(VcpuError::FromStart) => ErrorCode::OperationUnsupported,
+        CommandError::Guest(_) | CommandError::Vcpus(_) | CommandError::Console(_) => {
+            ErrorCode::OperationFailed
+        }
     };
     WireError::new(ErrorDomain::Qemu, code, &vfnet_model::explain(fault))
 }

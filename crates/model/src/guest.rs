@@ -76,6 +76,8 @@ pub struct Guest {
     pub current_memory_kib: u64,
     /// Virtual CPUs, 1 to [`MAX_VCPUS`].
     pub vcpus: u32,
+    /// Those of them that it has from its start; at least 1.
+    pub current_vcpus: u32,
     /// `<os>`.
     pub os: Os,
     /// `<features>`.

@@ -25,6 +25,7 @@ mod socket;
 pub mod status;
 pub mod supervisor;
 pub mod uid;
+pub mod vcpus;
 mod vfio;
 
 pub use events::GuestEvent;

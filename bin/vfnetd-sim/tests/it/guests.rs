@@ -355,3 +355,34 @@ fn a_reboot_that_an_earlier_daemon_was_asked_for_is_gone_on_with() {
     daemon.says(&["shutdown", "web1", "--mode", "agent"]);
     until("it is off for good", || daemon.state_of("web1") == "shut off (shutdown)");
 }
+
+#[test]
+fn virtual_cpus_come_to_a_running_guest_of_qemus_and_are_counted_by_the_next_daemon() {
+    const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+    if !installed(QEMU) {
+        return;
+    }
+    let Some(mut daemon) = Daemon::with_virsh() else { return };
+    let emulator = format!("<emulator>{QEMU}</emulator>");
+    let guest = guest_with("web1", &emulator).replace("<vcpu>1", "<vcpu current='2'>4");
+    daemon.define_guest(&guest);
+    daemon.says(&["start", "web1"]);
+    let count = |daemon: &Daemon| daemon.says(&["vcpucount", "web1", "--active", "--live"]);
+    assert_eq!(count(&daemon).trim(), "2");
+    daemon.says(&["setvcpus", "web1", "4", "--live"]);
+    assert_eq!(count(&daemon).trim(), "4");
+    assert!(daemon.says(&["dumpxml", "web1"]).contains("<vcpu placement='static'>4</vcpu>"));
+    assert!(daemon.says(&["domstats", "web1", "--vcpu"]).contains("vcpu.current=4"));
+
+    daemon.kill_and_go_on();
+    assert_eq!(count(&daemon).trim(), "4");
+    let refused = daemon.refuses(&["setvcpus", "web1", "1", "--live"]);
+    assert!(refused.contains("came to the guest while it runs"), "{refused}");
+    // Nobody in it hears of it.
+    let refused = daemon.refuses(&["setvcpus", "web1", "3", "--live"]);
+    assert!(refused.contains("the guest keeps a virtual CPU"), "{refused}");
+    assert_eq!(count(&daemon).trim(), "4");
+    let kept = daemon.says(&["vcpucount", "web1", "--active", "--config"]);
+    assert_eq!(kept.trim(), "2");
+    daemon.says(&["destroy", "web1"]);
+}

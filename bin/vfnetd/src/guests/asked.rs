@@ -22,6 +22,9 @@ use super::{CommandError, Guests, Running};
 /// nothing.
 const NO_WORD: Duration = Duration::from_secs(3);
 
+/// How long a guest may take to let go of a virtual CPU.
+const VCPU_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long QEMU may take to end on SIGTERM where nothing harder may follow.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -101,6 +104,28 @@ impl Guests {
         arguments: Value,
     ) -> Result<Value, CommandError> {
         Ok(self.one(guest)?.handle.execute(command, arguments).await?)
+    }
+
+    /// Gives a running guest virtual CPUs, or has it let go of some.
+    pub async fn set_vcpus(&self, guest: Uuid, wanted: u32) -> Result<(), CommandError> {
+        let running = self.one(guest)?;
+        if running.document.guest.current_vcpus == wanted {
+            return Ok(());
+        }
+        let turn = running.parts.turn();
+        let _turn = turn.lock().await;
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let outcome = running.handle.set_vcpus(wanted, VCPU_LIMIT).await;
+        self.count_vcpus(guest, &running.handle).await;
+        Ok(outcome?)
+    }
+
+    /// Shows of a running guest how many virtual CPUs it has; QEMU alone knows.
+    pub(super) async fn count_vcpus(&self, guest: Uuid, handle: &vfnet_qemu::Guest) {
+        let Ok(count) = handle.vcpus().await else { return };
+        if let (Ok(count), Some(running)) = (u32::try_from(count), self.running().get_mut(&guest)) {
+            running.document.guest.current_vcpus = count;
+        }
     }
 
     /// Any object that is a command of the monitor, and QEMU's answer to it as it came.

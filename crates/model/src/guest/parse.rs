@@ -73,6 +73,7 @@ fn read(root: Element<'_, '_>) -> Result<Guest, DocumentError> {
         Some(element) => Features::read(element)?,
         None => Features::default(),
     };
+    let (vcpus, current_vcpus) = vcpus(root)?;
     let mut guest = Guest {
         hypervisor,
         name,
@@ -82,7 +83,8 @@ fn read(root: Element<'_, '_>) -> Result<Guest, DocumentError> {
         metadata: root.child("metadata")?.map(|element| element.raw_standalone()),
         memory_kib,
         current_memory_kib,
-        vcpus: vcpus(root)?,
+        vcpus,
+        current_vcpus,
         os,
         features,
         cpu: root.child("cpu")?.map(cpu::read).transpose()?,
@@ -222,22 +224,20 @@ fn kib(element: Element<'_, '_>) -> Result<u64, DocumentError> {
         .ok_or_else(|| element.invalid(format!("{} {unit} is too much memory", text.trim())))
 }
 
-fn vcpus(root: Element<'_, '_>) -> Result<u32, DocumentError> {
-    let Some(element) = root.child("vcpu")? else { return Ok(1) };
+/// How many at most, and how many from the start.
+fn vcpus(root: Element<'_, '_>) -> Result<(u32, u32), DocumentError> {
+    let Some(element) = root.child("vcpu")? else { return Ok((1, 1)) };
     served(element, "placement", &[("static", ())])?;
     let text = element.text();
     let count: u32 = text
         .trim()
         .parse()
         .map_err(|fault| element.invalid(format!("invalid number '{}': {fault}", text.trim())))?;
-    if let Some(current) = element.parsed::<u32>("current")?
-        && current != count
-    {
-        return Err(element.unsupported("fewer virtual CPUs at start than at most"));
-    }
+    let current = element.parsed::<u32>("current")?.unwrap_or(count);
     match count {
         0 => Err(element.invalid("<vcpu> must say more than 0")),
-        1..=MAX_VCPUS => Ok(count),
+        1..=MAX_VCPUS if (1..=count).contains(&current) => Ok((count, current)),
+        1..=MAX_VCPUS => Err(element.invalid(format!("current='{current}' of {count}"))),
         _ => Err(element.unsupported(format!("{count} virtual CPUs (at most {MAX_VCPUS})"))),
     }
 }

@@ -24,7 +24,7 @@ proptest! {
             .1).unwrap();
         guest.cpu = None;
         guest.description = Some(description);
-        guest.vcpus = vcpus;
+        (guest.vcpus, guest.current_vcpus) = (vcpus, vcpus.div_ceil(2));
         guest.memory_kib = memory;
         guest.current_memory_kib = memory;
         guest.os.kernel = Some(format!("/{path}"));

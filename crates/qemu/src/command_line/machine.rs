@@ -164,12 +164,16 @@ fn cpu(guest: &Guest) -> Option<String> {
 }
 
 fn smp(guest: &Guest) -> String {
+    let count = match guest.current_vcpus {
+        all if all == guest.vcpus => all.to_string(),
+        current => format!("{current},maxcpus={}", guest.vcpus),
+    };
     match guest.cpu.as_ref().and_then(|cpu| cpu.topology) {
         Some(it) => format!(
-            "{},sockets={},dies={},cores={},threads={}",
-            guest.vcpus, it.sockets, it.dies, it.cores, it.threads
+            "{count},sockets={},dies={},cores={},threads={}",
+            it.sockets, it.dies, it.cores, it.threads
         ),
-        None => format!("{0},sockets={0},cores=1,threads=1", guest.vcpus),
+        None => format!("{count},sockets={},cores=1,threads=1", guest.vcpus),
     }
 }
 

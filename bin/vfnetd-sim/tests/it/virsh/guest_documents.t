@@ -327,8 +327,10 @@ Memory and virtual CPUs
   [1]
   $ virsh setvcpus web1 4 --config
   $ virsh setvcpus web1 1 --config
-  error: unsupported configuration: 1 of 4 virtual CPUs: vfnet starts a guest with all that it may have
-  [1]
+  $ virsh dumpxml web1 --inactive --xpath "/domain/vcpu"
+  <vcpu placement="static" current="1">4</vcpu>
+  $ virsh vcpucount web1 --active --config
+  1
   $ virsh setvcpus web1 4 --live
   error: invalid argument: 4 virtual CPUs are more than the guest's most, 2
   [1]

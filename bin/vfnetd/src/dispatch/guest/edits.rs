@@ -201,8 +201,12 @@ pub(super) async fn vcpus(daemon: &Daemon, guest: &Domain, flags: u32) -> Result
     if flags & f::DOMAIN_VCPU_GUEST != 0 {
         return Err(error(ErrorCode::ArgumentUnsupported, BY_AGENT));
     }
-    let (guest, _) = one(daemon, guest, flags).await?;
-    Ok(i32::try_from(guest.vcpus).unwrap_or(i32::MAX))
+    let (document, is_live) = one(daemon, guest, flags).await?;
+    let live = daemon.guests.live(guest.uuid).filter(|_| is_live).map(|live| live.guest);
+    let document = live.unwrap_or(document);
+    let most = flags & f::DOMAIN_VCPU_MAXIMUM != 0;
+    let count = if most { document.vcpus } else { document.current_vcpus };
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
 const BY_AGENT: &str = "vfnet does not have the agent put virtual CPUs on- and offline";
@@ -222,22 +226,25 @@ pub(super) async fn set_vcpus(daemon: &Daemon, args: &DomainVcpusFlags) -> Resul
             let detail = format!("{vcpus} virtual CPUs are more than the guest's most, {most}");
             return Err(invalid(&detail));
         }
-        if !maximum && vcpus < most {
-            let detail = format!(
-                "{vcpus} of {most} virtual CPUs: vfnet starts a guest with all that it may have"
-            );
-            return Err(error(ErrorCode::ConfigUnsupported, &detail));
-        }
     }
-    if maximum && live.is_some() {
-        let detail = "the most virtual CPUs of a guest cannot be changed while it runs";
-        return Err(error(ErrorCode::OperationInvalid, detail));
+    if live.is_some() {
+        if maximum {
+            let detail = "the most virtual CPUs of a guest cannot be changed while it runs";
+            return Err(error(ErrorCode::OperationInvalid, detail));
+        }
+        let told = daemon.guests.set_vcpus(args.domain.uuid, vcpus).await;
+        told.map_err(|fault| wire_error::command(&fault))?;
     }
     if config.is_none() {
         return Ok(());
     }
     revise(daemon, &args.domain, AFFECT_CONFIG, None, move |guest| {
-        guest.vcpus = vcpus;
+        if maximum {
+            guest.vcpus = vcpus;
+            guest.current_vcpus = guest.current_vcpus.min(vcpus);
+        } else {
+            guest.current_vcpus = vcpus;
+        }
         Ok(())
     })
     .await

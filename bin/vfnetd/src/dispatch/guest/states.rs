@@ -24,7 +24,7 @@ pub(super) async fn info(daemon: &Daemon, guest: &Domain) -> Result<DomainInfo, 
         state: u8::try_from(state).unwrap_or_default(),
         max_memory: document.memory_kib,
         memory: balloon(daemon, guest).await.unwrap_or(document.current_memory_kib),
-        vcpus: u16::try_from(document.vcpus).unwrap_or(u16::MAX),
+        vcpus: u16::try_from(document.current_vcpus).unwrap_or(u16::MAX),
         cpu_time: daemon.guests.cpu_time(guest.uuid).unwrap_or(0),
     })
 }

@@ -245,11 +245,12 @@ async fn of_guest(
 async fn vcpus(daemon: &Daemon, guest: &Domain, document: &Guest, params: &mut Params) {
     /// `VIR_VCPU_RUNNING`
     const RUNNING: i32 = 1;
-    let most = usize::try_from(document.vcpus).unwrap_or(usize::MAX);
+    let [most, current] = [document.vcpus, document.current_vcpus]
+        .map(|count| usize::try_from(count).unwrap_or(usize::MAX));
     let answer = daemon.guests.execute(guest.uuid, "query-cpus-fast", Value::Null).await;
     let answer = answer.unwrap_or_default();
     let there = answer.as_array().map(Vec::as_slice).unwrap_or_default();
-    params.count("vcpu.current", if there.is_empty() { most } else { there.len() });
+    params.count("vcpu.current", if there.is_empty() { current } else { there.len() });
     params.count("vcpu.maximum", most);
     for cpu in there {
         let (Some(index), Some(thread)) = (cpu["cpu-index"].as_u64(), cpu["thread-id"].as_i64())
