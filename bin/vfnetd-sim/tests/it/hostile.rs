@@ -166,8 +166,9 @@ fn a_huge_frame_that_is_promised_takes_no_memory_until_it_comes() {
     let promises: Vec<_> = (0..100)
         .map(|_| {
             let mut client = Client::connect(&daemon.socket());
-            client.send(&(32 * 1024 * 1024_u32).to_be_bytes());
-            client.send(&[0; 8]);
+            // At once: the daemon may hang up as soon as it has read the length.
+            let length = (32 * 1024 * 1024_u32).to_be_bytes();
+            client.send(&[&length[..], &[0; 8]].concat());
             client
         })
         .collect();
