@@ -327,10 +327,11 @@ fn plain(facts: &VfFacts) -> VfFacts {
     VfFacts { uses: Vec::new(), stuck: false, mac_from_pf, ..facts.clone() }
 }
 
-/// A PF that is down does not hear which MAC a VF has chosen; it learns that when it is up again
-/// and the VF's driver starts anew.
+/// A PF that is down does not hear which MAC a VF has chosen, and shows none or the one before; it
+/// learns that when it is up again and the VF's driver starts anew. A guest's it must not show.
 fn unheard(facts: &mut VfFacts) {
-    if !facts.sticky && Some(facts.admin_mac) == facts.netdev_mac {
+    let a_guests = facts.admin_mac.octets().starts_with(&[0x52, 0x54, 0x00]);
+    if !facts.sticky && !a_guests {
         facts.admin_mac = MacAddress::ZERO;
     }
 }
