@@ -152,8 +152,9 @@ impl Hands {
                 for fault in &back.errors {
                     tracing::warn!(%vf, "giving back: {}", fault.explain());
                 }
+                let at = moments.moment();
                 let seen = host.vf(vf).ok().flatten().map(Box::new);
-                (outcome(back.outcome, vf), seen, moments.moment())
+                (outcome(back.outcome, vf), seen, at)
             })
             .await;
             if let Some(call) = call {
@@ -195,8 +196,9 @@ impl Hands {
                     why: fault.explain(),
                     hook: false,
                 });
+                let at = moments.moment();
                 let seen = host.vf(lending.vf).ok().flatten().map(Box::new);
-                (outcome, seen, moments.moment())
+                (outcome, seen, at)
             });
             let (outcome, seen, at) =
                 done.await.unwrap_or_else(|why| (Err(failure(why)), None, engine.moment()));

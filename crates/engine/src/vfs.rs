@@ -253,7 +253,8 @@ impl Turn<'_> {
     /// Takes in what one VF looks like after it was given back, or the administrator is done with it.
     pub(crate) fn saw_returned(&mut self, id: ClaimId, seen: Option<Box<Vf>>, at: Moment) {
         let (Some(claim), Some(vf)) = (self.state.claims.get(&id), seen) else { return };
-        if at < self.state.last_look {
+        let alone = self.state.seen_alone.get(&claim.vf);
+        if at < self.state.last_look || alone.is_some_and(|later| at < *later) {
             return;
         }
         let members = vf.iommu_group.and_then(|group| self.state.inventory.groups.get_mut(&group));

@@ -3,8 +3,10 @@
 
 use rustix::io::Errno;
 use vfnet_engine::{
-    Announcement, Answer, Because, ClaimState, Ended, Executor, Input, Phase, RefusalKind, Request,
+    Announcement, Answer, Because, ClaimState, Ended, Executor, GivenBack, Input, Phase,
+    RefusalKind, Request,
 };
+use vfnet_host::Host as _;
 use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost};
 
 use crate::scene::{
@@ -283,6 +285,30 @@ fn a_sight_of_a_returned_vf_from_before_a_look_does_not_hide_what_that_saw() {
     let ticket = world.begin_unseen(create_one("next", 2));
     let refused = refusal(world.replies.remove(&ticket).expect("it is answered at once"));
     assert!(refused.to_string().contains("192.0.2.1"), "{refused}");
+}
+
+#[test]
+fn a_sight_of_a_vf_that_was_overtaken_by_a_later_one_is_not_believed() {
+    let mut world = with_network(igb(1));
+    granted(world.ask(create_one("web", 1)));
+    let old = world.state().claims.values().next().expect("it has a VF").id;
+    world.host.remove_vf(vf(0));
+    world.host.remove_vfs(pci(PF)).expect("the guest's VF is no more");
+    world.host.make_vfs(pci(PF), 1).expect("the card makes one");
+    world.look();
+    // Somebody sees the new VF while it is being made ready, and is heard when it is back.
+    let at = world.moment();
+    let mut amid = world.host.vf(vf(0)).expect("it can be read").expect("it is there");
+    amid.binding.driver_override = Some("vfio-pci".parse().expect("a driver name"));
+    for request in [create_one("next", 2), destroy("next")] {
+        let ticket = world.begin_unseen(request);
+        world.settle();
+        granted(world.replies.remove(&ticket).expect("it is answered"));
+    }
+    let known = world.state().inventory.vfs[&vf(0)].clone();
+    let seen = Some(Box::new(amid));
+    world.hears(Input::GivenBack { claim: old, outcome: GivenBack::Gone, seen, at });
+    assert_eq!(world.state().inventory.vfs[&vf(0)], known);
 }
 
 #[test]

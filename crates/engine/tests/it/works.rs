@@ -157,8 +157,9 @@ impl World {
             lend::Outcome::Vanished => GivenBack::Gone,
         };
         self.story.push(format!("give back {vf}: {outcome:?}"));
+        let at = self.moment();
         let seen = self.host.vf(vf).ok().flatten().map(Box::new);
-        Ok(Input::GivenBack { claim: id, outcome, seen, at: self.moment() })
+        Ok(Input::GivenBack { claim: id, outcome, seen, at })
     }
 
     fn repair(&mut self, id: ClaimId, lending: &Lending) -> Result<Input, Crashed> {
@@ -194,8 +195,9 @@ impl World {
         let done = self.at_the_kernel(|| lend::reset(&host, lending, &Deadlines::default()))?;
         let outcome = done.map_err(|fault| failure(&fault));
         self.story.push(format!("reset {vf}: {outcome:?}"));
+        let at = self.moment();
         let seen = self.host.vf(vf).ok().flatten().map(Box::new);
-        Ok(Input::WasReset { claim: id, outcome, seen, at: self.moment() })
+        Ok(Input::WasReset { claim: id, outcome, seen, at })
     }
 
     fn make_vfs(&mut self, network: Uuid, pf: PciAddress, count: u16) -> Result<Input, Crashed> {
