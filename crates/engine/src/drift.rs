@@ -76,12 +76,17 @@ impl Turn<'_> {
             .map(|claim| claim.id)
             .collect();
         for id in drifted {
-            let repairs = self.state.repairs.entry(id).or_default();
-            if std::mem::replace(&mut repairs.under_way, true) {
-                repairs.again = true;
-            } else {
-                self.effect(Effect::Repair(id));
-            }
+            self.begin_repair(id);
+        }
+    }
+
+    /// Has hands set a held VF as it is to be; once more where they are at work already.
+    pub(crate) fn begin_repair(&mut self, id: ClaimId) {
+        let repairs = self.state.repairs.entry(id).or_default();
+        if std::mem::replace(&mut repairs.under_way, true) {
+            repairs.again = true;
+        } else {
+            self.effect(Effect::Repair(id));
         }
     }
 
@@ -89,6 +94,13 @@ impl Turn<'_> {
         let Some(repairs) = self.state.repairs.get_mut(&id) else { return };
         repairs.under_way = false;
         let again = std::mem::take(&mut repairs.again);
+        if self.nic_is_changed(id, &outcome) {
+            if again {
+                self.repair_once_more(id);
+            }
+            return;
+        }
+        let Some(repairs) = self.state.repairs.get_mut(&id) else { return };
         let found = outcome != Repaired::Done(Vec::new());
         repairs.count = repairs.count.saturating_add(u8::from(found));
         let too_often = repairs.count >= MOST_REPAIRS;
@@ -119,11 +131,8 @@ impl Turn<'_> {
     fn repair_once_more(&mut self, id: ClaimId) {
         let goes_on =
             |claim: &Claim| matches!(claim.state, ClaimState::Held { .. }) && claim.drift.is_none();
-        if self.state.claims.get(&id).is_some_and(goes_on)
-            && let Some(repairs) = self.state.repairs.get_mut(&id)
-        {
-            repairs.under_way = true;
-            self.effect(Effect::Repair(id));
+        if self.state.claims.get(&id).is_some_and(goes_on) {
+            self.begin_repair(id);
         }
     }
 

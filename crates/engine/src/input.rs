@@ -11,7 +11,7 @@ use crate::claim::ClaimId;
 use crate::decision::{NetworkHook, Urgency};
 use crate::plugs::Device;
 use crate::refusal::{Because, Refusal};
-use crate::state::{Cause, GuestDefinition, NetworkDefinition};
+use crate::state::{Cause, GuestDefinition, NetworkDefinition, NicNeed};
 
 /// Names a request, so that its answer finds the way back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -265,10 +265,10 @@ pub enum Request {
     GuestUndefine(Uuid),
     /// Start it when the host boots, or not.
     GuestAutostart(Uuid, bool),
-    /// Put a changed document in the place of a kept guest's.
-    GuestEdit(Uuid, Box<GuestEdit>),
     /// Change documents of a guest, and none of its devices.
     GuestRevise(Box<Revision>),
+    /// Change settings of an interface of a running guest.
+    GuestChangeNic(Box<NicChange>),
     /// Give a running guest a device.
     GuestAttach(Box<Attach>),
     /// Ask a running guest to let go of a device. Answered when its VF is back, when the guest
@@ -377,6 +377,36 @@ pub struct Detach {
     pub from_start: Option<(Device, String)>,
     /// What becomes of the kept document when the guest has been asked.
     pub config: Option<GuestEdit>,
+}
+
+/// An interface of a running guest that goes on with other settings: it keeps its MAC and comes
+/// from where it did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NicChange {
+    /// The guest.
+    pub guest: Uuid,
+    /// The interface's place among the run's.
+    pub nic: usize,
+    /// What it needs.
+    pub need: NicNeed,
+    /// How whoever runs the guest describes it.
+    pub described: Described,
+    /// What becomes of the kept document when the settings are made.
+    pub config: Option<GuestEdit>,
+}
+
+/// Where an interface of a running guest is described.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Described {
+    /// In the document that the guest was started with.
+    Definition(GuestEdit),
+    /// In that of its plug.
+    Plug {
+        /// The plug's.
+        alias: String,
+        /// The document.
+        document: String,
+    },
 }
 
 /// How telling QEMU of a device ended.

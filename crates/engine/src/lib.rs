@@ -20,6 +20,7 @@ mod guests;
 mod input;
 mod needs;
 mod networks;
+mod nic_changes;
 pub mod place;
 pub mod plan;
 mod plugs;
@@ -33,9 +34,9 @@ mod vfs;
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use input::{
-    Answer, Attach, Detach, Edited, Ended, Failure, GivenBack, GuestChange, GuestEdit, HeldBy,
-    Input, Metadata, Moment, NetworkEdit, Plugged, Plugging, PortRequest, Repaired, Reply, Request,
-    Revision, Ticket, Unplugging,
+    Answer, Attach, Described, Detach, Edited, Ended, Failure, GivenBack, GuestChange, GuestEdit,
+    HeldBy, Input, Metadata, Moment, NetworkEdit, NicChange, Plugged, Plugging, PortRequest,
+    Repaired, Reply, Request, Revision, Ticket, Unplugging,
 };
 pub use plugs::{Device, Plug, PlugState};
 pub use record::{Entry, Home, Key, Pending, Record};

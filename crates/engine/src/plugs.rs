@@ -160,12 +160,12 @@ impl Turn<'_> {
         self.put(Entry::GuestJob(guest, job));
     }
 
-    fn guest_job(&self, guest: Uuid) -> GuestJob {
+    pub(crate) fn guest_job(&self, guest: Uuid) -> GuestJob {
         self.state.guest_jobs.get(&guest).cloned().unwrap_or_default()
     }
 
     /// The run of a guest to which something may be done.
-    fn running(&self, guest: Uuid) -> Result<&GuestRun, Refusal> {
+    pub(crate) fn running(&self, guest: Uuid) -> Result<&GuestRun, Refusal> {
         let run = self.state.runs.get(&guest).ok_or_else(|| match self.state.guest(guest) {
             Some(def) => Refusal::invalid(format!("guest '{}' is not running", def.name)),
             None => {
@@ -243,7 +243,11 @@ impl Turn<'_> {
     }
 
     /// Refuses to put a document in the place of another one than it was made from.
-    fn still_as_read(&self, guest: Uuid, edit: Option<&GuestEdit>) -> Result<(), Refusal> {
+    pub(crate) fn still_as_read(
+        &self,
+        guest: Uuid,
+        edit: Option<&GuestEdit>,
+    ) -> Result<(), Refusal> {
         let Some(edit) = edit else { return Ok(()) };
         let kept = self.state.guests.get(&guest);
         if kept.is_some_and(|entry| entry.definition.xml == edit.before) {
@@ -253,13 +257,7 @@ impl Turn<'_> {
         Err(Refusal::new(RefusalKind::ChangedMeanwhile, message).hint("try again"))
     }
 
-    pub(crate) fn guest_edit(&mut self, guest: Uuid, edit: GuestEdit) -> Outcome {
-        self.still_as_read(guest, Some(&edit))?;
-        self.keep_edit(guest, edit);
-        Ok(Some(Answer::Done))
-    }
-
-    fn keep_edit(&mut self, guest: Uuid, edit: GuestEdit) {
+    pub(crate) fn keep_edit(&mut self, guest: Uuid, edit: GuestEdit) {
         let Some(entry) = self.state.guests.get(&guest).cloned() else { return };
         self.put(Entry::Guest(GuestEntry { definition: edit.after, ..entry }));
     }
@@ -467,6 +465,7 @@ impl Turn<'_> {
             };
             self.answer_plug(guest, &alias, outcome);
         }
+        self.nic_changes_end(guest);
     }
 
     /// What a claim's VF is bound to, where that is VFIO.

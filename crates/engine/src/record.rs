@@ -9,6 +9,7 @@ use vfnet_model::PciAddress;
 
 use crate::claim::{Claim, ClaimId};
 use crate::input::{PortRequest, Ticket};
+use crate::nic_changes::NicJob;
 use crate::plugs::PlugJob;
 use crate::refusal::Refusal;
 use crate::state::{BridgePort, GuestEntry, GuestRun, LiveNetwork, NetworkEntry, UnfinishedEdit};
@@ -169,6 +170,8 @@ pub struct GuestJob {
     pub failed: Option<Refusal>,
     /// Who waits for a device to come or go, by its alias.
     pub plugs: BTreeMap<String, PlugJob>,
+    /// Who waits for other settings of a VF.
+    pub nics: BTreeMap<ClaimId, NicJob>,
 }
 
 /// A port whose VF is being made ready for another daemon.

@@ -197,7 +197,7 @@ fn a_guest_that_ends_amid_an_attach_gives_everything_back_and_whoever_asked_hear
 }
 
 /// Every place to die in `life`.
-fn deaths(mut world: World, life: impl Fn(&mut World)) -> Vec<Death> {
+pub(crate) fn deaths(mut world: World, life: impl Fn(&mut World)) -> Vec<Death> {
     let (points, writes) = world.passed();
     life(&mut world);
     let (points, writes) = (world.passed().0 - points, world.passed().1 - writes);

@@ -227,6 +227,7 @@ fn running_guests_keep_their_vfs(world: &World) {
             if let Some(wanted) = &opened.wanted
                 && !typed_over
                 && !is_as_wanted(world, vf, Some(wanted))
+                && !opened.or.iter().any(|or| is_as_wanted(world, vf, Some(or)))
             {
                 world.broken(&format!(
                     "{vf} of {name} has MAC {} VLAN {}, not {} {:?}",

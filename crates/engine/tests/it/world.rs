@@ -12,15 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use vfnet_engine::{
     Announcement, Answer, Claim, ClaimId, ClaimState, Decision, Effect, Ended, Engine, Entry, Home,
-    Input, Key, Moment, NetworkHook, Owner, Phase, Record, Refusal, Remembered, Reply, Request,
-    State, Ticket, Urgency,
+    Input, Key, Moment, NetworkHook, NicChange, Owner, Phase, Record, Refusal, Remembered, Reply,
+    Request, State, Ticket, Urgency,
 };
 use vfnet_host::Host;
 use vfnet_host::lend::Lending;
 use vfnet_host_sim::{SimHost, VfFacts};
-use vfnet_model::PciAddress;
 use vfnet_model::inventory::{Incarnation, Inventory};
 use vfnet_model::vf::WantedSettings;
+use vfnet_model::{PciAddress, Vlan};
 
 use crate::bugs::{self, Bug};
 use crate::coverage::{self, Coverage};
@@ -87,6 +87,8 @@ pub(crate) struct Opened {
     pub(crate) incarnation: Incarnation,
     pub(crate) group: u32,
     pub(crate) wanted: Option<WantedSettings>,
+    /// What somebody has asked it to be set to since; made or not.
+    pub(crate) or: Vec<WantedSettings>,
 }
 
 /// A guest's process. It outlives the daemon, and no reboot.
@@ -107,6 +109,7 @@ impl Opened {
             incarnation: claim.incarnation,
             group,
             wanted: claim.wanted.clone(),
+            or: Vec::new(),
         })
     }
 }
@@ -295,11 +298,25 @@ impl World {
         if let Request::PortCreate(port) = &request {
             self.ports_of_earlier_boots.remove(&port.port);
         }
+        if let Request::GuestChangeNic(change) = &request {
+            self.may_be_set(change);
+        }
         self.waiting.insert(ticket);
         if self.tell(Input::Ask(ticket, request)).is_err() {
             self.restart();
         }
         ticket
+    }
+
+    /// From now on an open VF may have either tag.
+    fn may_be_set(&mut self, change: &NicChange) {
+        let vfs = self.processes.get_mut(&change.guest).into_iter().flat_map(|it| &mut it.vfs);
+        let its = |owner: &Owner| matches!(owner, Owner::Nic { nic, .. } if *nic == change.nic);
+        for opened in vfs.filter(|opened| its(&opened.owner)) {
+            let vlan = change.need.vlan.map(Vlan::tagged);
+            let wanted = opened.wanted.clone();
+            opened.or.extend(wanted.map(|wanted| WantedSettings { vlan, ..wanted }));
+        }
     }
 
     /// The daemon looks at the host.
