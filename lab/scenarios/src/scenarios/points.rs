@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use vfnetd::steps::Step;
@@ -17,6 +18,10 @@ use crate::kills::ours::Ours;
 use crate::kills::{self, Operation, PORT_MAC};
 use crate::program;
 use crate::trail::{self, Point};
+use crate::wait::wait_for;
+
+/// As long as no course takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the daemon is killed in the middle of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -145,6 +150,16 @@ fn points_of(bench: &mut Ours, course: Course) -> Result<Vec<Point>> {
         Course::Of(operation) => kills::run(operation, &|words| virsh(words))?,
         Course::PortElsewhere => kills::run(Operation::PortCreate, &|words| virsh(words))?,
         Course::Restart => bench.go_on_with(Daemon::start_watched()?),
+    }
+    // A daemon that has just begun to listen has nothing under way yet.
+    let ends: BTreeSet<_> = required(course).iter().map(|step| format!("after {step}")).collect();
+    let passed = wait_for("all points of the course to be passed", LIMIT, || {
+        let points: BTreeSet<_> = trail::passed().into_iter().map(|point| point.name).collect();
+        ends.is_subset(&points)
+    });
+    if let Err(error) = passed {
+        // Which is not is said by whoever asked.
+        println!("{course}: {error:#}");
     }
     bench.settle()?;
     let points = trail::passed();
