@@ -11,6 +11,8 @@
 //! |---|---|
 //! | `fail-at-start` | prints why and exits with 1 before its monitor answers |
 //! | `never-answers` | keeps its monitor open and says nothing |
+//! | `keeps-its-devices` | the guest does not answer when it is to let go of a device |
+//! | `refuses-to-unplug` | the guest says no when it is to let go of a device |
 //! | `ignore-powerdown` | the power button does nothing |
 //! | `crash-when-resumed` | aborts (SIGABRT) at `cont` |
 //! | `panic-when-resumed` | the guest's system panics at `cont` |
@@ -26,6 +28,8 @@
 // Said, since tests of other crates take this file in from elsewhere.
 #[path = "stand_in/agent.rs"]
 mod agent;
+#[path = "stand_in/devices.rs"]
+mod devices;
 
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -81,6 +85,7 @@ struct Machine {
     /// The id of the agent's chardev.
     agent: Option<String>,
     disk: Option<String>,
+    devices: devices::Devices,
     /// Bytes that the guest has, and may have.
     memory: (Mutex<u64>, u64),
 }
@@ -100,6 +105,7 @@ impl Machine {
         let mut uuid = "00000000-0000-0000-0000-000000000000".to_owned();
         let (mut paused, mut stays) = (false, false);
         let (mut agent, mut disk, mut memory) = (None, None, 0);
+        let devices = devices::Devices::default();
         let (mut chardevs, mut monitor) = (HashMap::new(), None);
         while let Some(arg) = args.next() {
             // QEMU takes options with one dash or two.
@@ -128,6 +134,7 @@ impl Machine {
                         "device" => {
                             let device: Value = serde_json::from_str(&value).unwrap_or_default();
                             let word = |key: &str| device[key].as_str().map(str::to_owned);
+                            devices.add(&device);
                             if device["name"] == "org.qemu.guest_agent.0" {
                                 agent = word("chardev");
                             }
@@ -169,6 +176,7 @@ impl Machine {
             client: Mutex::default(),
             agent,
             disk,
+            devices,
             memory: (Mutex::new(memory), memory),
         };
         Ok(Some((machine, others)))
@@ -238,6 +246,9 @@ impl Machine {
     }
 }
 
+/// What a command answers, and what happens then; or the class of an error, and its words.
+type Answer = Result<(Value, Then), (&'static str, String)>;
+
 /// A connection to the monitor.
 struct Client<'a> {
     machine: &'a Machine,
@@ -270,11 +281,7 @@ impl Client<'_> {
         Ok(None)
     }
 
-    fn execute(
-        &self,
-        command: &str,
-        arguments: &Value,
-    ) -> Result<(Value, Then), (&'static str, String)> {
+    fn execute(&self, command: &str, arguments: &Value) -> Answer {
         let machine = self.machine;
         let status = *machine.status();
         Ok(match command {
@@ -325,6 +332,10 @@ impl Client<'_> {
             "system_powerdown" if machine.told_to("ignore-powerdown") => (json!({}), Then::Nothing),
             "system_powerdown" => (json!({}), Then::PowerOff),
             "quit" => (json!({}), Then::Quit),
+            "device_del" => return devices::take(machine, arguments),
+            other if devices::COMMANDS.contains(&other) => {
+                return devices::execute(&machine.devices, other, arguments);
+            }
             unknown => {
                 let desc = format!("The command {unknown} has not been found");
                 return Err(("CommandNotFound", desc));

@@ -15,7 +15,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
@@ -81,6 +81,8 @@ pub struct Guests {
     running: Arc<Mutex<BTreeMap<Uuid, Running>>>,
     /// Guests on their way to running, or being found again, with their run directories.
     coming: Arc<Mutex<BTreeMap<Uuid, RunDir>>>,
+    /// Whose turn it is to change a guest's devices, while anybody does.
+    changes: Arc<Mutex<BTreeMap<Uuid, Weak<tokio::sync::Mutex<()>>>>>,
     /// To whoever listens.
     happenings: broadcast::Sender<Happening>,
 }
@@ -141,6 +143,7 @@ impl Guests {
             running: Arc::default(),
             coming: Arc::default(),
             happenings,
+            changes: Arc::default(),
         }
     }
 

@@ -41,6 +41,7 @@ const TRANSCRIPTS: &[(&str, &[&str])] = &[
     ("guest_documents", WITH_VFS),
     ("guest_insides", ONE_COUNTS),
     ("guest_events", WITH_VFS),
+    ("guest_devices", WITH_VFS),
 ];
 
 /// Whether the virsh is there that the transcripts are of: others have other options and words.
@@ -113,6 +114,11 @@ fn node_devices_are_shown_and_taken_from_their_drivers() {
 #[test]
 fn what_happens_to_node_devices_is_told() {
     play("node_device_events");
+}
+
+#[test]
+fn devices_come_to_guests_and_go_from_them() {
+    play("guest_devices");
 }
 
 #[test]

@@ -95,6 +95,12 @@ pub(super) fn check(call: &Call) -> Result<(), WireError> {
         Call::DomainSetMemoryFlags(args, _) => (Qemu, args.flags, AFFECT | f::DOMAIN_MEM_MAXIMUM),
         Call::DomainSetMetadata(args, _) => (Qemu, args.flags, AFFECT),
         Call::DomainGetMetadata(args, _) => (Qemu, args.flags, AFFECT),
+        Call::DomainAttachDeviceFlags(args, _) => (Qemu, args.flags, AFFECT),
+        Call::DomainDetachDeviceFlags(args, _) => (Qemu, args.flags, AFFECT),
+        Call::DomainDetachDeviceAlias(args, _) => (Qemu, args.flags, AFFECT),
+        Call::DomainUpdateDeviceFlags(args, _) => {
+            (Qemu, args.flags, AFFECT | f::DOMAIN_DEVICE_MODIFY_FORCE)
+        }
         Call::DomainHasManagedSaveImage(args, _) => (Qemu, args.flags, 0),
         Call::DomainSnapshotNum(args, _) => (Qemu, args.flags, 0xffff),
         Call::DomainMemoryStats(args, _) => (Qemu, args.flags, 0),

@@ -4,6 +4,7 @@
 mod agent;
 mod capabilities;
 mod define;
+mod devices;
 mod documents;
 mod edits;
 mod life;
@@ -138,6 +139,34 @@ pub(super) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
         }
         Call::DomainManagedSave(args, a) => {
             life::save(daemon, &args.domain).await.map(|()| a.done())?
+        }
+
+        Call::DomainAttachDevice(args, a) => {
+            devices::attach(daemon, &args.domain, &args.xml, f::AFFECT_LIVE).await?;
+            a.done()
+        }
+        Call::DomainAttachDeviceFlags(args, a) => {
+            devices::attach(daemon, &args.domain, &args.device, args.flags).await?;
+            a.done()
+        }
+        Call::DomainDetachDevice(args, a) => {
+            let named = devices::described(&args.xml).await?.into();
+            devices::detach(daemon, &args.domain, named, f::AFFECT_LIVE).await?;
+            a.done()
+        }
+        Call::DomainDetachDeviceFlags(args, a) => {
+            let named = devices::described(&args.device).await?.into();
+            devices::detach(daemon, &args.domain, named, args.flags).await?;
+            a.done()
+        }
+        Call::DomainDetachDeviceAlias(args, a) => {
+            let named = devices::Named::Alias(args.device.to_string());
+            devices::detach(daemon, &args.domain, named, args.flags).await?;
+            a.done()
+        }
+        Call::DomainUpdateDeviceFlags(args, a) => {
+            devices::update(daemon, &args.domain, &args.device, args.flags).await?;
+            a.done()
         }
 
         call => return facts(daemon, call).await,

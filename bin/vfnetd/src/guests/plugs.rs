@@ -8,14 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use uuid::Uuid;
 use vfnet_engine::{Input, Plug, Plugging, Unplugging};
 use vfnet_model::explain;
-use vfnet_model::guest::{Attachment, Device};
+use vfnet_model::guest::{Attachment, Device, Interface};
 use vfnet_qemu::command_line::{self, hotplug};
 use vfnet_qemu::plugging::{self, PlugError, Unplug};
 
@@ -123,6 +123,68 @@ impl Running {
 impl Guests {
     fn of(&self, guest: Uuid) -> Option<Running> {
         self.running().get(&guest).cloned()
+    }
+
+    /// Whose turn it is to change a guest's devices: what a change is made from stays so until it
+    /// is made.
+    pub(crate) fn turn_to_change(&self, guest: Uuid) -> Arc<Mutex<()>> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = changes.get(&guest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Mutex::new(()));
+        changes.insert(guest, Arc::downgrade(&turn));
+        turn
+    }
+
+    /// What a device of a running guest is, and its record, where the guest was started with it.
+    pub(crate) fn started_with(
+        &self,
+        guest: Uuid,
+        alias: &str,
+    ) -> Option<(vfnet_engine::Device, String)> {
+        let running = self.of(guest)?;
+        let part = running.parts.parts.get(alias).filter(|part| part.from_start)?;
+        Some((part.what.clone(), serde_json::to_string(&part.device).ok()?))
+    }
+
+    /// The place of a running guest's interface among those of its run, and whether the guest was
+    /// started with it.
+    pub(crate) fn place_of(&self, guest: Uuid, alias: &str) -> Option<(usize, bool)> {
+        let running = self.of(guest)?;
+        let part = running.parts.parts.get(alias)?;
+        match part.what {
+            vfnet_engine::Device::Nic(place, _) => Some((place, part.from_start)),
+            _ => None,
+        }
+    }
+
+    /// Describes an interface of a running guest as it is now.
+    pub(crate) async fn describe_interface(
+        &self,
+        guest: Uuid,
+        alias: &str,
+        interface: &Interface,
+        engine: &EngineHandle,
+    ) {
+        let Some((place, _)) = self.place_of(guest, alias) else { return };
+        let order = engine.read(move |state| LaunchOrder::from_state(state, guest, false)).await;
+        let Ok(Some(order)) = order else { return };
+        let Ok(attachment) = order.attachment(place, interface) else { return };
+        let mut running = self.running();
+        let Some(running) = running.get_mut(&guest) else { return };
+        let Running { document, parts, .. } = running;
+        let its = |it: &Interface| it.placement.alias.as_deref() == Some(alias);
+        let Some(at) = document.guest.interfaces.iter().position(its) else { return };
+        document.guest.interfaces[at] = interface.clone();
+        if let Some(live) = document.live.interfaces.get_mut(at) {
+            *live = attachment.clone();
+        }
+        if let Some(part) = parts.parts.get_mut(alias) {
+            part.device = Device::Interface(Box::new(interface.clone()));
+            part.attachment = Some(attachment);
+        }
     }
 
     /// Gives a guest the device of a plug, and tells the engine how that went.

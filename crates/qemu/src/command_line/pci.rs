@@ -207,7 +207,8 @@ pub(super) fn place_for_one(
             let buses = ports.iter().filter_map(|port| u8::try_from(port.index).ok());
             let free = buses.into_iter().find(|bus| slots.is_free(*bus, 0));
             let none = || {
-                let what = "another device: all its PCIe root ports have one".to_owned();
+                let what =
+                    "another device in a guest whose PCIe root ports all have one".to_owned();
                 PlanError::Unsupported(what)
             };
             (free.ok_or_else(none)?, 0)

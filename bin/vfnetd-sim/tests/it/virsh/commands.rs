@@ -22,7 +22,7 @@ const CONNECTION: [&str; 7] =
     ["connect", "uri", "version", "hostname", "nodeinfo", "capabilities", "domcapabilities"];
 
 /// Commands for guests.
-const GUESTS: [&str; 39] = [
+const GUESTS: [&str; 45] = [
     "list",
     "define",
     "undefine",
@@ -62,6 +62,12 @@ const GUESTS: [&str; 39] = [
     "qemu-monitor-command",
     "qemu-agent-command",
     "event",
+    "attach-device",
+    "detach-device",
+    "detach-device-alias",
+    "attach-interface",
+    "detach-interface",
+    "update-device",
 ];
 
 /// An option as `virsh help COMMAND` lists it.

@@ -22,7 +22,7 @@ use crate::aside::aside;
 use crate::{Daemon, wire_error};
 
 /// How often a change is made anew because somebody else was faster.
-const TRIES: usize = 10;
+pub(super) const TRIES: usize = 10;
 
 fn invalid(detail: &str) -> WireError {
     wire_error::invalid(ErrorDomain::Qemu, detail)
@@ -30,7 +30,11 @@ fn invalid(detail: &str) -> WireError {
 
 /// The documents that the flags choose: without any the running one, or the kept one of a guest
 /// that does not run (libvirt: `virDomainObjUpdateModificationImpact`).
-async fn chosen(daemon: &Daemon, guest: &Domain, flags: u32) -> Result<Documents, WireError> {
+pub(super) async fn chosen(
+    daemon: &Daemon,
+    guest: &Domain,
+    flags: u32,
+) -> Result<Documents, WireError> {
     let Documents { live, config } = documents(daemon, guest).await?;
     let (wants_live, wants_config) = match flags & (AFFECT_LIVE | AFFECT_CONFIG) {
         0 => (live.is_some(), live.is_none()),
@@ -99,7 +103,7 @@ async fn revise(
 }
 
 /// What is kept of a changed document, which can be read again.
-fn definition(guest: &Guest) -> Result<GuestDefinition, WireError> {
+pub(super) fn definition(guest: &Guest) -> Result<GuestDefinition, WireError> {
     let xml = print_with_secrets(guest, Form::Inactive);
     let guest = reread(&xml)?;
     GuestDefinition::from_document(&guest, xml).map_err(refused)
