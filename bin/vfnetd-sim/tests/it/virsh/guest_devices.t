@@ -324,6 +324,43 @@ By words
    -           network   hw       rtl8139   52:54:00:00:00:01
    -           network   hw       rtl8139   52:54:00:00:00:02
 
+A disk
+------
+
+  $ truncate -s 1M disk.img
+  $ disk() { echo "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='$PWD/disk.img'/><target dev='$1' bus='${2:-virtio}'/></disk>" > disk.xml; }
+  $ disk vdb
+  $ virsh attach-device web disk.xml --persistent
+  Device attached successfully
+  $ virsh domblklist web | sed "s,$PWD,DIR,"
+   Target   Source
+  ------------------------------------
+   vdb      DIR/disk.img
+  $ virsh attach-device web disk.xml
+  error: Failed to attach device from disk.xml
+  error: Requested operation is not valid: the guest has a disk 'vdb' already
+  [1]
+  $ disk sdb scsi
+  $ virsh attach-device web disk.xml
+  error: Failed to attach device from disk.xml
+  error: Operation not supported: unsupported configuration: a disk on bus 'scsi' for a guest that runs
+  [1]
+  $ disk vdc
+  $ rm disk.img
+  $ virsh attach-device web disk.xml 2>&1 | sed "s,$PWD,DIR,"
+  error: Failed to attach device from disk.xml
+  error: operation failed: cannot attach 'virtio-disk1' to guest 'web': cannot open DIR/disk.img: No such file or directory (os error 2)
+  [1]
+  $ disk vdb
+  $ virsh detach-device web disk.xml --persistent
+  Device detached successfully
+  $ virsh domblklist web
+   Target   Source
+  ------------------
+  $ virsh domblklist web --inactive
+   Target   Source
+  ------------------
+
 An interface is changed
 -----------------------
 
