@@ -21,6 +21,7 @@ use vfnet_model::vf::{Original, VfSetting};
 use vfnet_model::{PciAddress, Vlan};
 
 use crate::bugs::Bug;
+use crate::outside;
 use crate::scene::{
     PF, PF2, create, define, define_network, destroy, device, guest, guest_with, mac, net, network,
     network_of, nic, pci, port, start, start_for_its_client,
@@ -480,10 +481,10 @@ impl Scenery<'_> {
             Event::EditNetwork { which, live, config } => {
                 edit(world, NETWORKS[*which], *live, *config);
             }
-            Event::OutsideTakes(which) => outside_takes(world, *which),
-            Event::OutsideGivesUp(which) => outside_gives_up(world, *which),
-            Event::OutsideOpens(which) => outside_opens(world, *which),
-            Event::OutsideCloses(which) => outside_closes(world, *which),
+            Event::OutsideTakes(which) => outside::takes(world, *which),
+            Event::OutsideGivesUp(which) => outside::gives_up(world, *which),
+            Event::OutsideOpens(which) => outside::opens(world, *which),
+            Event::OutsideCloses(which) => outside::closes(world, *which),
             Event::PortUnused { which, reclaim } => {
                 // Of whatever is claimed: by then it may be anything.
                 let claim = world.state().claims.values().nth(*which).map(|claim| claim.id);
@@ -647,7 +648,7 @@ impl Scenery<'_> {
         }
         world.host.advance(Duration::from_secs(BUSY_AT_MOST));
         while !world.open_outside.is_empty() {
-            outside_closes(world, 0);
+            outside::closes(world, 0);
         }
         for vf in &self.vfs {
             world.host.change_netdev(*vf, |dev| dev.addresses.clear());
@@ -686,48 +687,6 @@ impl Scenery<'_> {
     }
 }
 
-/// The port of an outside daemon that it may do as it likes with, while its VF is there: what has
-/// the address later was not lent to it.
-fn lent(world: &World, which: usize) -> Option<Claim> {
-    let facts = world.host.facts();
-    let is_there =
-        |claim: &Claim| facts.get(&claim.vf).is_some_and(|vf| vf.incarnation == claim.incarnation);
-    let lent = |claim: &&Claim| {
-        claim.executor == Executor::Outside && claim.state == ClaimState::Lent && is_there(claim)
-    };
-    one_of(world.state().claims.values().filter(lent), which)
-}
-
-/// One of those that there are, if there is any.
-fn one_of<'a>(claims: impl Iterator<Item = &'a Claim> + Clone, which: usize) -> Option<Claim> {
-    let count = claims.clone().count().max(1);
-    claims.into_iter().nth(which % count).cloned()
-}
-
-fn outside_takes(world: &mut World, which: usize) {
-    let Some(claim) = lent(world, which) else { return };
-    if world.open_outside.contains(&(claim.vf, claim.incarnation)) {
-        return;
-    }
-    world.story.push(format!("another daemon takes {}", claim.vf));
-    // Whoever was to die at a write does not at another's.
-    world.host.revive();
-    let mac = claim.wanted.map_or(mac(9), |wanted| wanted.mac);
-    if let Err(fault) = crate::outside::try_to_take(&world.host, claim.vf, mac) {
-        world.story.push(format!("  in vain: {fault}"));
-    }
-    world.look();
-}
-
-fn outside_opens(world: &mut World, which: usize) {
-    let Some(claim) = lent(world, which) else { return };
-    if world.host.open_vfio(claim.vf, &format!("qemu of {}", claim.owner)).is_ok() {
-        world.story.push(format!("another daemon's guest starts with {}", claim.vf));
-        world.open_outside.insert((claim.vf, claim.incarnation));
-    }
-    world.look();
-}
-
 /// What was typed may be refused; it is nobody's whom the daemon knows.
 fn typed_over(world: &mut World, which: usize, setting: usize, deaf: bool) {
     let held = |claim: &&Claim| {
@@ -760,30 +719,6 @@ fn typed_over(world: &mut World, which: usize, setting: usize, deaf: bool) {
             _ => OpKind::SetSpoofchk,
         };
         world.host.fail(FaultPoint::next(op).at(claim.vf), FaultKind::Ignored);
-    }
-    world.look();
-}
-
-fn outside_closes(world: &mut World, which: usize) {
-    let Some((vf, incarnation)) = world.open_outside.iter().nth(which).copied() else { return };
-    world.story.push(format!("another daemon's guest with {vf} ends"));
-    world.open_outside.remove(&(vf, incarnation));
-    if world.host.facts().get(&vf).is_some_and(|facts| facts.incarnation == incarnation) {
-        world.host.close_vfio(vf);
-    }
-    world.look();
-}
-
-fn outside_gives_up(world: &mut World, which: usize) {
-    let Some(claim) = lent(world, which) else { return };
-    if world.open_outside.contains(&(claim.vf, claim.incarnation)) {
-        return;
-    }
-    world.story.push(format!("another daemon puts {} back in its own way", claim.vf));
-    world.host.revive();
-    world.leave_over(claim.vf);
-    if let Err(fault) = crate::outside::try_to_give_up(&world.host, claim.vf, mac(10)) {
-        world.story.push(format!("  in vain: {fault}"));
     }
     world.look();
 }
