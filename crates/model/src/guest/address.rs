@@ -31,11 +31,11 @@ pub enum Address {
     Drive {
         /// Index of the controller.
         controller: u32,
-        /// Bus of the controller.
+        /// Bus of the controller; of an IDE controller its channel.
         bus: u32,
         /// SCSI target.
         target: u32,
-        /// SCSI LUN, or port of a SATA controller.
+        /// SCSI LUN, port of a SATA controller, or which of the two drives of an IDE channel.
         unit: u32,
     },
     /// On a virtio-serial controller.

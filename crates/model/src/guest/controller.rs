@@ -40,7 +40,7 @@ pub enum ControllerKind {
     },
     /// AHCI.
     Sata,
-    /// The IDE controller that a pc machine has anyway (index 0); no disk can be put on it.
+    /// The IDE controller that a pc machine has anyway (index 0).
     Ide,
     /// virtio-scsi.
     Scsi,

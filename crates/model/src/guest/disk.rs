@@ -29,7 +29,7 @@ pub struct Disk {
     pub bus: DiskBus,
     /// No writing; always so for a CD-ROM.
     pub readonly: bool,
-    /// Serial number; at most 20 characters on virtio and SATA.
+    /// Serial number; at most 20 characters on virtio, IDE and SATA.
     pub serial: Option<String>,
     /// `<boot order=…/>`.
     pub boot: Option<u32>,
@@ -71,6 +71,8 @@ words! {
     pub enum DiskBus {
         /// virtio-blk.
         Virtio = "virtio",
+        /// The two channels of a pc machine's PIIX3, with two drives each.
+        Ide = "ide",
         /// AHCI.
         Sata = "sata",
         /// virtio-scsi.
@@ -146,7 +148,7 @@ impl Disk {
         disk.read_target(element)?;
         let address = match disk.bus {
             DiskBus::Virtio => AddressType::Pci,
-            DiskBus::Sata | DiskBus::Scsi => AddressType::Drive,
+            DiskBus::Ide | DiskBus::Sata | DiskBus::Scsi => AddressType::Drive,
         };
         disk.placement = Placement::read(element, address)?;
         disk.makes_sense(element)?;
@@ -166,6 +168,7 @@ impl Disk {
         let by_name = match self.target.get(..2) {
             Some("vd") => Some(DiskBus::Virtio),
             Some("sd") => Some(DiskBus::Scsi),
+            Some("hd") => Some(DiskBus::Ide),
             _ => None,
         };
         self.bus = served(target, "bus", DiskBus::WORDS)?.or(by_name).ok_or_else(|| {
@@ -182,8 +185,8 @@ impl Disk {
         if cdrom && self.bus == DiskBus::Virtio {
             return Err(element.unsupported("a CD-ROM drive on bus 'virtio'"));
         }
-        if self.readonly && !cdrom && self.bus == DiskBus::Sata {
-            return Err(element.unsupported("a read-only disk on bus 'sata'"));
+        if self.readonly && !cdrom && matches!(self.bus, DiskBus::Ide | DiskBus::Sata) {
+            return Err(element.unsupported(format!("a read-only disk on bus '{}'", self.bus)));
         }
         let direct = matches!(self.cache, Some(Cache::None | Cache::Directsync));
         if self.io == Some(DiskIo::Native) && !direct {

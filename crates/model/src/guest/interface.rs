@@ -149,7 +149,11 @@ pub(super) fn read_interface(element: Element<'_, '_>) -> Result<Interface, Docu
                 portgroup: source.attribute("portgroup").map(str::to_owned),
             }
         }
-        Type::Bridge => InterfaceSource::Bridge { bridge: parsed(source, "bridge")? },
+        Type::Bridge => {
+            // Of a running guest's document: which port it was, of which network.
+            let _of_another_run = ["network", "portgroup", "portid"].map(|it| source.attribute(it));
+            InterfaceSource::Bridge { bridge: parsed(source, "bridge")? }
+        }
         Type::Hostdev => InterfaceSource::Hostdev {
             address: host_address(source)?,
             managed: element.yes_no("managed")?.unwrap_or(false),

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use super::words::{Text as _, served, served_text};
 use super::{
-    Clock, ConsoleTarget, Controller, ControllerKind, Disk, Features, Guest, Hypervisor, Input,
-    MAX_VCPUS, MachineFamily, Memballoon, OnCrash, OnPoweroff, OnReboot, Os, PciModel, Placement,
-    Serial, Teaming, Vnc, chardev, cpu, interface,
+    Clock, ConsoleTarget, Controller, ControllerKind, Disk, DiskBus, Features, Guest, Hypervisor,
+    Input, MAX_VCPUS, MachineFamily, Memballoon, OnCrash, OnPoweroff, OnReboot, Os, PciModel,
+    Placement, Serial, Teaming, Vnc, chardev, cpu, interface,
 };
 use crate::xml::{Document, DocumentError, Element, Kind};
 
@@ -290,6 +290,7 @@ fn agrees(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError> {
             return Err(root.invalid(format!("two serial ports are number {}", serial.port)));
         }
     }
+    disks_agree(root, guest)?;
     controllers_agree(root, guest)
 }
 
@@ -367,6 +368,18 @@ fn controllers_agree(root: Element<'_, '_>, guest: &Guest) -> Result<(), Documen
         }
     }
     Ok(())
+}
+
+fn disks_agree(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError> {
+    let on_ide = guest.disks.iter().find(|disk| disk.bus == DiskBus::Ide);
+    match on_ide.filter(|_| guest.os.family() == MachineFamily::Q35) {
+        Some(disk) => Err(root.unsupported(format!(
+            "disk '{}' on bus 'ide' on machine '{}', which has no IDE controller",
+            disk.target,
+            guest.os.machine.as_deref().unwrap_or("pc"),
+        ))),
+        None => Ok(()),
+    }
 }
 
 impl Guest {

@@ -93,8 +93,9 @@ fn devices_that_are_not_served_are_named_with_what_is_wrong_of_them() {
         |rest: &str| format!("<interface type='network'><source network='n'/>{rest}</interface>");
     let vda = "<target dev='vda'/>";
     let table = [
-        (disk("", "<target dev='hda' bus='ide'/>"), "disk/target/@bus", "served: virtio"),
-        (disk("", "<target dev='hda'/>"), "disk/target", "without a bus"),
+        (disk("", "<target dev='fda' bus='fdc'/>"), "disk/target/@bus", "served: virtio"),
+        (disk("", "<target dev='xvda'/>"), "disk/target", "without a bus"),
+        (disk("", "<target dev='hda'/><readonly/>"), "disk", "a read-only disk on bus 'ide'"),
         (disk("<driver type='vmdk'/>", vda), "disk/driver/@type", "served: raw, qcow2"),
         (disk("<driver iothread='1'/>", vda), "disk/driver/@iothread", "iothread"),
         (disk("<driver io='native'/>", vda), "disk", "io='native'"),

@@ -84,8 +84,8 @@ fn numbered(name: &str, next: &mut u32) -> String {
 
 fn disk_alias(disk: &Disk, virtio_disks: &mut u32) -> String {
     match (disk.bus, &disk.placement.address) {
-        (DiskBus::Sata, Some(Address::Drive { controller, bus, unit, .. })) => {
-            format!("sata{controller}-{bus}-{unit}")
+        (DiskBus::Ide | DiskBus::Sata, Some(Address::Drive { controller, bus, unit, .. })) => {
+            format!("{}{controller}-{bus}-{unit}", disk.bus)
         }
         (DiskBus::Scsi, Some(Address::Drive { controller, bus, target, unit })) => {
             format!("scsi{controller}-{bus}-{target}-{unit}")

@@ -15,6 +15,9 @@ use super::{Access, PlanError};
 /// Ports of a SATA controller, and LUNs that libvirt puts on one SCSI controller.
 const SATA_PORTS: u32 = 6;
 const SCSI_UNITS: u32 = 7;
+/// Channels of the IDE controller, and drives on each of them.
+const IDE_CHANNELS: u32 = 2;
+const IDE_UNITS: u32 = 2;
 
 /// Adds what the devices need that the document does not name: disk, USB and virtio-serial
 /// controllers, and addresses on them.
@@ -49,10 +52,14 @@ fn place_drives(guest: &mut Guest) -> Result<(), PlanError> {
     for disk in &guest.disks {
         if let Some(Address::Drive { controller, bus, target, unit }) = disk.placement.address {
             let fits = match disk.bus {
+                DiskBus::Ide => {
+                    let there = bus < IDE_CHANNELS && unit < IDE_UNITS;
+                    controller == 0 && target == 0 && there
+                }
                 DiskBus::Sata => bus == 0 && target == 0 && unit < SATA_PORTS,
                 DiskBus::Scsi | DiskBus::Virtio => bus == 0 && target < 256,
             };
-            let free = taken.insert((disk.bus.word(), controller, target, unit));
+            let free = taken.insert((disk.bus.word(), controller, bus, target, unit));
             if !fits || !free || controller > 254 {
                 return Err(PlanError::Unsupported(format!(
                     "the address of disk '{}' is taken or impossible",
@@ -62,23 +69,32 @@ fn place_drives(guest: &mut Guest) -> Result<(), PlanError> {
         }
     }
     for disk in &mut guest.disks {
-        let units = match disk.bus {
+        let (controllers, buses, units) = match disk.bus {
             DiskBus::Virtio => continue,
-            DiskBus::Sata => SATA_PORTS,
-            DiskBus::Scsi => SCSI_UNITS,
+            DiskBus::Ide => (0..=0, IDE_CHANNELS, IDE_UNITS),
+            DiskBus::Sata => (0..=254, 1, SATA_PORTS),
+            DiskBus::Scsi => (0..=254, 1, SCSI_UNITS),
         };
         if disk.placement.address.is_none() {
-            let (controller, unit) = (0..=254)
-                .flat_map(|controller| (0..units).map(move |unit| (controller, unit)))
-                .find(|(controller, unit)| taken.insert((disk.bus.word(), *controller, 0, *unit)))
-                .ok_or_else(|| PlanError::Unsupported("so many disks".to_owned()))?;
-            disk.placement.address = Some(Address::Drive { controller, bus: 0, target: 0, unit });
+            let (controller, bus, unit) = controllers
+                .flat_map(|controller| (0..buses).map(move |bus| (controller, bus)))
+                .flat_map(|(controller, bus)| (0..units).map(move |unit| (controller, bus, unit)))
+                .find(|&(controller, bus, unit)| {
+                    taken.insert((disk.bus.word(), controller, bus, 0, unit))
+                })
+                .ok_or_else(|| {
+                    PlanError::Unsupported(format!("so many disks on bus '{}'", disk.bus))
+                })?;
+            disk.placement.address = Some(Address::Drive { controller, bus, target: 0, unit });
         }
     }
     let needed: Vec<_> = guest
         .disks
         .iter()
         .filter_map(|disk| match (disk.bus, &disk.placement.address) {
+            (DiskBus::Ide, Some(Address::Drive { controller, .. })) => {
+                Some((*controller, ControllerKind::Ide))
+            }
             (DiskBus::Sata, Some(Address::Drive { controller, .. })) => {
                 Some((*controller, ControllerKind::Sata))
             }
@@ -297,11 +313,20 @@ pub(super) fn write_disks(guest: &Guest, buses: &Buses, out: &mut Arguments) {
             (DiskBus::Virtio, _) => {
                 pci_device(out, buses, "virtio-blk-pci", &disk.placement, common);
             }
-            (DiskBus::Sata, Some(Address::Drive { controller, unit, .. })) => {
+            (
+                DiskBus::Ide | DiskBus::Sata,
+                Some(Address::Drive { controller, bus: channel, unit, .. }),
+            ) => {
                 let mut properties = object(common);
                 let driver = if cdrom { "ide-cd" } else { "ide-hd" };
                 properties.insert("driver".into(), driver.into());
-                let bus = format!("{}.{unit}", buses.controller("sata", *controller));
+                let name = buses.controller(disk.bus.word(), *controller);
+                let bus = if disk.bus == DiskBus::Ide {
+                    properties.insert("unit".into(), (*unit).into());
+                    format!("{name}.{channel}")
+                } else {
+                    format!("{name}.{unit}")
+                };
                 properties.insert("bus".into(), bus.into());
                 out.json("-device", &Value::Object(properties));
             }
@@ -316,7 +341,7 @@ pub(super) fn write_disks(guest: &Guest, buses: &Buses, out: &mut Arguments) {
                 properties.insert("lun".into(), (*unit).into());
                 out.json("-device", &Value::Object(properties));
             }
-            (DiskBus::Sata | DiskBus::Scsi, _) => {}
+            (DiskBus::Ide | DiskBus::Sata | DiskBus::Scsi, _) => {}
         }
     }
 }

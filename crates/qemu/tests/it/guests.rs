@@ -56,6 +56,11 @@ pub(crate) fn with_devices(machine: &str, devices: &str) -> Guest {
 }
 
 /// What its interfaces become: a VF on the network `hw`, else a tap.
+/// Networks of the fixtures, and of the corpus.
+fn lends_vfs(network: &str) -> bool {
+    network == "hw" || network.starts_with("hostdev;")
+}
+
 pub(crate) fn attachments(guest: &Guest) -> Vec<Attachment> {
     let vf = |place: usize| Attachment::Vf {
         address: format!("0000:01:10.{place}").parse().unwrap(),
@@ -68,7 +73,7 @@ pub(crate) fn attachments(guest: &Guest) -> Vec<Attachment> {
         .iter()
         .enumerate()
         .map(|(place, interface)| match &interface.source {
-            InterfaceSource::Network { network, .. } if network.as_str() == "hw" => vf(place),
+            InterfaceSource::Network { network, .. } if lends_vfs(network.as_str()) => vf(place),
             InterfaceSource::Hostdev { .. } => vf(place),
             _ => Attachment::Bridge {
                 bridge: "br0".parse().unwrap(),
