@@ -21,6 +21,7 @@ mod chardev;
 mod clock;
 mod controller;
 mod cpu;
+mod cpuset;
 mod device;
 mod disk;
 mod display;
@@ -39,6 +40,7 @@ pub use chardev::{Channel, CharSource, Console, ConsoleTarget, Serial};
 pub use clock::{Clock, ClockOffset, PitPolicy, RtcPolicy, Timers};
 pub use controller::{Controller, ControllerKind, PciModel, UsbModel};
 pub use cpu::{Cpu, CpuFeature, CpuMode, FeaturePolicy, Topology};
+pub use cpuset::{CpuSet, CpuSetError};
 pub use device::{Device, NotFound, parse_device};
 pub use disk::{Cache, Discard, Disk, DiskBus, DiskDevice, DiskFormat, DiskIo, DiskSource};
 pub use display::{Input, InputBus, InputKind, Password, Video, VideoModel, Vnc};
@@ -78,6 +80,8 @@ pub struct Guest {
     pub vcpus: u32,
     /// Those of them that it has from its start; at least 1.
     pub current_vcpus: u32,
+    /// Processors of the host that run QEMU; all of them where none are named.
+    pub cpuset: Option<CpuSet>,
     /// `<os>`.
     pub os: Os,
     /// `<features>`.

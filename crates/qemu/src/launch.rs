@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vfnet_host::process::{Purpose, command};
 use vfnet_model::GuestName;
+use vfnet_model::guest::CpuSet;
 
 use crate::command_line::{self, FIRST_FD, Plan};
 use crate::process_id::ProcessId;
@@ -57,6 +58,9 @@ pub struct LaunchSpec {
     pub credentials: Option<Credentials>,
     /// Locked memory allowed, bytes; absent: as the daemon.
     pub memlock: Option<u64>,
+    /// Processors of the host that it runs on; any where none are named.
+    #[serde(default)]
+    pub cpus: Vec<u16>,
     /// Where QEMU's output goes.
     pub log: PathBuf,
     /// Files that QEMU gets open.
@@ -141,6 +145,8 @@ enum LaunchError {
     Vfio { path: PathBuf, uid: u32, source: io::Error },
     #[error("cannot allow {bytes} bytes of locked memory")]
     MemLock { bytes: u64, source: io::Error },
+    #[error("cannot run on the host's processors {cpus}; see <vcpu cpuset=…>")]
+    Cpus { cpus: String, source: io::Error },
     #[error("cannot become uid {uid}, gid {gid}")]
     Credentials { uid: u32, gid: u32, source: io::Error },
     #[error("cannot start the emulator {program}")]
@@ -177,6 +183,7 @@ impl LaunchSpec {
             environment: BTreeMap::new(),
             credentials: None,
             memlock: plan.locked_memory,
+            cpus: plan.guest.cpuset.iter().flat_map(CpuSet::iter).collect(),
             log,
             files: plan.files.into_iter().map(OpenFile::from).collect(),
             sockets: plan.sockets.into_iter().map(socket).collect(),
@@ -279,6 +286,14 @@ fn become_emulator(spec: &LaunchSpec, log: &File) -> Result<std::convert::Infall
         let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
         rustix::process::setrlimit(Resource::Memlock, limit)
             .map_err(|error| LaunchError::MemLock { bytes, source: error.into() })?;
+    }
+    if !spec.cpus.is_empty() {
+        let mut set = rustix::thread::CpuSet::new();
+        spec.cpus.iter().for_each(|cpu| set.set(usize::from(*cpu)));
+        rustix::thread::sched_setaffinity(None, &set).map_err(|error| LaunchError::Cpus {
+            cpus: spec.cpus.iter().map(u16::to_string).collect::<Vec<_>>().join(","),
+            source: error.into(),
+        })?;
     }
     let output = || {
         log.try_clone()

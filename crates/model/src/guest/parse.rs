@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::words::{Text as _, served, served_text};
+use super::words::{Text as _, at, served, served_text};
 use super::{
-    Clock, ConsoleTarget, Controller, ControllerKind, Disk, DiskBus, Features, Guest, Hypervisor,
-    Input, MAX_VCPUS, MachineFamily, Memballoon, OnCrash, OnPoweroff, OnReboot, Os, PciModel,
-    Placement, Serial, Teaming, Vnc, chardev, cpu, interface,
+    Clock, ConsoleTarget, Controller, ControllerKind, CpuSet, Disk, DiskBus, Features, Guest,
+    Hypervisor, Input, MAX_VCPUS, MachineFamily, Memballoon, OnCrash, OnPoweroff, OnReboot, Os,
+    PciModel, Placement, Serial, Teaming, Vnc, chardev, cpu, interface,
 };
 use crate::xml::{Document, DocumentError, Element, Kind};
 
@@ -73,7 +73,7 @@ fn read(root: Element<'_, '_>) -> Result<Guest, DocumentError> {
         Some(element) => Features::read(element)?,
         None => Features::default(),
     };
-    let (vcpus, current_vcpus) = vcpus(root)?;
+    let (vcpus, current_vcpus, cpuset) = vcpus(root)?;
     let mut guest = Guest {
         hypervisor,
         name,
@@ -85,6 +85,7 @@ fn read(root: Element<'_, '_>) -> Result<Guest, DocumentError> {
         current_memory_kib,
         vcpus,
         current_vcpus,
+        cpuset,
         os,
         features,
         cpu: root.child("cpu")?.map(cpu::read).transpose()?,
@@ -224,9 +225,9 @@ fn kib(element: Element<'_, '_>) -> Result<u64, DocumentError> {
         .ok_or_else(|| element.invalid(format!("{} {unit} is too much memory", text.trim())))
 }
 
-/// How many at most, and how many from the start.
-fn vcpus(root: Element<'_, '_>) -> Result<(u32, u32), DocumentError> {
-    let Some(element) = root.child("vcpu")? else { return Ok((1, 1)) };
+/// How many at most, how many from the start, and which of the host's run them.
+fn vcpus(root: Element<'_, '_>) -> Result<(u32, u32, Option<CpuSet>), DocumentError> {
+    let Some(element) = root.child("vcpu")? else { return Ok((1, 1, None)) };
     served(element, "placement", &[("static", ())])?;
     let text = element.text();
     let count: u32 = text
@@ -234,9 +235,10 @@ fn vcpus(root: Element<'_, '_>) -> Result<(u32, u32), DocumentError> {
         .parse()
         .map_err(|fault| element.invalid(format!("invalid number '{}': {fault}", text.trim())))?;
     let current = element.parsed::<u32>("current")?.unwrap_or(count);
+    let cpuset = element.parsed("cpuset").map_err(|fault| at(fault, "cpuset"))?;
     match count {
         0 => Err(element.invalid("<vcpu> must say more than 0")),
-        1..=MAX_VCPUS if (1..=count).contains(&current) => Ok((count, current)),
+        1..=MAX_VCPUS if (1..=count).contains(&current) => Ok((count, current, cpuset)),
         1..=MAX_VCPUS => Err(element.invalid(format!("current='{current}' of {count}"))),
         _ => Err(element.unsupported(format!("{count} virtual CPUs (at most {MAX_VCPUS})"))),
     }

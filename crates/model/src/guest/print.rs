@@ -57,7 +57,9 @@ fn write(guest: &Guest, form: Form<'_>, secrets: bool) -> String {
             w.tag("currentMemory").attr("unit", "KiB").text(guest.current_memory_kib);
             let current = Some(guest.current_vcpus).filter(|it| *it != guest.vcpus);
             let vcpu = w.tag("vcpu").attr("placement", "static");
-            vcpu.attr_opt("current", current).text(guest.vcpus);
+            vcpu.attr_opt("cpuset", guest.cpuset.as_ref())
+                .attr_opt("current", current)
+                .text(guest.vcpus);
             w.tag("os").body(|w| guest.os.print(w));
             if guest.features != Features::default() {
                 w.tag("features").body(|w| guest.features.print(w));

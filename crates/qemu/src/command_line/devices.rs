@@ -110,9 +110,21 @@ fn place_drives(guest: &mut Guest) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Channels and virtio consoles. Port 0 is left free, as guests expect their first console there.
+/// Ports of a virtio-serial controller, where the document does not say (QEMU: `max_ports`).
+const SERIAL_PORTS: u32 = 31;
+
+/// Channels and virtio consoles, on a further controller when the ports of one are taken. Port 0
+/// is left free, as guests expect their first console there.
 fn place_ports(guest: &mut Guest) -> Result<(), PlanError> {
     use vfnet_model::guest::ConsoleTarget;
+    let ports_of = |index: u32| {
+        let of = |it: &Controller| match it.kind {
+            ControllerKind::VirtioSerial { ports, .. } if it.index == index => ports,
+            _ => None,
+        };
+        guest.controllers.iter().find_map(of).unwrap_or(SERIAL_PORTS)
+    };
+    let ports: Vec<u32> = (0..=254).map(ports_of).collect();
     let consoles = guest.consoles.iter_mut().filter(|it| it.target == ConsoleTarget::Virtio);
     let mut placements: Vec<_> = consoles
         .map(|it| &mut it.placement)
@@ -130,8 +142,12 @@ fn place_ports(guest: &mut Guest) -> Result<(), PlanError> {
     }
     for placement in &mut placements {
         if placement.address.is_none() {
-            let port = (1..).find(|port| taken.insert((0, *port))).unwrap_or(u32::MAX);
-            placement.address = Some(Address::VirtioSerial { controller: 0, bus: 0, port });
+            let (controller, port) = (0..)
+                .zip(&ports)
+                .flat_map(|(controller, ports)| (1..*ports).map(move |port| (controller, port)))
+                .find(|place| taken.insert(*place))
+                .ok_or_else(|| PlanError::Unsupported("so many channels".to_owned()))?;
+            placement.address = Some(Address::VirtioSerial { controller, bus: 0, port });
         }
     }
     for controller in taken.into_iter().map(|(controller, _)| controller).collect::<BTreeSet<_>>() {

@@ -65,6 +65,7 @@ impl Bench {
             environment: BTreeMap::new(),
             credentials: None,
             memlock: None,
+            cpus: Vec::new(),
             log: self.path("web1.log"),
             files: Vec::new(),
             sockets: vec![ListenSocket {

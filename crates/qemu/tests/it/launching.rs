@@ -179,6 +179,29 @@ async fn qemu_runs_under_its_own_uid_with_its_limits_and_its_directory() {
 }
 
 #[tokio::test]
+async fn qemu_runs_on_the_processors_that_its_document_names_or_not_at_all() {
+    let bench = Bench::new();
+    let allowed = |pid: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.unwrap().trim().to_owned()
+    };
+    let ours = allowed("self");
+    let last: u16 = ours.rsplit([',', '-']).next().unwrap().parse().unwrap();
+    // A processor that is not there is passed over, as libvirt has it.
+    let spec = LaunchSpec { cpus: vec![last, 1023], ..bench.spec("") };
+    let (guest, _events) = bench.try_start(&spec).await.unwrap();
+    assert_eq!(allowed(&guest.process().pid.to_string()), last.to_string());
+    guest.destroy(PATIENCE).await.unwrap();
+
+    let bench = Bench::new();
+    let spec = LaunchSpec { cpus: vec![1022, 1023], ..bench.spec("") };
+    let refused = bench.try_start(&spec).await.unwrap_err();
+    let words = vfnet_model::explain(&refused);
+    assert!(words.contains("processors 1022,1023"), "{words}");
+}
+
+#[tokio::test]
 async fn a_guest_is_never_root_nor_in_roots_group() {
     let bench = Bench::new();
     let Some(spec) = bench.spec_with_uid(64_123) else { return };
