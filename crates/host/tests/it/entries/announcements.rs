@@ -1,8 +1,9 @@
 //! What has to hold of whatever the kernel sends: replies of rtnetlink, and uevents.
 
 use vfnet_host::netlink::Link;
-use vfnet_host::netlink::reply::{address, read, route};
+use vfnet_host::netlink::reply::{address, counters, read, route};
 use vfnet_host::uevent::pci_device;
+use vfnet_model::vf::VfIndex;
 
 /// A number of a link (a byte), then a datagram.
 pub(crate) fn announcements(bytes: &[u8]) {
@@ -20,6 +21,7 @@ pub(crate) fn announcements(bytes: &[u8]) {
             assert!(link.vfs.len() * 4 <= payload.len(), "rows that were not sent");
         }
         drop((address(payload, index), route(payload, index)));
+        let _counted = counters(payload, VfIndex(u16::try_from(index).unwrap_or(0)));
     }
     let _device = pci_device(datagram);
 }
