@@ -346,6 +346,7 @@ What guests can be given
     </enum>
     <enum name="bus">
       <value>virtio</value>
+      <value>ide</value>
       <value>sata</value>
       <value>scsi</value>
     </enum>
