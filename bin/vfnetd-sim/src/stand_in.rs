@@ -4,8 +4,9 @@
 //! It reads of QEMU's command line what is needed for that (`-name`, `-uuid`, `-S`,
 //! `-no-shutdown`, `-chardev socket,fd=`, `-mon`, `--version`), talks QMP on the monitor, and
 //! answers on other listening chardevs with a line and then what it was told, and on an agent's
-//! channel as an agent ([`agent`]). What it shall do
-//! besides is said by words in the kernel command line (`-append`) or the guest's name:
+//! channel as an agent ([`agent`]). `x-open` on its monitor has it try to open a path as somebody
+//! would who has taken it over ([`taken_over`]). What it shall do besides is said by words in the
+//! kernel command line (`-append`) or the guest's name:
 //!
 //! | word | effect |
 //! |---|---|
@@ -30,6 +31,8 @@
 mod agent;
 #[path = "stand_in/devices.rs"]
 mod devices;
+#[path = "stand_in/taken_over.rs"]
+mod taken_over;
 
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -86,6 +89,7 @@ struct Machine {
     agent: Option<String>,
     disk: Option<String>,
     devices: devices::Devices,
+    loot: taken_over::Loot,
     /// Bytes that the guest has, and may have.
     memory: (Mutex<u64>, u64),
 }
@@ -177,6 +181,7 @@ impl Machine {
             agent,
             disk,
             devices,
+            loot: taken_over::Loot::default(),
             memory: (Mutex::new(memory), memory),
         };
         Ok(Some((machine, others)))
@@ -332,6 +337,7 @@ impl Client<'_> {
             "system_powerdown" if machine.told_to("ignore-powerdown") => (json!({}), Then::Nothing),
             "system_powerdown" => (json!({}), Then::PowerOff),
             "quit" => (json!({}), Then::Quit),
+            "x-open" => return machine.loot.open(arguments),
             "device_del" => return devices::take(machine, arguments),
             other if devices::COMMANDS.contains(&other) => {
                 return devices::execute(&machine.devices, other, arguments);

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use vfnet_engine::{Ended, Input};
 use vfnet_model::guest::{Guest, LiveGuest};
 use vfnet_model::{GuestName, explain};
+use vfnet_qemu::jail::Jail;
 use vfnet_qemu::supervisor::{self, AdoptError, Launcher};
 use vfnet_qemu::uid::UidRange;
 use vfnet_qemu::{EndKind, GuestEvent, RunDir, RunState, console};
@@ -69,6 +70,8 @@ pub struct Places {
     pub emulator: PathBuf,
     /// User ids of guests; absent where this program is not root and cannot change it.
     pub uids: Option<UidRange>,
+    /// What keeps their QEMUs from the host's devices, where they have user ids of their own.
+    pub jail: Jail,
     /// What starts QEMU.
     pub launcher: Launcher,
 }

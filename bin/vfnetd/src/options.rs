@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde::Deserialize;
+use vfnet_qemu::jail::Jail;
 use vfnet_qemu::uid::{BadUidRange, UidRange};
 
 use crate::unused::Policy;
@@ -59,6 +60,8 @@ pub struct Config {
     pub guest_uid_first: u32,
     /// How many user ids guests may have.
     pub guest_uid_count: u16,
+    /// What keeps guests from the host's devices, besides their user ids.
+    pub jail: JailSetting,
     /// QEMU, where a guest's document names none.
     pub emulator: PathBuf,
     /// Seconds until autostart that still waits says so.
@@ -107,6 +110,7 @@ impl Default for Config {
             socket_group: Some("vfnet".to_owned()),
             guest_uid_first: 1_879_048_192,
             guest_uid_count: 4096,
+            jail: JailSetting::Auto,
             emulator: PathBuf::from("/usr/bin/qemu-system-x86_64"),
             autostart_patience: 60,
             look_interval: 30,
@@ -124,6 +128,29 @@ impl Default for Config {
             hook_timeout: 30,
             network_daemon: None,
             network_daemon_patience: 30,
+        }
+    }
+}
+
+/// Which [`Jail`] guests are kept in.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum JailSetting {
+    /// A namespace, except under systemd, whose unit for this daemon allows none.
+    Auto,
+    /// A `/dev` of its own for each guest, or no guest.
+    Namespace,
+    /// None.
+    None,
+}
+
+impl JailSetting {
+    /// What it means on this machine.
+    pub fn here(self) -> Jail {
+        match self {
+            Self::Auto if Path::new("/run/systemd/system").is_dir() => Jail::None,
+            Self::Auto | Self::Namespace => Jail::Namespace,
+            Self::None => Jail::None,
         }
     }
 }

@@ -134,6 +134,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         vfio: setting.vfio,
         emulator: config.emulator.clone(),
         uids: (is_root && real_guests).then_some(config.guest_uids()?),
+        jail: config.jail.here(),
         launcher: setting.launcher,
     };
     let happenings = broadcast::Sender::new(HAPPENINGS);

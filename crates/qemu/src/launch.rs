@@ -4,8 +4,8 @@
 //! with the spec's path as argument and the locked lock file as standard input. The launcher
 //! then, in this order: keeps the lock open over exec, writes down its pid and start time (those
 //! of QEMU to be), begins the log, opens files and sockets at the numbers that QEMU's command
-//! line names, hands over the VFIO devices, sets limits, drops to the guest's uid, and becomes
-//! QEMU. What goes wrong is written to `launch-error` in the run directory and to the log.
+//! line names, hands over the VFIO devices, shuts itself in the guest's jail, sets limits, drops to
+//! the guest's uid, and becomes QEMU. What goes wrong is written to `launch-error` in the run directory and to the log.
 //!
 //! It is single-threaded: uid and groups are set for the calling thread alone.
 //!
@@ -31,9 +31,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vfnet_host::process::{Purpose, command};
 use vfnet_model::GuestName;
-use vfnet_model::guest::CpuSet;
+use vfnet_model::guest::{CpuSet, Hypervisor};
 
 use crate::command_line::{self, FIRST_FD, Plan};
+use crate::jail::{self, Jail, JailError};
 use crate::process_id::ProcessId;
 use crate::run_dir::{RunDir, RunDirError};
 use crate::{log, socket, vfio};
@@ -69,6 +70,12 @@ pub struct LaunchSpec {
     pub sockets: Vec<ListenSocket>,
     /// VFIO devices (`/dev/vfio/N`) that belong to the guest's uid while it runs.
     pub vfio_devices: Vec<PathBuf>,
+    /// What keeps it from the host's other devices; nothing where it has no credentials.
+    #[serde(default)]
+    pub jail: Jail,
+    /// What it opens in `/dev` by name, besides VFIO devices and what every program finds there.
+    #[serde(default)]
+    pub devices: Vec<PathBuf>,
 }
 
 /// Whom a guest runs as.
@@ -143,6 +150,8 @@ enum LaunchError {
     Descriptor { path: PathBuf, fd: RawFd, source: io::Error },
     #[error("cannot give {path} to uid {uid}")]
     Vfio { path: PathBuf, uid: u32, source: io::Error },
+    #[error(transparent)]
+    Jail(#[from] JailError),
     #[error("cannot allow {bytes} bytes of locked memory")]
     MemLock { bytes: u64, source: io::Error },
     #[error("cannot run on the host's processors {cpus}; see <vcpu cpuset=…>")]
@@ -170,6 +179,7 @@ impl LaunchSpec {
     /// daemon does. The error is an argument that is not UTF-8.
     pub fn of(plan: Plan, log: PathBuf) -> Result<Self, OsString> {
         let args = plan.args.into_iter().map(OsString::into_string).collect::<Result<_, _>>()?;
+        let kvm = (plan.guest.hypervisor == Hypervisor::Kvm).then_some(jail::KVM);
         let socket = |socket: command_line::ListenSocket| ListenSocket {
             path: socket.path,
             fd: socket.fd,
@@ -188,6 +198,8 @@ impl LaunchSpec {
             files: plan.files.into_iter().map(OpenFile::from).collect(),
             sockets: plan.sockets.into_iter().map(socket).collect(),
             vfio_devices: Vec::new(),
+            jail: Jail::None,
+            devices: kvm.map(PathBuf::from).into_iter().collect(),
         })
     }
 
@@ -195,6 +207,12 @@ impl LaunchSpec {
     pub fn load(run_dir: &RunDir) -> io::Result<Self> {
         let bytes = std::fs::read(run_dir.launch_spec())?;
         serde_json::from_slice(&bytes).map_err(io::Error::from)
+    }
+
+    /// What it opens by name in `/dev`, besides what every program finds there.
+    fn in_dev(&self) -> impl Iterator<Item = &Path> {
+        let vfio = (!self.vfio_devices.is_empty()).then_some(Path::new(jail::VFIO));
+        self.devices.iter().chain(&self.vfio_devices).map(PathBuf::as_path).chain(vfio)
     }
 
     /// Writes it there.
@@ -260,10 +278,14 @@ fn prepare(
         log::begin(&spec.log, &command_line(&spec))
             .map_err(|source| LaunchError::Log { path: spec.log.clone(), source })?,
     );
-    become_emulator(&spec, log)
+    become_emulator(run_dir, &spec, log)
 }
 
-fn become_emulator(spec: &LaunchSpec, log: &File) -> Result<std::convert::Infallible, LaunchError> {
+fn become_emulator(
+    run_dir: &RunDir,
+    spec: &LaunchSpec,
+    log: &File,
+) -> Result<std::convert::Infallible, LaunchError> {
     let mut descriptors = Vec::new();
     for file in &spec.files {
         let open =
@@ -280,6 +302,9 @@ fn become_emulator(spec: &LaunchSpec, log: &File) -> Result<std::convert::Infall
             vfio::give(path, credentials.uid, credentials.gid).map_err(|source| {
                 LaunchError::Vfio { path: path.clone(), uid: credentials.uid, source }
             })?;
+        }
+        if spec.jail == Jail::Namespace {
+            jail::enter(run_dir, credentials, spec.in_dev())?;
         }
     }
     if let Some(bytes) = spec.memlock {

@@ -5,7 +5,8 @@
 //! what a daemon finds again of a guest is its run directory. Read first: [`command_line`], how a
 //! guest is run; [`supervisor`], how
 //! guests are started and found again; [`guest::Guest`], what they can be told;
-//! [`launch::LaunchSpec`], what is handed to QEMU; [`run_dir`], why a guest is never lost.
+//! [`launch::LaunchSpec`], what is handed to QEMU; [`jail`], what it finds besides; [`run_dir`],
+//! why a guest is never lost.
 
 pub mod agent;
 pub mod command_line;
@@ -14,6 +15,7 @@ pub mod emulator;
 pub mod events;
 pub mod exit;
 pub mod guest;
+pub mod jail;
 pub mod launch;
 pub mod log;
 pub mod plugging;

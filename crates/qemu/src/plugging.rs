@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::command_line::OpenFile;
 use crate::command_line::hotplug::{Command, Plugging};
 use crate::guest::{ANSWER_LIMIT, Guest, GuestError};
+use crate::jail::{self, Jail};
 use crate::launch::{LaunchSpec, open};
 use crate::qmp::{QmpError, Refusal};
 use crate::run_dir::RunDir;
@@ -210,9 +211,32 @@ pub fn lend_node(run_dir: &RunDir, node: &Path) -> io::Result<()> {
         spec.vfio_devices.push(node.to_owned());
         spec.save(run_dir)?;
     }
-    match &spec.credentials {
-        Some(whom) => vfio::give(node, whom.uid, whom.gid),
-        None => Ok(()),
+    if let Some(whom) = &spec.credentials {
+        vfio::give(node, whom.uid, whom.gid)?;
+    }
+    let_in(run_dir, &spec, [node, Path::new(jail::VFIO)])
+}
+
+/// Lets a guest that runs find what taps are opened by.
+///
+/// # Errors
+///
+/// When what was launched cannot be read, or the guest cannot have the node.
+pub fn lend_tun(run_dir: &RunDir) -> io::Result<()> {
+    let_in(run_dir, &LaunchSpec::load(run_dir)?, [Path::new(jail::TUN)])
+}
+
+fn let_in<const N: usize>(
+    run_dir: &RunDir,
+    spec: &LaunchSpec,
+    nodes: [&Path; N],
+) -> io::Result<()> {
+    match (&spec.credentials, spec.jail) {
+        (Some(whom), Jail::Namespace) => nodes
+            .into_iter()
+            .try_for_each(|node| jail::let_in(run_dir, whom, node))
+            .map_err(|error| io::Error::other(vfnet_model::explain(&error))),
+        _ => Ok(()),
     }
 }
 
@@ -225,6 +249,7 @@ pub fn return_node(run_dir: &RunDir, node: &Path) -> io::Result<()> {
     let mut spec = LaunchSpec::load(run_dir)?;
     if let Some(whom) = &spec.credentials {
         vfio::take_back(node, whom.uid)?;
+        jail::shut_out(run_dir, node)?;
     }
     spec.vfio_devices.retain(|device| device != node);
     spec.save(run_dir)

@@ -8,6 +8,7 @@
 //!   launch-error            why the launcher gave up; empty if it did not
 //!   qmp                     QEMU's monitor
 //!   guest/                  0700, the guest's uid
+//!   dev/                    its QEMU's /dev, where it has a jail (see `jail`)
 //! ```
 //!
 //! The daemon takes the lock *before* it starts the launcher, which inherits the open file: a
@@ -88,6 +89,11 @@ impl RunDir {
     /// The directory that the guest's own uid may write.
     pub fn guest_dir(&self) -> PathBuf {
         self.path.join("guest")
+    }
+
+    /// What is `/dev` for a guest in a jail.
+    pub(crate) fn dev(&self) -> PathBuf {
+        self.path.join("dev")
     }
 
     pub(crate) fn launch_spec(&self) -> PathBuf {
@@ -222,7 +228,7 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunDirE
     move |source| RunDirError { doing, path, source }
 }
 
-fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+pub(crate) fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -15,7 +15,7 @@ use vfnet_model::network::Forward;
 use vfnet_model::{NetdevName, NetworkName, VlanId, explain};
 use vfnet_qemu::command_line::{self, BeforeRun, Resolved};
 use vfnet_qemu::launch::{Credentials, LaunchSpec};
-use vfnet_qemu::{GuestError, RunDir, console};
+use vfnet_qemu::{GuestError, RunDir, console, jail};
 
 use super::Places;
 
@@ -97,6 +97,7 @@ impl LaunchOrder {
         let log = vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest);
         let spec =
             LaunchSpec::of(plan, log).map_err(|arg| format!("'{}' is not UTF-8", arg.display()))?;
+        let tun = (!launched.taps.is_empty()).then(|| jail::TUN.into());
         let spec = LaunchSpec {
             credentials: uid.map(|uid| Credentials {
                 uid,
@@ -104,6 +105,8 @@ impl LaunchOrder {
                 groups: kvm.into_iter().collect(),
             }),
             vfio_devices: self.vfio_devices(places),
+            jail: places.jail,
+            devices: spec.devices.into_iter().chain(tun).collect(),
             // It is VFIO that locks a guest's memory.
             memlock: spec.memlock.filter(|_| places.vfio.is_some()),
             ..spec

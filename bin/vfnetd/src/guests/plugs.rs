@@ -272,7 +272,12 @@ impl Guests {
                 plugging::lend_node(&run_dir, node)
                     .map_err(|fault| format!("cannot lend {}: {fault}", node.display()))?;
             }
-            order.make_tap(part.attachment.as_ref(), uid)
+            order.make_tap(part.attachment.as_ref(), uid)?;
+            if let Some(Attachment::Bridge { .. }) = &part.attachment {
+                plugging::lend_tun(&run_dir)
+                    .map_err(|fault| format!("cannot let it use its tap: {fault}"))?;
+            }
+            Ok(())
         });
         made.await.map_err(|fault| fault.to_string())?
     }

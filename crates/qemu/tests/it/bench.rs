@@ -10,6 +10,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::mpsc;
 use vfnet_model::Uuid;
 use vfnet_qemu::command_line::FIRST_FD;
+use vfnet_qemu::jail::Jail;
 use vfnet_qemu::launch::{Access, Credentials, LaunchSpec, ListenSocket, OpenFile};
 use vfnet_qemu::supervisor::StartError;
 use vfnet_qemu::{Ended, Guest, GuestEvent, Launcher, RunDir};
@@ -74,6 +75,8 @@ impl Bench {
                 owner: None,
             }],
             vfio_devices: Vec::new(),
+            jail: Jail::None,
+            devices: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ mod console;
 mod entries;
 mod fuzz;
 mod guests;
+mod jail;
 mod launching;
 mod life;
 mod monitor;

@@ -1,9 +1,13 @@
 //! The same with QEMU itself, where it is installed: a paused guest without disk or kernel.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use vfnet_qemu::emulator::{EmulatorError, probe};
-use vfnet_qemu::launch::{Credentials, LaunchSpec};
+use vfnet_qemu::jail::Jail;
+use vfnet_qemu::launch::{Access, Credentials, LaunchSpec, OpenFile};
 use vfnet_qemu::{EndKind, GuestEvent, RunState, adopt};
 
 use crate::adoption::orphan;
@@ -55,6 +59,48 @@ async fn a_paused_guest_of_qemus_is_started_resumed_and_destroyed() {
     assert!(ended.said.contains("terminating on signal 15"), "{ended:?}");
 }
 
+#[tokio::test]
+async fn qemu_itself_runs_in_a_jail_and_opens_no_file_that_it_was_not_given() {
+    let Some(program) = qemu() else { return };
+    let benches = [Bench::new(), Bench::new()];
+    let mut guests = Vec::new();
+    for (bench, uid) in benches.iter().zip(64_131..) {
+        let mut spec = spec(bench, program.clone());
+        let Some(credentials) = &mut spec.credentials else { return };
+        (credentials.uid, credentials.gid) = (uid, uid);
+        spec.jail = Jail::Namespace;
+        let disk = bench.path("disk.img");
+        std::fs::write(&disk, [0; 512]).unwrap();
+        std::fs::set_permissions(&disk, Permissions::from_mode(0o600)).unwrap();
+        let file = OpenFile { path: disk, access: Access::ReadWrite, template: None, fd: 120 };
+        spec.files = vec![file];
+        spec.args.extend(["-add-fd", "fd=120,set=1"].map(str::to_owned));
+        guests.push(bench.try_start(&spec).await.unwrap());
+    }
+    let guest = &guests[0].0;
+    let open = async |path: &Path| {
+        let file = json!({ "driver": "file", "filename": path, "node-name": "its" });
+        let opened = guest.execute("blockdev-add", file).await.map(drop);
+        if opened.is_ok() {
+            guest.execute("blockdev-del", json!({ "node-name": "its" })).await.unwrap();
+        }
+        opened.map_err(|fault| vfnet_model::explain(&fault))
+    };
+    open(Path::new("/dev/fdset/1")).await.unwrap();
+    let other = &benches[1];
+    for path in [other.path("disk.img"), other.path("web1.log"), benches[0].path("disk.img")] {
+        let refused = open(&path).await.unwrap_err();
+        assert!(refused.contains("Permission denied"), "{}: {refused}", path.display());
+    }
+    let pty = json!({ "id": "c1", "backend": { "type": "pty", "data": {} } });
+    let pty = guest.execute("chardev-add", pty).await.unwrap();
+    let pty = std::fs::metadata(pty["pty"].as_str().unwrap()).unwrap();
+    assert_eq!(pty.uid(), 64_131, "it is one of the host's");
+    for (guest, _events) in guests {
+        guest.destroy(PATIENCE).await.unwrap();
+    }
+}
+
 /// A disk whose boot sector powers the machine off, by the register that SeaBIOS gives q35's ACPI.
 const POWERS_OFF: [u8; 10] = [
     0xba, 0x04, 0x06, // mov dx, 0x604
@@ -78,7 +124,7 @@ async fn a_guest_that_powers_itself_off_can_be_kept_and_begun_anew() {
     let drive = format!("file={},format=raw,if=ide,snapshot=on", disk.path().display());
     spec.args.extend(["-drive".to_owned(), drive]);
     let (guest, mut events) = bench.try_start(&spec).await.unwrap();
-    guest.execute("set-action", serde_json::json!({ "shutdown": "pause" })).await.unwrap();
+    guest.execute("set-action", json!({ "shutdown": "pause" })).await.unwrap();
     guest.resume().await.unwrap();
     for _boot in 0..2 {
         let is_off = |event: &GuestEvent| {
@@ -94,7 +140,7 @@ async fn a_guest_that_powers_itself_off_can_be_kept_and_begun_anew() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
-    guest.execute("set-action", serde_json::json!({ "shutdown": "poweroff" })).await.unwrap();
+    guest.execute("set-action", json!({ "shutdown": "poweroff" })).await.unwrap();
     assert_eq!(end(&mut events).await.kind, EndKind::PoweredOff);
 }
 
