@@ -5,6 +5,8 @@
 # Words on the kernel's command line ask for more:
 #   vflab.stay      also print GUEST-ALIVE <n> every two seconds
 #   vflab.acpi      power off when the power button is pressed
+#   vflab.console   answer each line typed on the console with GUEST-HEARD <line>; power off when
+#                   it is "poweroff"
 #   vflab.poweroff  power off after the first NIC
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -17,6 +19,12 @@ case " $words " in *" vflab.acpi "*)
   for event in /dev/input/event*; do
     (head -c 24 "$event" > /dev/null; echo GUEST-POWER-BUTTON; poweroff -f) &
   done ;;
+esac
+case " $words " in *" vflab.console "*)
+  while read -r line; do
+    case "$line" in poweroff) poweroff -f ;; esac
+    echo "GUEST-HEARD $line"
+  done < /dev/console & ;;
 esac
 echo GUEST-UP
 

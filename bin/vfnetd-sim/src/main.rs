@@ -12,12 +12,12 @@ mod stand_in;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
@@ -26,6 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
+use stand_in::HostDevices;
 use vfnet_host_sim::SimHost;
 use vfnet_model::PciAddress;
 use vfnet_qemu::Launcher;
@@ -170,30 +171,29 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 /// Acts as QEMU on a machine.
 fn stand_in(machine: &Path) -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let name = format!("qemu-stand-in of {}", machine.display());
-    let devices: Vec<PciAddress> = args.iter().filter_map(|arg| vfio_device(arg)).collect();
-    let opened = || -> Result<(), Box<dyn std::error::Error>> {
-        if !devices.is_empty() {
-            let host = SimHost::open(machine)?;
-            for device in &devices {
-                host.open_vfio_myself(*device, &name)?;
-            }
-        }
-        Ok(())
-    };
-    match opened() {
-        Ok(()) => stand_in::main(args),
-        Err(fault) => {
-            // There is nobody to tell that nobody can be told.
-            let _lost = writeln!(io::stderr(), "{name}: {}", vfnet_model::explain(&*fault));
-            ExitCode::FAILURE
-        }
-    }
+    let opener = Opener { machine: machine.to_owned(), host: OnceLock::new() };
+    stand_in::main(std::env::args().skip(1), Box::new(opener))
 }
 
-/// The VF of `-device {"driver":"vfio-pci","host":…}`.
-fn vfio_device(arg: &str) -> Option<PciAddress> {
-    let device: serde_json::Value = serde_json::from_str(arg).ok()?;
-    (device["driver"] == "vfio-pci").then(|| device["host"].as_str()?.parse().ok()).flatten()
+/// Opens and closes VFs of the machine; a stand-in without any does without the machine.
+struct Opener {
+    machine: PathBuf,
+    host: OnceLock<SimHost>,
+}
+
+impl HostDevices for Opener {
+    fn open(&self, device: &str) -> Result<(), String> {
+        let told = |fault: &dyn std::error::Error| vfnet_model::explain(fault);
+        let device: PciAddress = device.parse().map_err(|fault| told(&fault))?;
+        let opened = SimHost::open(&self.machine).map_err(|fault| told(&fault))?;
+        let name = format!("qemu-stand-in of {}", self.machine.display());
+        let host = self.host.get_or_init(|| opened);
+        host.open_vfio_myself(device, &name).map_err(|fault| told(&fault))
+    }
+
+    fn close(&self, device: &str) {
+        if let (Some(host), Ok(device)) = (self.host.get(), device.parse()) {
+            host.close_vfio(device);
+        }
+    }
 }

@@ -13,6 +13,7 @@
 //! | `fail-at-start` | prints why and exits with 1 before its monitor answers |
 //! | `never-answers` | keeps its monitor open and says nothing |
 //! | `keeps-its-devices` | the guest does not answer when it is to let go of a device |
+//! | `says-so-when-pressed` | the guest says no to that when its power button is pressed |
 //! | `refuses-to-unplug` | the guest says no when it is to let go of a device |
 //! | `ignore-powerdown` | the power button does nothing |
 //! | `crash-when-resumed` | aborts (SIGABRT) at `cont` |
@@ -34,6 +35,8 @@ mod devices;
 #[path = "stand_in/taken_over.rs"]
 mod taken_over;
 
+pub(crate) use devices::HostDevices;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -49,9 +52,9 @@ use vfnet_host::process::{Purpose, command};
 /// The version that the stand-in says it is.
 const VERSION: &str = "10.0.2";
 
-/// Acts as QEMU; `args` are those after the program's name.
-pub(crate) fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
-    let (machine, others) = match Machine::from_args(args) {
+/// Acts as QEMU on this host; `args` are those after the program's name.
+pub(crate) fn main(args: impl IntoIterator<Item = String>, host: Box<dyn HostDevices>) -> ExitCode {
+    let (machine, others) = match Machine::from_args(args, devices::Devices::on(host)) {
         Ok(Some(machine)) => machine,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
@@ -102,14 +105,16 @@ struct Others {
 }
 
 impl Machine {
-    fn from_args(args: impl IntoIterator<Item = String>) -> io::Result<Option<(Self, Others)>> {
+    fn from_args(
+        args: impl IntoIterator<Item = String>,
+        devices: devices::Devices,
+    ) -> io::Result<Option<(Self, Others)>> {
         let bad = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         let mut args = args.into_iter();
         let (mut name, mut append) = (String::new(), String::new());
         let mut uuid = "00000000-0000-0000-0000-000000000000".to_owned();
         let (mut paused, mut stays) = (false, false);
         let (mut agent, mut disk, mut memory) = (None, None, 0);
-        let devices = devices::Devices::default();
         let (mut chardevs, mut monitor) = (HashMap::new(), None);
         while let Some(arg) = args.next() {
             // QEMU takes options with one dash or two.
@@ -138,7 +143,7 @@ impl Machine {
                         "device" => {
                             let device: Value = serde_json::from_str(&value).unwrap_or_default();
                             let word = |key: &str| device[key].as_str().map(str::to_owned);
-                            devices.add(&device);
+                            devices.add(&device).map_err(bad)?;
                             if device["name"] == "org.qemu.guest_agent.0" {
                                 agent = word("chardev");
                             }
@@ -334,6 +339,9 @@ impl Client<'_> {
                 let status = if status == "shutdown" { "prelaunch" } else { status };
                 (json!({}), Then::Become(status, "RESET"))
             }
+            "system_powerdown" if machine.told_to("says-so-when-pressed") => {
+                (json!({}), Then::Say("DEVICE_UNPLUG_GUEST_ERROR", devices::asked(machine)))
+            }
             "system_powerdown" if machine.told_to("ignore-powerdown") => (json!({}), Then::Nothing),
             "system_powerdown" => (json!({}), Then::PowerOff),
             "quit" => (json!({}), Then::Quit),
@@ -395,6 +403,9 @@ impl Client<'_> {
             Then::Flood => {
                 let long = json!("told to flood ".repeat(10_000));
                 loop {
+                    for device in ["a", "b"] {
+                        self.event("DEVICE_DELETED", &json!({"device": device, "path": ""}))?;
+                    }
                     for _ in 0..1000 {
                         for event in ["RESUME", "STOP", "RESET"] {
                             self.event(event, &json!({}))?;

@@ -25,6 +25,7 @@ use vfnet_engine::{Ended, Input};
 use vfnet_model::guest::{Guest, LiveGuest};
 use vfnet_model::{GuestName, explain};
 use vfnet_qemu::jail::Jail;
+use vfnet_qemu::launch::LaunchSpec;
 use vfnet_qemu::supervisor::{self, AdoptError, Launcher};
 use vfnet_qemu::uid::UidRange;
 use vfnet_qemu::{EndKind, GuestEvent, RunDir, RunState, console};
@@ -37,7 +38,7 @@ use asked::Told;
 pub use heard::{GuestNews, News};
 use heard::{Heard, Hearing};
 pub use order::LaunchOrder;
-use order::{Launched, Start};
+use order::{Launched, Start, owner_of_taps};
 use pace::Pace;
 use plugs::Parts;
 
@@ -316,7 +317,7 @@ impl Guests {
         });
         match launched {
             Ok(mut launched) => {
-                heard::take_over(&mut launched.guest, &order);
+                heard::take_over(&mut launched, &order);
                 let prelaunch = matches!(handle.state().await, Ok(RunState::Prelaunch));
                 let document =
                     LiveDocument { guest: launched.guest.clone(), live: launched.live.clone() };
@@ -339,7 +340,9 @@ impl Guests {
                     }
                 };
                 let parts = Parts::of(&order, &self.places, &running.document);
-                self.running().insert(guest, Running { parts, ..running });
+                let mut running = Running { parts, ..running };
+                running.forget_what_has_gone(&order);
+                self.running().insert(guest, running);
                 self.coming().remove(&guest);
                 self.count_vcpus(guest, &handle).await;
             }
@@ -350,7 +353,9 @@ impl Guests {
         if let Some(change) = self.found_doing(guest, &handle, order.run.cause).await {
             engine.tell(Input::GuestChanged(guest, change)).await;
         }
-        self.look_at_devices(guest, &engine).await;
+        if !self.look_at_devices(guest, &engine).await {
+            self.look_soon(guest, &engine);
+        }
         self.follow(order, events, engine).await;
     }
 
@@ -388,7 +393,7 @@ impl Guests {
                     continue;
                 }
                 GuestEvent::DeviceStays(alias) => {
-                    self.keeps(guest, alias);
+                    self.keeps(guest, alias, &engine);
                     continue;
                 }
                 GuestEvent::Ended(how) => {
@@ -460,13 +465,16 @@ impl Guests {
     pub async fn clean_up(&self, order: &LaunchOrder) {
         let run_dir = self.run_dir(&order.run.definition.name, &order.run.guest);
         let name = order.run.definition.name.clone();
-        let order = order.clone();
+        let (order, uid) = (order.clone(), self.uid(order.run.uid_slot));
         self.steps.begin(Step::CleanUp);
         let cleaned = tokio::task::spawn_blocking(move || {
             if !run_dir.is_locked().unwrap_or(true) {
+                // As it was launched, whatever is configured now.
+                let ran_as = LaunchSpec::load(&run_dir).ok().and_then(|spec| spec.credentials);
+                let owner = owner_of_taps(ran_as.map(|whom| whom.uid).or(uid));
                 match Launched::load(&run_dir) {
-                    Ok(launched) => launched.remove_taps(),
-                    Err(_) => order.remove_taps_by_name(),
+                    Ok(launched) => launched.remove_taps(owner),
+                    Err(_) => order.remove_taps_by_name(owner),
                 }
             }
             supervisor::clean_up(&run_dir)

@@ -337,9 +337,8 @@ impl CarryOut for Hands {
                 self.runtime.spawn(async move { guests.kill(guest).await });
             }
             Effect::Plug { guest, alias } => {
-                let Some(order) = LaunchOrder::from_state(state, guest, false) else { return };
                 let (guests, engine) = (self.guests.clone(), self.engine.clone());
-                self.runtime.spawn(async move { guests.plug(order, alias, engine).await });
+                self.runtime.spawn(async move { guests.plug(guest, alias, engine).await });
             }
             Effect::Unplug { guest, alias } => {
                 let (guests, engine) = (self.guests.clone(), self.engine.clone());

@@ -29,9 +29,10 @@ pub(crate) fn refusal(domain: ErrorDomain, refusal: &Refusal) -> WireError {
         RefusalKind::NoPort => ErrorCode::NoNetworkPort,
         RefusalKind::NoDevice => ErrorCode::DeviceMissing,
         RefusalKind::OperationInvalid => ErrorCode::OperationInvalid,
-        RefusalKind::OperationFailed | RefusalKind::NotRecorded | RefusalKind::ChangedMeanwhile => {
-            ErrorCode::OperationFailed
-        }
+        RefusalKind::OperationFailed
+        | RefusalKind::NotRecorded
+        | RefusalKind::ChangedMeanwhile
+        | RefusalKind::KeptChangedMeanwhile => ErrorCode::OperationFailed,
         RefusalKind::InvalidArgument => ErrorCode::InvalidArg,
         RefusalKind::Unsupported => ErrorCode::ConfigUnsupported,
         RefusalKind::HookFailed => ErrorCode::HookScriptFailed,

@@ -59,6 +59,13 @@ impl State {
         !drift::differences(now, &drift::held(row, wanted, now, !claim.managed)).is_empty()
     }
 
+    /// Hands that were to be at work on a held VF will not be.
+    pub(crate) fn will_not_be_repaired(&mut self, id: ClaimId) {
+        if let Some(repairs) = self.repairs.get_mut(&id) {
+            repairs.under_way = false;
+        }
+    }
+
     /// Whether hands are at work on a held VF.
     pub(crate) fn is_being_repaired(&self, id: ClaimId) -> bool {
         self.repairs.get(&id).is_some_and(|repairs| repairs.under_way)

@@ -111,6 +111,11 @@ impl Engine {
     /// be committed one day: part of them may have been written after all.
     #[must_use]
     pub fn revert(&mut self, decision: Decision) -> Vec<Record> {
+        for effect in &decision.effects {
+            if let Effect::Repair(claim) = effect {
+                self.state.will_not_be_repaired(*claim);
+            }
+        }
         let mut undone = Vec::new();
         for record in decision.undo.into_iter().rev() {
             self.state.apply(record.clone());

@@ -19,7 +19,7 @@ use crate::place::{Wish, mac_clash};
 use crate::plugs::Device;
 use crate::record::Entry;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::state::{GuestRun, NicNeed, NicSource};
+use crate::state::{GuestDefinition, GuestRun, NicNeed, NicSource};
 
 /// Who waits for a VF's other settings.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct NicJob {
     pub config: Option<GuestEdit>,
     /// The run and the claim as they were.
     pub before: Box<(GuestRun, Claim)>,
+    /// The guest's document as it was changed.
+    pub put: String,
 }
 
 impl GuestRun {
@@ -98,10 +100,11 @@ impl Turn<'_> {
             ..of
         });
         let id = claim.id;
+        let put = changed.definition.xml.clone();
         self.put(Entry::Claim(Claim { wanted, network, ..claim.clone() }));
         self.put(Entry::Run(changed));
         let mut job = self.guest_job(guest);
-        job.nics.insert(id, NicJob { ticket, config, before: Box::new((run, claim)) });
+        job.nics.insert(id, NicJob { ticket, config, before: Box::new((run, claim)), put });
         self.put(Entry::GuestJob(guest, job));
         self.begin_repair(id);
         Ok(None)
@@ -193,7 +196,9 @@ impl Turn<'_> {
             return false;
         };
         let mut job = self.guest_job(guest);
-        let Some(NicJob { ticket, config, before }) = job.nics.remove(&id) else { return false };
+        let Some(NicJob { ticket, config, before, put }) = job.nics.remove(&id) else {
+            return false;
+        };
         self.put(Entry::GuestJob(guest, job));
         let held = |claim: &Claim| matches!(claim.state, ClaimState::Held { .. });
         if !self.state.claims.get(&id).is_some_and(held) {
@@ -227,7 +232,12 @@ impl Turn<'_> {
                     plugs.insert(alias.clone(), plug.clone());
                 }
             }
-            self.put(Entry::Run(GuestRun { definition: run.definition, plugs, ..now }));
+            // Of a document that was edited since, what it needs alone: its words are the user's.
+            let definition = match now.definition.xml == put {
+                true => run.definition,
+                false => GuestDefinition { nics: run.definition.nics, ..now.definition.clone() },
+            };
+            self.put(Entry::Run(GuestRun { definition, plugs, ..now }));
         }
         self.put(Entry::Claim(claim));
         self.effect(Effect::Answer(ticket, Err(refusal)));

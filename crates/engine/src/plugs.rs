@@ -264,8 +264,11 @@ impl Turn<'_> {
 
     /// A VF of a guest that runs has become ready: QEMU can be told of it.
     pub(crate) fn plug_what_is_ready(&mut self, guest: Uuid) {
+        let waits = self.guest_job(guest).plugs;
         for (alias, plug) in self.plugs(guest) {
+            // What an earlier daemon had begun is decided by what QEMU has.
             let ready = plug.state == PlugState::Preparing
+                && waits.contains_key(&alias)
                 && self
                     .state
                     .claim_of_device(guest, &plug.device)
@@ -328,7 +331,9 @@ impl Turn<'_> {
         let Some(waits) = self.guest_job(guest).plugs.remove(alias) else { return };
         self.put_plug_job(guest, alias, None);
         let outcome = waits.failed.map_or(outcome, Err).and_then(|()| {
-            self.still_as_read(guest, waits.config.as_ref())?;
+            let kind = RefusalKind::KeptChangedMeanwhile;
+            let only_live = |why: Refusal| Refusal { kind, ..why };
+            self.still_as_read(guest, waits.config.as_ref()).map_err(only_live)?;
             if let Some(edit) = waits.config {
                 self.keep_edit(guest, edit);
             }

@@ -31,6 +31,9 @@ pub enum RefusalKind {
     HookFailed,
     /// What was read before it was asked for is not so any more: read it and ask again.
     ChangedMeanwhile,
+    /// The guest that runs is as asked for; its kept document is not, which was changed
+    /// meanwhile: ask for that alone.
+    KeptChangedMeanwhile,
     /// The state could not be recorded.
     NotRecorded,
 }

@@ -26,29 +26,28 @@ pub fn create(name: &NetdevName, owner: u32, bridge: &NetdevName) -> Result<(), 
     if !is_bridge(Path::new("/sys/class/net"), bridge) {
         return Err(HostError::Gone { what: format!("the bridge {bridge}") });
     }
-    let owner = owner.to_string();
-    refuse_strangers(Path::new("/sys/class/net"), name, &owner)?;
-    remove(name)?;
+    remove(name, owner)?;
     if !Path::new("/dev/net/tun").exists() {
         system("modprobe", &["tun"])?;
     }
     let (name_, bridge) = (name.as_str(), bridge.as_str());
-    ip(&["tuntap", "add", "dev", name_, "mode", "tap", "user", &owner])?;
+    ip(&["tuntap", "add", "dev", name_, "mode", "tap", "user", &owner.to_string()])?;
     let joined = ip(&["link", "set", "dev", name_, "master", bridge, "up"]);
     if joined.is_err()
-        && let Err(error) = remove(name)
+        && let Err(error) = remove(name, owner)
     {
         tracing::warn!(%name, %error, "a tap is left behind");
     }
     joined
 }
 
-/// Removes a tap; nothing to do when it is not there.
+/// Removes a tap of this owner; nothing to do when it is not there.
 ///
 /// # Errors
 ///
-/// [`HostError::Unexpected`] when the device of that name is no tap: it is somebody else's.
-pub fn remove(name: &NetdevName) -> Result<(), HostError> {
+/// [`HostError::Unexpected`] when the device of that name is no tap, or another owner's: it is
+/// somebody else's.
+pub fn remove(name: &NetdevName, owner: u32) -> Result<(), HostError> {
     check(name)?;
     let dir = Path::new("/sys/class/net").join(name.as_str());
     if !dir.exists() {
@@ -61,6 +60,7 @@ pub fn remove(name: &NetdevName) -> Result<(), HostError> {
             expected: "a tap",
         });
     }
+    refuse_strangers(Path::new("/sys/class/net"), name, &owner.to_string())?;
     ip(&["tuntap", "del", "dev", name.as_str(), "mode", "tap"])
 }
 
@@ -146,7 +146,7 @@ mod tests {
     fn a_name_that_means_something_else_is_refused() {
         for text in ["-tap", "tap%d", "sixteen-byte-tap"] {
             assert!(create(&name(text), 0, &name("lo")).is_err(), "{text}");
-            assert!(remove(&name(text)).is_err(), "{text}");
+            assert!(remove(&name(text), 0).is_err(), "{text}");
         }
     }
 
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_device_that_is_no_tap_is_not_removed() {
-        let error = remove(&name("lo")).unwrap_err();
+        let error = remove(&name("lo"), 0).unwrap_err();
         assert!(matches!(error, HostError::Unexpected { .. }), "{error}");
-        remove(&name("vftest-none")).unwrap();
+        remove(&name("vftest-none"), 0).unwrap();
     }
 }

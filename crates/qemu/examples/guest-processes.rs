@@ -18,7 +18,7 @@ fn main() -> ExitCode {
             let path = std::path::PathBuf::from(args.next().expect("a run directory"));
             daemon(&RunDir::at(path))
         }
-        _ => stand_in::main(std::env::args().skip(1)),
+        _ => stand_in::main(std::env::args().skip(1), Box::new(())),
     }
 }
 

@@ -142,8 +142,18 @@ impl Guest {
         command: &'static str,
         arguments: Value,
     ) -> Result<Value, GuestError> {
+        self.execute_within(command, arguments, ANSWER_LIMIT).await
+    }
+
+    /// The same, of what QEMU takes longer for.
+    pub(crate) async fn execute_within(
+        &self,
+        command: &'static str,
+        arguments: Value,
+        limit: Duration,
+    ) -> Result<Value, GuestError> {
         let qmp = self.qmp()?;
-        match qmp.execute(command, arguments, ANSWER_LIMIT).await {
+        match qmp.execute(command, arguments, limit).await {
             Err(QmpError::Closed) => Err(self.why_closed()),
             other => Ok(other?),
         }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::command_line::OpenFile;
 use crate::command_line::hotplug::{Command, Plugging};
@@ -22,6 +23,18 @@ use crate::vfio;
 /// First and longest wait between two looks at whether a guest has let go of a device.
 const LOOK: Duration = Duration::from_millis(10);
 const LOOKS_AT_MOST: Duration = Duration::from_millis(200);
+
+/// How long QEMU may take to take a device: with its first VF, all of a guest's memory is pinned.
+const PLUG_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long a file may take to be opened; one on a server that is away may take for ever.
+const OPEN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Files that are being opened at most, for all guests: those that take for ever stay among them.
+static OPENING: Semaphore = Semaphore::const_new(8);
+
+/// What a guest means that says no.
+pub const DOES_NOT_LET_GO: &str = "the guest does not let go of it";
 
 /// Why a device was not given to a guest.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +119,7 @@ impl Guest {
             self.add_descriptor(opened, file.fdset).await?;
         }
         for Command { name, arguments } in &plugging.commands {
-            self.execute(name, arguments.clone()).await?;
+            self.execute_within(name, arguments.clone(), PLUG_LIMIT).await?;
         }
         // Whoever has opened one of a set keeps it; the set is not needed by name any more.
         for file in &plugging.files {
@@ -163,7 +176,7 @@ impl Guest {
                 return Ok(Unplug::Gone);
             }
             if refused() {
-                return Ok(Unplug::Refused("the guest does not let go of it".to_owned()));
+                return Ok(Unplug::Refused(DOES_NOT_LET_GO.to_owned()));
             }
             if Instant::now() >= deadline {
                 return Ok(Unplug::NotYet);
@@ -195,7 +208,17 @@ fn told(fault: &GuestError) -> String {
 }
 
 async fn open_elsewhere(file: OpenFile) -> io::Result<OwnedFd> {
-    let opened = tokio::task::spawn_blocking(move || open(&file.into())).await;
+    let Ok(place) = OPENING.try_acquire() else {
+        return Err(io::Error::other("other files do not open, and too many are waited for"));
+    };
+    let opened = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        open(&file.into())
+    });
+    let opened = timeout(OPEN_LIMIT, opened).await.map_err(|_| {
+        let why = format!("it does not open within {} s", OPEN_LIMIT.as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    })?;
     opened.map_err(io::Error::other)?.map(OwnedFd::from)
 }
 

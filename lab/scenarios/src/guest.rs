@@ -61,6 +61,14 @@ fn seen_nic(line: &str) -> Option<SeenNic> {
     Some(SeenNic { mac: words.next()?, name: words.next()?, driver: words.next()? })
 }
 
+/// The MACs of the NICs that a guest has reported to be gone.
+pub fn gone_nics(console: &Path) -> Vec<String> {
+    let bytes = fs::read(console).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let gone = text.lines().filter_map(|line| line.split_once("GUEST-NIC-GONE "));
+    gone.map(|(_, mac)| mac.trim().to_owned()).collect()
+}
+
 /// The number of the guest's last sign of life (`vflab.stay`).
 pub fn last_sign_of_life(console: &Path) -> Option<u64> {
     let bytes = fs::read(console).ok()?;

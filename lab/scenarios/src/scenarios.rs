@@ -4,11 +4,13 @@ mod bench;
 mod devices;
 mod drift;
 mod lending;
+mod plugs;
 mod points;
 mod ports;
 mod survival;
 mod units;
 mod vanishing;
+mod whole_life;
 
 use crate::scenario::{Group, Scenario};
 
@@ -86,8 +88,8 @@ pub const GROUPS: &[Group] = &[
                 parts: &[survival::a_kill_at_every_step],
             },
             Scenario {
-                name: "a-guest-sees-its-macs-from-every-kind-of-pool",
-                parts: &[lending::every_kind_of_pool],
+                name: "a-guest-lives-by-virsh-alone-and-sees-its-macs-and-a-card-that-comes-and-goes",
+                parts: &[whole_life::nothing_but_virsh],
             },
             Scenario {
                 name: "a-guest-keeps-its-mac-over-a-power-cut",
@@ -100,10 +102,16 @@ pub const GROUPS: &[Group] = &[
         pfs: 1,
         iommu: true,
         deep: false,
-        scenarios: &[Scenario {
-            name: "a-kill-before-and-after-every-effect-leaves-nothing",
-            parts: &[points::a_kill_at_every_point],
-        }],
+        scenarios: &[
+            Scenario {
+                name: "a-kill-before-and-after-every-effect-leaves-nothing",
+                parts: &[points::a_kill_at_every_point],
+            },
+            Scenario {
+                name: "a-kill-amid-an-attach-or-a-detach-leaves-card-and-claim-or-neither",
+                parts: &[plugs::a_kill_at_every_point],
+            },
+        ],
     },
     Group {
         name: "vanishing",

@@ -24,6 +24,7 @@ mod names;
 mod networks;
 mod node_devices;
 mod plans;
+mod plugs;
 mod ports;
 mod protocol;
 mod races;

@@ -10,6 +10,7 @@ use vfnet_qemu::agent::CHANNEL;
 use vfnet_qemu::qmp::QmpEvent;
 use vfnet_qemu::{GuestEvent, RunState};
 
+use super::order::Launched;
 use super::pace::Paced;
 use super::{Guests, LaunchOrder};
 use crate::Happening;
@@ -199,10 +200,21 @@ fn names(data: &Value, alias: &str) -> bool {
     })
 }
 
-/// Gives the document that a guest was started from what was changed of it since.
-pub(super) fn take_over(guest: &mut Guest, order: &LaunchOrder) {
-    if let Ok(now) = parse(&order.run.definition.xml) {
-        describe(guest, &now);
+/// Gives what a guest was started with what was changed of it since.
+pub(super) fn take_over(launched: &mut Launched, order: &LaunchOrder) {
+    let Ok(now) = parse(&order.run.definition.xml) else { return };
+    describe(&mut launched.guest, &now);
+    let attachments = &mut launched.live.interfaces;
+    let interfaces = launched.guest.interfaces.iter_mut().zip(attachments).zip(&now.interfaces);
+    for (place, ((interface, attachment), now)) in interfaces.enumerate() {
+        if interface.mac != now.mac {
+            continue;
+        }
+        interface.vlan = now.vlan;
+        interface.source.clone_from(&now.source);
+        if let Ok(now) = order.attachment(place, now) {
+            *attachment = now;
+        }
     }
 }
 

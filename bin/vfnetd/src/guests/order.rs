@@ -91,8 +91,7 @@ impl LaunchOrder {
         uid: Option<u32>,
     ) -> Result<Start, String> {
         let (launched, plan) = self.plan(places, run_dir)?;
-        let owner = uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
-        make_taps(&launched.live.interfaces, owner)?;
+        make_taps(&launched.live.interfaces, owner_of_taps(uid))?;
         let kvm = (launched.guest.hypervisor == Hypervisor::Kvm).then(kvm_group).flatten();
         let log = vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest);
         let spec =
@@ -155,7 +154,7 @@ impl LaunchOrder {
 
     /// Removes what was made for it on the host besides files, where nobody has said what that
     /// was: the taps that it would be given.
-    pub(super) fn remove_taps_by_name(&self) {
+    pub(super) fn remove_taps_by_name(&self, owner: u32) {
         let Ok(guest) = vfnet_model::guest::parse(&self.run.definition.xml) else { return };
         let taps: Vec<_> = guest
             .interfaces
@@ -164,7 +163,7 @@ impl LaunchOrder {
             .filter(|(_, interface)| !matches!(interface.source, InterfaceSource::Hostdev { .. }))
             .filter_map(|(place, interface)| self.tap(place, interface).ok())
             .collect();
-        remove_taps(&taps);
+        remove_taps(&taps, owner);
     }
 
     /// The `/dev/vfio/N` of a device of the guest's.
@@ -196,8 +195,8 @@ impl LaunchOrder {
         attachment: Option<&Attachment>,
         uid: Option<u32>,
     ) -> Result<(), String> {
-        let owner = uid.unwrap_or_else(|| rustix::process::getuid().as_raw());
-        make_taps(attachment.map(std::slice::from_ref).unwrap_or_default(), owner)
+        let attachments = attachment.map(std::slice::from_ref).unwrap_or_default();
+        make_taps(attachments, owner_of_taps(uid))
     }
 
     fn vfio_devices(&self, places: &Places) -> Vec<PathBuf> {
@@ -251,11 +250,15 @@ impl LaunchOrder {
 }
 
 fn taps(interfaces: &[Attachment]) -> Vec<NetdevName> {
-    let taps = interfaces.iter().filter_map(|attachment| match attachment {
-        Attachment::Bridge { tap, .. } => Some(tap.clone()),
+    interfaces.iter().filter_map(tap_of).cloned().collect()
+}
+
+/// The tap that an interface became, if it became one.
+pub(super) fn tap_of(attachment: &Attachment) -> Option<&NetdevName> {
+    match attachment {
+        Attachment::Bridge { tap, .. } => Some(tap),
         Attachment::Vf { .. } => None,
-    });
-    taps.collect()
+    }
 }
 
 /// Makes the taps of a guest, all of them or none.
@@ -264,7 +267,7 @@ fn make_taps(interfaces: &[Attachment], owner: u32) -> Result<(), String> {
     for attachment in interfaces {
         let Attachment::Bridge { bridge, tap, .. } = attachment else { continue };
         if let Err(fault) = vfnet_host::tap::create(tap, owner, bridge) {
-            remove_taps(&taps);
+            remove_taps(&taps, owner);
             return Err(explain(&fault));
         }
         taps.push(tap.clone());
@@ -272,28 +275,21 @@ fn make_taps(interfaces: &[Attachment], owner: u32) -> Result<(), String> {
     Ok(())
 }
 
-fn remove_taps(taps: &[NetdevName]) {
-    for tap in taps {
-        if let Err(fault) = vfnet_host::tap::remove(tap) {
-            tracing::warn!("cannot remove {tap}: {}", explain(&fault));
-        }
-    }
+/// Whoever has taps that are made for a guest of this user id.
+pub(super) fn owner_of_taps(uid: Option<u32>) -> u32 {
+    uid.unwrap_or_else(|| rustix::process::getuid().as_raw())
 }
 
-/// Removes the tap of a device that is gone, and forgets it in the guest's run directory.
-pub(super) fn remove_tap_of(run_dir: &RunDir, attachment: Option<&Attachment>) {
-    let gone = attachment.map(std::slice::from_ref).map(taps).unwrap_or_default();
-    if gone.is_empty() {
-        return;
-    }
-    remove_taps(&gone);
-    let noted = Launched::load(run_dir).and_then(|mut launched| {
-        launched.taps.retain(|tap| !gone.contains(tap));
-        launched.save(run_dir)
-    });
-    if let Err(fault) = noted {
-        tracing::debug!("a tap that is gone stays noted: {fault}");
-    }
+/// Removes taps, and says which of them are not there any more.
+pub(super) fn remove_taps(taps: &[NetdevName], owner: u32) -> Vec<NetdevName> {
+    let is_gone = |tap: &&NetdevName| match vfnet_host::tap::remove(tap, owner) {
+        Ok(()) => true,
+        Err(fault) => {
+            tracing::warn!("cannot remove {tap}: {}", explain(&fault));
+            false
+        }
+    };
+    taps.iter().filter(is_gone).cloned().collect()
 }
 
 /// The group that may open `/dev/kvm`; none where that is root's, which may open much more.
@@ -373,7 +369,24 @@ impl Launched {
     }
 
     /// Removes what was made for it on the host besides files.
-    pub(super) fn remove_taps(&self) {
-        remove_taps(&self.taps);
+    pub(super) fn remove_taps(&self, owner: u32) {
+        remove_taps(&self.taps, owner);
+    }
+
+    /// Notes in a guest's run directory that it does not have a device, nor these taps: whoever
+    /// finds it without a record goes by that.
+    pub(super) fn forget(
+        run_dir: &RunDir,
+        alias: &str,
+        device: &vfnet_engine::Device,
+        gone: &[NetdevName],
+    ) -> io::Result<()> {
+        let mut launched = Self::load(run_dir)?;
+        if let Some(record) = &mut launched.record {
+            record.claims.retain(|claim| !device.owns(&claim.owner));
+            record.run.plugs.remove(alias);
+        }
+        launched.taps.retain(|tap| !gone.contains(tap));
+        launched.save(run_dir)
     }
 }

@@ -8,19 +8,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 use uuid::Uuid;
-use vfnet_engine::{Input, Plug, Plugging, Unplugging};
+use vfnet_engine::{Input, Plug, PlugState, Plugging, Unplugging};
+use vfnet_model::NetdevName;
 use vfnet_model::explain;
 use vfnet_model::guest::{Attachment, Device, Interface};
 use vfnet_qemu::command_line::{self, hotplug};
 use vfnet_qemu::plugging::{self, PlugError, Unplug};
 
-use super::{Guests, LaunchOrder, LiveDocument, Places, Running};
+use super::order::{owner_of_taps, remove_taps, tap_of};
+use super::{Guests, LaunchOrder, Launched, LiveDocument, Places, Running};
 use crate::engine_task::EngineHandle;
+
+/// Wait before another look at the devices of a guest whose QEMU does not say which it has.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long whoever asks for a device back waits for the guest (libvirt: as long).
 const UNPLUG_LIMIT: Duration = Duration::from_secs(5);
@@ -34,6 +41,9 @@ pub(super) struct Parts {
     kept: BTreeSet<String>,
     /// Held by whoever works on its devices.
     turn: Arc<Mutex<()>>,
+    /// Whether somebody waits for the turn to look at them; whoever does will see all that has
+    /// happened until then.
+    look_waits: Arc<AtomicBool>,
 }
 
 /// A device of a running guest.
@@ -84,6 +94,10 @@ impl Parts {
 }
 
 impl Part {
+    fn tap(&self) -> Option<&NetdevName> {
+        self.attachment.as_ref().and_then(tap_of)
+    }
+
     /// Of a plug that is on record.
     fn of_plug(order: &LaunchOrder, places: &Places, plug: &Plug) -> Result<Self, String> {
         let device: Device = serde_json::from_str(&plug.document)
@@ -105,6 +119,15 @@ impl Running {
         self.document.guest.add_device(part.device.clone());
         self.document.live.interfaces.extend(part.attachment.clone());
         self.parts.parts.insert(alias.to_owned(), part);
+    }
+
+    /// Of a guest that was found again: devices that it was started with, and has not any more.
+    pub(super) fn forget_what_has_gone(&mut self, order: &LaunchOrder) {
+        for (alias, plug) in &order.run.plugs {
+            if plug.state == PlugState::Gone {
+                self.remove(alias);
+            }
+        }
     }
 
     fn remove(&mut self, alias: &str) -> Option<Part> {
@@ -168,10 +191,18 @@ impl Guests {
         interface: &Interface,
         engine: &EngineHandle,
     ) {
+        let Some(running) = self.of(guest) else { return };
+        let turn = running.parts.turn();
+        let _turn = turn.lock().await;
         let Some((place, _)) = self.place_of(guest, alias) else { return };
         let order = engine.read(move |state| LaunchOrder::from_state(state, guest, false)).await;
         let Ok(Some(order)) = order else { return };
         let Ok(attachment) = order.attachment(place, interface) else { return };
+        let run_dir = running.handle.run_dir().clone();
+        let noted = tokio::task::spawn_blocking(move || order.note_in(&run_dir, None)).await;
+        if let Err(fault) = noted.unwrap_or_else(|fault| Err(fault.to_string())) {
+            tracing::warn!(%guest, "{fault}");
+        }
         let mut running = self.running();
         let Some(running) = running.get_mut(&guest) else { return };
         let Running { document, parts, .. } = running;
@@ -188,19 +219,26 @@ impl Guests {
     }
 
     /// Gives a guest the device of a plug, and tells the engine how that went.
-    pub(crate) async fn plug(&self, order: LaunchOrder, alias: String, engine: EngineHandle) {
-        let guest = order.run.guest;
-        let outcome = match self.of(guest) {
-            Some(running) => {
-                let turn = running.parts.turn();
-                let _turn = turn.lock().await;
-                let outcome = self.plug_in(&order, &alias, &running).await;
-                engine.tell(Input::Plugged(guest, alias, outcome)).await;
-                return;
-            }
-            None => Plugging::Refused("it does not run".to_owned()),
+    pub(crate) async fn plug(&self, guest: Uuid, alias: String, engine: EngineHandle) {
+        let Some(running) = self.of(guest) else {
+            let outcome = Plugging::Refused("it does not run".to_owned());
+            engine.tell(Input::Plugged(guest, alias, outcome)).await;
+            return;
         };
+        let turn = running.parts.turn();
+        let _turn = turn.lock().await;
+        // What was decided may have been overtaken by what QEMU has said meanwhile.
+        let order = engine.read(move |state| LaunchOrder::from_state(state, guest, false)).await;
+        let Ok(Some(order)) = order else { return };
+        if order.run.plugs.get(&alias).is_none_or(|plug| plug.state != PlugState::Plugging) {
+            return;
+        }
+        let outcome = self.plug_in(&order, &alias, &running).await;
+        let unknown = matches!(outcome, Plugging::Unknown(_));
         engine.tell(Input::Plugged(guest, alias, outcome)).await;
+        if unknown {
+            self.look_soon(guest, &engine);
+        }
     }
 
     async fn plug_in(&self, order: &LaunchOrder, alias: &str, running: &Running) -> Plugging {
@@ -209,7 +247,7 @@ impl Guests {
             Err(why) => return Plugging::Refused(why),
         };
         if let Err(why) = self.make_ready(order, running, &part).await {
-            self.take_back(order.run.guest, running, &part).await;
+            self.take_back(order.run.guest, running, alias, &part).await;
             return Plugging::Refused(why);
         }
         match running.handle.plug(alias, &plugging).await {
@@ -220,7 +258,7 @@ impl Guests {
                 Plugging::Done
             }
             Err(PlugError::Refused(why)) => {
-                self.take_back(order.run.guest, running, &part).await;
+                self.take_back(order.run.guest, running, alias, &part).await;
                 Plugging::Refused(why)
             }
             Err(fault @ PlugError::Unknown(_)) => Plugging::Unknown(explain(&fault)),
@@ -284,20 +322,25 @@ impl Guests {
 
     /// Takes back what a device has on the host. What cannot be is told, and is taken back at the
     /// guest's end.
-    async fn take_back(&self, guest: Uuid, running: &Running, part: &Part) {
-        let shared = self.running().get(&guest).is_some_and(|running| {
-            running.parts.parts.values().any(|other| other.node == part.node)
-        });
+    async fn take_back(&self, guest: Uuid, running: &Running, alias: &str, part: &Part) {
+        let shared = |is_its: &dyn Fn(&Part) -> bool| {
+            self.running().get(&guest).is_some_and(|it| it.parts.parts.values().any(is_its))
+        };
+        let tap = part.tap().cloned().filter(|tap| !shared(&|other| other.tap() == Some(tap)));
+        let node = part.node.clone().filter(|_| !shared(&|other| other.node == part.node));
         let run_dir = running.handle.run_dir().clone();
-        let node = part.node.clone().filter(|_| !shared);
-        let attachment = part.attachment.clone();
+        let (owner, device, alias) =
+            (owner_of_taps(running.uid), part.what.clone(), alias.to_owned());
         let taken = tokio::task::spawn_blocking(move || {
             if let Some(node) = node
                 && let Err(fault) = plugging::return_node(&run_dir, &node)
             {
                 tracing::warn!("cannot take back {}: {fault}", node.display());
             }
-            super::order::remove_tap_of(&run_dir, attachment.as_ref());
+            let gone = remove_taps(tap.as_slice(), owner);
+            if let Err(fault) = Launched::forget(&run_dir, &alias, &device, &gone) {
+                tracing::warn!("a device that is gone stays noted: {fault}");
+            }
         });
         if let Err(fault) = taken.await {
             tracing::error!(%guest, "taking back a device: {fault}");
@@ -309,7 +352,7 @@ impl Guests {
         let running = self.of(guest)?;
         let part = self.running().get_mut(&guest)?.remove(alias)?;
         running.handle.forget(&hotplug::remains(&part.device)).await;
-        self.take_back(guest, &running, &part).await;
+        self.take_back(guest, &running, alias, &part).await;
         Some(part)
     }
 
@@ -337,44 +380,71 @@ impl Guests {
             Ok(Unplug::Refused(why)) => Unplugging::Refused(why),
             Err(fault) => Unplugging::Refused(explain(&fault)),
         };
+        if let Some(running) = self.running().get_mut(&guest) {
+            running.parts.kept.remove(&alias);
+        }
         engine.tell(Input::Unplugged(guest, alias, outcome)).await;
     }
 
-    /// A guest has said that it does not let go of a device.
-    pub(super) fn keeps(&self, guest: Uuid, alias: String) {
+    /// A guest has said that it does not let go of a device. Whoever waits for that hears it; if
+    /// nobody does any more, the engine does.
+    pub(super) fn keeps(&self, guest: Uuid, alias: String, engine: &EngineHandle) {
         if let Some(running) = self.running().get_mut(&guest)
             && running.parts.parts.contains_key(&alias)
         {
             running.parts.kept.insert(alias);
         }
+        self.look_soon(guest, engine);
     }
 
-    /// Has somebody look at a guest's devices, beside what happens to it meanwhile.
+    /// Has somebody look at a guest's devices, beside what happens to it meanwhile, until QEMU
+    /// has said which it has.
     pub(super) fn look_soon(&self, guest: Uuid, engine: &EngineHandle) {
+        let Some(waits) = self.of(guest).map(|running| running.parts.look_waits) else { return };
+        if waits.swap(true, Ordering::SeqCst) {
+            return;
+        }
         let (guests, engine) = (self.clone(), engine.clone());
-        tokio::spawn(async move { guests.look_at_devices(guest, &engine).await });
+        tokio::spawn(async move {
+            while !guests.look_at_devices(guest, &engine).await
+                && !waits.swap(true, Ordering::SeqCst)
+            {
+                sleep(LOOK_AGAIN).await;
+            }
+        });
     }
 
-    /// Looks which devices a guest has, and tells the engine what has come or gone meanwhile.
-    pub(super) async fn look_at_devices(&self, guest: Uuid, engine: &EngineHandle) {
-        let Some(running) = self.of(guest) else { return };
+    /// Looks which devices a guest has, and tells the engine what has come or gone meanwhile;
+    /// false where QEMU does not say.
+    pub(super) async fn look_at_devices(&self, guest: Uuid, engine: &EngineHandle) -> bool {
+        let Some(running) = self.of(guest) else { return true };
         let turn = running.parts.turn();
         let _turn = turn.lock().await;
+        running.parts.look_waits.store(false, Ordering::SeqCst);
+        let kept = self.running().get_mut(&guest).map(|it| std::mem::take(&mut it.parts.kept));
+        for alias in kept.into_iter().flatten() {
+            let why = plugging::DOES_NOT_LET_GO.to_owned();
+            engine.tell(Input::Unplugged(guest, alias, Unplugging::Refused(why))).await;
+        }
         let order = engine.read(move |state| LaunchOrder::from_state(state, guest, false)).await;
-        let Ok(Some(order)) = order else { return };
-        let Ok(there) = running.handle.devices().await else { return };
+        let Ok(Some(order)) = order else { return true };
+        let Ok(there) = running.handle.devices().await else { return false };
         let there: BTreeSet<_> = there.into_iter().collect();
         let known = |alias: &String| {
             self.running().get(&guest).is_some_and(|it| it.parts.parts.contains_key(alias))
         };
-        for (alias, plug) in order.run.plugs.iter().filter(|(alias, _)| !known(alias)) {
+        let has_come = |plug: &(&String, &Plug)| !known(plug.0) && plug.1.state != PlugState::Gone;
+        for (alias, plug) in order.run.plugs.iter().filter(has_come) {
             match Part::of_plug(&order, &self.places, plug) {
                 Ok(part) if there.contains(alias) => {
                     if let Some(running) = self.running().get_mut(&guest) {
                         running.insert(alias, part);
                     }
                 }
-                Ok(part) => self.take_back(guest, &running, &part).await,
+                Ok(part) => {
+                    running.handle.forget(&hotplug::remains(&part.device)).await;
+                    self.take_back(guest, &running, alias, &part).await;
+                }
                 Err(why) => tracing::error!(%guest, %alias, "a device: {why}"),
             }
         }
@@ -387,5 +457,6 @@ impl Guests {
             engine.tell(Input::DeviceGone { guest, alias, from_start }).await;
         }
         engine.tell(Input::DevicesSeen(guest, there)).await;
+        true
     }
 }

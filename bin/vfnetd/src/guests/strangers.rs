@@ -50,7 +50,9 @@ impl Guests {
                 continue;
             }
             let record = match Launched::load(&dir) {
-                Ok(Launched { record: Some(record), .. }) => Some(record),
+                Ok(Launched { record: Some(record), .. }) => {
+                    Some(known.unless_others_have(record, &dir))
+                }
                 _ => known.by_the_kernel(&dir, &self.places),
             };
             match record {
@@ -100,6 +102,26 @@ impl<'a> Known<'a> {
             }
             _ => {}
         }
+    }
+
+    /// What a guest had when it was written down, without VFs that another process has open:
+    /// those have gone to somebody else since.
+    fn unless_others_have(&self, record: OnRecord, dir: &RunDir) -> OnRecord {
+        let process = dir.process().ok().flatten();
+        let holder = process.map(|process| format!("(pid {})", process.pid));
+        let has_another = |claim: &Claim| {
+            let uses = self.inventory.vfs.get(&claim.vf).map(|vf| &vf.uses[..]).unwrap_or_default();
+            uses.iter().any(|it| {
+                let HostUse::VfioOpen(who) = it else { return false };
+                holder.as_ref().is_none_or(|holder| !who.ends_with(holder))
+            })
+        };
+        let (others, claims): (Vec<_>, _) = record.claims.into_iter().partition(has_another);
+        for claim in others {
+            let name = &record.run.definition.name;
+            tracing::warn!("guest {name}: had {}, which another process has open", claim.vf);
+        }
+        OnRecord { claims, ..record }
     }
 
     /// Of a guest that lives, what is not on record.

@@ -90,6 +90,20 @@ fn what_the_kernel_refuses_is_as_before_everywhere() {
 }
 
 #[test]
+fn what_cannot_be_recorded_is_not_done_and_the_vf_goes_back_at_the_end() {
+    let mut world = running(Driver::Igb, 1);
+    let change = change_to(&world, tagged(42));
+    world.disk_full = true;
+    assert_eq!(refusal(world.ask(change.clone())).kind, RefusalKind::NotRecorded);
+    assert_eq!(tags(&world), [0; 4]);
+    world.disk_full = false;
+    granted(world.ask(change));
+    assert_eq!(tags(&world), [42; 4]);
+    granted(world.ask(destroy("web")));
+    assert!(world.state().claims.is_empty());
+}
+
+#[test]
 fn what_would_reset_the_vf_is_refused_by_name_and_changes_nothing() {
     let mut world = running(Driver::I40e, 1);
     let writes = world.host.writes();

@@ -3,8 +3,8 @@
 
 use rustix::io::Errno;
 use vfnet_engine::{
-    Announcement, Answer, Attach, ClaimState, Detach, Device, Ended, GuestEdit, Input, PlugState,
-    RefusalKind, Request,
+    Announcement, Answer, Attach, ClaimState, Detach, Device, Ended, GuestDefinition, GuestEdit,
+    Input, PlugState, RefusalKind, Request,
 };
 use vfnet_host_sim::{FaultKind, FaultPoint, OpKind};
 use vfnet_model::PciAddress;
@@ -178,6 +178,24 @@ fn the_kept_document_is_changed_when_the_guest_has_the_device() {
     assert_eq!(said.kind, RefusalKind::ChangedMeanwhile);
     granted(world.ask(with(before.xml)));
     assert_eq!(world.state().guests[&guest("web")].definition, after);
+    assert_eq!(vfs_of(&world, "web").len(), 2);
+}
+
+#[test]
+fn a_kept_document_that_changes_amid_an_attach_is_all_that_is_left_to_do() {
+    let mut world = running(1);
+    let before = world.state().guests[&guest("web")].definition.clone();
+    let after = guest_with("web", vec![nic("hw", mac(1)), nic("hw", mac(2))]);
+    let Request::GuestAttach(mut attach) = attach_a_nic() else { unreachable!() };
+    attach.config = Some(GuestEdit { before: before.xml.clone(), after });
+    let ticket = world.begin(Request::GuestAttach(attach));
+    world.step();
+    let other = GuestDefinition { xml: "<domain edited='yes'/>".to_owned(), ..before };
+    granted(world.ask(define(other.clone())));
+    world.settle();
+    let said = refusal(world.replies.remove(&ticket).expect("an answer"));
+    assert_eq!(said.kind, RefusalKind::KeptChangedMeanwhile);
+    assert_eq!(world.state().guests[&guest("web")].definition, other);
     assert_eq!(vfs_of(&world, "web").len(), 2);
 }
 

@@ -107,8 +107,11 @@ impl Device {
         };
         let (placement, wanted) = (self.placement(), wanted.placement());
         let agrees = |wanted: &Option<String>| wanted.is_none() || *wanted == placement.alias;
-        same && agrees(&wanted.alias)
-            && (wanted.address.is_none() || wanted.address == placement.address)
+        // A kept document may have no addresses, where that of the running guest has.
+        let elsewhere = wanted.address.is_some()
+            && placement.address.is_some()
+            && wanted.address != placement.address;
+        same && agrees(&wanted.alias) && !elsewhere
     }
 
     /// Prints it, as it is in a running guest's document where `live` is given.

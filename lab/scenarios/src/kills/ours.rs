@@ -108,6 +108,11 @@ impl Ours {
         Ok((left, became))
     }
 
+    /// What has been done to the bystander, if anything.
+    pub fn harm(&self) -> Result<Option<String>> {
+        self.bystander.harm()
+    }
+
     /// What is left of anything but the bystander.
     fn look(&self) -> Result<Left> {
         Left::look(&self.vfs, &self.before, &self.bystander, self.claims()?)

@@ -10,8 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, vfnet, vfnet_refused, virsh, virsh_refused};
-use crate::documents::{Guest, address, network_of, network_of_pf};
-use crate::guest::{BOOT_LIMIT, seen_nics};
+use crate::documents::{Guest, address, network_of_pf};
 use crate::host::{Facts, Host, Pf, Vf};
 use crate::program;
 use crate::wait::wait_for;
@@ -78,55 +77,6 @@ pub(super) fn report(vf: &Vf) -> Result<Value> {
     let vfs = report.as_array().context("a report without VFs")?;
     let found = vfs.iter().find(|found| found["address"] == vf.address.as_str());
     found.cloned().with_context(|| format!("vfnet does not know {}", vf.address))
-}
-
-/// One guest with a NIC of each kind of pool boots, and its igbvf reports the MACs of the
-/// document. Its power button is pressed, it powers itself off, and all is as it was.
-pub(super) fn every_kind_of_pool(host: &Host) -> Result<()> {
-    let (pf, mut vfs) = seven(host)?;
-    let other = host.pf(1)?;
-    other.raise()?;
-    let others = other.make_vfs(2)?;
-    vfs.extend(others.iter().cloned());
-    let before = facts_of(&vfs)?;
-    let _daemon = Daemon::start()?;
-    network(
-        "by-pf",
-        &network_of("by-pf", &format!("<pf dev='{}'/>", pf.netdev), "<vlan><tag id='42'/></vlan>"),
-    )?;
-    network("by-address", &network_of("by-address", &address(&others[0])?, ""))?;
-    let netdev = others[1].netdev().context("a VF without netdev")?;
-    network("by-dev", &network_of("by-dev", &format!("<interface dev='{netdev}'/>"), ""))?;
-    let document = Guest::booting("g", "vflab.acpi")
-        .nic(&mac(1), "by-pf")
-        .nic(&mac(2), "by-address")
-        .nic(&mac(3), "by-dev");
-    guest("g", &document)?;
-    virsh(&["start", "g"])?;
-
-    let at_pf = vfs[0].at_pf()?;
-    ensure!(at_pf["address"] == mac(1).as_str(), "at the PF: {at_pf}");
-    ensure!(at_pf["vlan_list"][0]["vlan"] == 42, "at the PF: {at_pf}");
-    let live = virsh(&["dumpxml", "g"])?;
-    ensure!(live.contains("<interface type='hostdev' managed='yes'>"), "{live}");
-
-    let mut seen = Vec::new();
-    let all_seen = wait_for("the guest to report three NICs", BOOT_LIMIT, || {
-        seen = seen_nics(&console("g"));
-        seen.len() >= 3
-    });
-    let took = all_seen.with_context(|| format!("it reported {seen:?}"))?;
-    for number in 1..=3 {
-        let found = seen.iter().any(|nic| nic.mac == mac(number) && nic.driver == "igbvf");
-        ensure!(found, "{} is not among {seen:?}", mac(number));
-    }
-    println!("the guest reported its NICs after {:.1} s", took.as_secs_f64());
-    virsh(&["shutdown", "g"])?;
-    wait_for("the guest to power itself off", BOOT_LIMIT, || {
-        virsh(&["domstate", "g", "--reason"])
-            .is_ok_and(|state| state.contains("shut off (shutdown)"))
-    })?;
-    ensure_as_before(&vfs, &before)
 }
 
 /// Seven guests take seven VFs; the eighth is refused with a reason for each; after one destroy

@@ -71,8 +71,8 @@ const fn courses(step: Step) -> &'static [Course] {
         Step::GiveBack => &[DESTROY, DELETE, Course::PortElsewhere],
         Step::AskAgain => &[Course::PortElsewhere],
         Step::Adopt => &[Course::Restart],
-        // Of networks, of PFs, of devices detached by hand, of autostart, and of drift: no operation
-        // of a guest's and no port's.
+        // Of networks, of PFs, of devices detached by hand, of autostart, of drift, and (see
+        // `super::plugs`) of cards that come and go: no guest's start or end, and no port's.
         Step::MakeVfs
         | Step::SetVfs
         | Step::CallHook

@@ -162,7 +162,7 @@ pub(super) fn under_a_guest_that_lets_go(host: &Host) -> Result<()> {
     let (pf, vfs) = two(host)?;
     let daemon = Daemon::start()?;
     network("hw", &network_of_pf("hw", &pf.netdev))?;
-    guest("g", &Guest::booting("g", "vflab.stay").nic(&mac(1), "hw"))?;
+    guest("g", &Guest::booting("g", "vflab.stay vflab.acpi").nic(&mac(1), "hw"))?;
     guest("h", &Guest::idle("h").nic(&mac(2), "hw"))?;
     virsh(&["start", "g"])?;
     let (nic, _) = wait_for_nic(&console("g"))?;
@@ -189,7 +189,11 @@ pub(super) fn under_a_guest_that_lets_go(host: &Host) -> Result<()> {
     let taken = report(&again[0])?;
     ensure!(taken["state"] == "held" && taken["holder"] == "guest h", "{taken}");
     // The end of the first guest is no matter to the device that has its VF's address now.
-    virsh(&["destroy", "g"])?;
+    virsh(&["shutdown", "g"])?;
+    wait_for("the guest to power itself off", BOOT_LIMIT, || {
+        virsh(&["domstate", "g", "--reason"])
+            .is_ok_and(|state| state.contains("shut off (shutdown)"))
+    })?;
     ensure!(again[0].admin_mac()? == mac(2), "{}", again[0].at_pf()?);
     ensure!(report(&again[0])?["holder"] == "guest h", "{}", report(&again[0])?);
     virsh(&["destroy", "h"])?;

@@ -22,7 +22,7 @@ use vfnet_rpc::objects::Domain;
 
 use super::documents::{Documents, reread};
 use super::edits::{TRIES, chosen, definition};
-use super::{ask, error, read, refused};
+use super::{error, read, refused};
 use crate::guests::LiveDocument;
 use crate::{Daemon, wire_error};
 
@@ -43,6 +43,8 @@ impl From<Device> for Named {
 
 /// A device in the guest that runs, and in the document that is kept, as far as either is changed.
 struct Change {
+    /// As it is in the document that is kept: with what its own left out.
+    device: Device,
     live: Option<Live>,
     config: Option<GuestEdit>,
 }
@@ -77,12 +79,14 @@ pub(super) async fn attach(
 async fn attach_in_turn(
     daemon: &Daemon,
     guest: &Domain,
-    device: Device,
-    flags: u32,
+    mut device: Device,
+    mut flags: u32,
 ) -> Result<(), WireError> {
+    daemon.observer.look().await;
     let mut tries = 0;
     loop {
-        let Change { live, config } = with(daemon, guest, flags, device.clone()).await?;
+        let Change { device: filled, live, config } =
+            with(daemon, guest, flags, device.clone()).await?;
         let request = match live {
             Some(Live { alias, what, document }) => {
                 let guest = guest.uuid;
@@ -98,10 +102,11 @@ async fn attach_in_turn(
         };
         match daemon.engine.ask(request).await {
             Ok(_) => return Ok(()),
-            Err(refusal) if refusal.kind == RefusalKind::ChangedMeanwhile && tries < TRIES => {
-                tries += 1;
-            }
-            Err(refusal) => return Err(refused(refusal)),
+            Err(refusal) => flags = left_to_do(refusal, flags, &mut tries)?,
+        }
+        // The same in both.
+        if flags == f::AFFECT_CONFIG {
+            device = filled;
         }
     }
 }
@@ -123,7 +128,7 @@ async fn detach_in_turn(
     daemon: &Daemon,
     guest: &Domain,
     named: &Named,
-    flags: u32,
+    mut flags: u32,
 ) -> Result<(), WireError> {
     let mut tries = 0;
     loop {
@@ -142,12 +147,21 @@ async fn detach_in_turn(
         };
         match daemon.engine.ask(request).await {
             Ok(_) => return Ok(()),
-            Err(refusal) if refusal.kind == RefusalKind::ChangedMeanwhile && tries < TRIES => {
-                tries += 1;
-            }
-            Err(refusal) => return Err(refused(refusal)),
+            Err(refusal) => flags = left_to_do(refusal, flags, &mut tries)?,
         }
     }
+}
+
+/// Whom a change still is to be made for that was refused because something else was changed
+/// meanwhile: `flags`, or the kept document alone.
+fn left_to_do(refusal: Refusal, flags: u32, tries: &mut usize) -> Result<u32, WireError> {
+    let left = match refusal.kind {
+        RefusalKind::ChangedMeanwhile => flags,
+        RefusalKind::KeptChangedMeanwhile => f::AFFECT_CONFIG,
+        _ => return Err(refused(refusal)),
+    };
+    *tries += 1;
+    if *tries > TRIES { Err(refused(refusal)) } else { Ok(left) }
 }
 
 /// Changes an interface of a guest. What the VF of one that runs can be set to under it, it is set
@@ -156,7 +170,7 @@ pub(super) async fn update(
     daemon: &Daemon,
     guest: &Domain,
     xml: &str,
-    flags: u32,
+    mut flags: u32,
 ) -> Result<(), WireError> {
     let wanted = match described(xml).await? {
         Device::Interface(wanted) => *wanted,
@@ -177,7 +191,11 @@ pub(super) async fn update(
         });
         let config = kept.transpose()?;
         let Some(before) = live else {
-            return ask(daemon, only_kept(guest, config)).await.map(drop);
+            match daemon.engine.ask(only_kept(guest, config)).await {
+                Ok(_) => return Ok(()),
+                Err(refusal) => flags = left_to_do(refusal, flags, &mut tries)?,
+            }
+            continue;
         };
         let running = live_document(daemon, guest)?.guest;
         let old = match found(&running, &Device::Interface(Box::new(wanted.clone())).into())? {
@@ -199,20 +217,16 @@ pub(super) async fn update(
             Err(refusal) => refusal,
         };
         match refusal {
-            Some(refusal) if refusal.kind == RefusalKind::ChangedMeanwhile && tries < TRIES => {
-                tries += 1;
+            Some(refusal) if !moves_portgroup(&old, &now, &refusal) => {
+                flags = left_to_do(refusal, flags, &mut tries)?;
                 continue;
             }
-            Some(refusal) if !moves_portgroup(&old, &now, &refusal) => {
-                return Err(refused(refusal));
-            }
-            _ => {}
+            _ => replug(daemon, guest, old, now).await?,
         }
-        replug(daemon, guest, old, now).await?;
-        return match config {
-            Some(_) => ask(daemon, only_kept(guest, config)).await.map(drop),
-            None => Ok(()),
-        };
+        if config.is_none() {
+            return Ok(());
+        }
+        flags = f::AFFECT_CONFIG;
     }
 }
 
@@ -386,10 +400,10 @@ async fn with(
         None => None,
     };
     let live = match running {
-        Some(running) => Some(ready(daemon, guest.uuid, running, device).await?),
+        Some(running) => Some(ready(daemon, guest.uuid, running, device.clone()).await?),
         None => None,
     };
-    Ok(Change { live, config })
+    Ok(Change { device, live, config })
 }
 
 /// A guest with one device more, and that device with what its document left out.
@@ -499,8 +513,7 @@ fn without(before: String, named: &Named) -> Result<GuestEdit, WireError> {
         // The alias is the running guest's, unless the user gave it.
         Named::Document(device) => {
             let mut device = device.clone();
-            let alias = &mut device.placement_mut().alias;
-            *alias = alias.take().filter(|alias| alias.starts_with("ua-"));
+            device.placement_mut().alias.take_if(|alias| !alias.starts_with("ua-"));
             &Named::Document(device)
         }
         Named::Alias(_) => named,

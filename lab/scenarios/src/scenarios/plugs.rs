@@ -1,0 +1,273 @@
+//! Cards that come to a running guest and go from it; and a daemon that dies before and after
+//! every effect of that, and before and after every write to the kernel.
+//!
+//! The guest of the kills boots nothing, and so lets go of nothing by itself. A reset ends what it
+//! was asked for: QEMU takes out then what was to go.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use vfnetd::steps::Step;
+
+use super::lending::{file, guest, report};
+use crate::daemon::{Daemon, virsh, virsh_command};
+use crate::documents::Guest;
+use crate::host::{Facts, Host, Vf};
+use crate::kills::NETWORK;
+use crate::kills::ours::Ours;
+use crate::program;
+use crate::trail::{self, Point};
+use crate::wait::wait_for;
+
+/// As long as no course takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+/// The guest that gets a card.
+const GUEST: &str = "plugged";
+const CARD_MAC: &str = "52:54:00:11:22:03";
+/// The document of its card.
+const CARD: &str = "/run/card.xml";
+
+/// What the daemon is killed in the middle of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Course {
+    Attach,
+    Detach,
+}
+
+impl fmt::Display for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words()[0])
+    }
+}
+
+impl Course {
+    const fn words(self) -> [&'static str; 4] {
+        match self {
+            Self::Attach => ["attach-device", GUEST, CARD, "--live"],
+            Self::Detach => ["detach-device", GUEST, CARD, "--live"],
+        }
+    }
+
+    const fn steps(self) -> &'static [Step] {
+        match self {
+            Self::Attach => {
+                &[Step::Record, Step::Prepare, Step::Plug, Step::Announce, Step::Answer]
+            }
+            Self::Detach => {
+                &[Step::Record, Step::Unplug, Step::Announce, Step::GiveBack, Step::Answer]
+            }
+        }
+    }
+
+    /// Among [`trail::WRITES`].
+    const fn writes(self) -> &'static [&'static str] {
+        &["set MAC", "set VLAN", "set spoofchk", "set driver_override", "unbind", "probe"]
+    }
+
+    /// What it must pass, both before and after.
+    fn required(self) -> BTreeSet<&'static str> {
+        self.steps().iter().map(|step| step.name()).chain(self.writes().iter().copied()).collect()
+    }
+
+    /// Asks for it.
+    fn begin(self) -> Result<Child> {
+        let mut client = virsh_command(&self.words());
+        client.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        client.spawn().context("cannot run virsh")
+    }
+}
+
+/// The guest, and the VFs of which it has one or none.
+struct Plugs {
+    bench: Ours,
+    /// As vfnet has none.
+    before: Vec<Facts>,
+}
+
+/// A kill at every point of an attach and of a detach, none left out: afterwards the card is in
+/// the guest and its VF held, or neither, and the guest runs on.
+pub(super) fn a_kill_at_every_point(host: &Host) -> Result<()> {
+    let bench = Ours::lay_out(host)?;
+    let pf = host.pf(0)?;
+    for vf in &bench.vfs {
+        // Something to set for the guest, and to set back.
+        let index = vf.index.to_string();
+        let of_vf = ["link", "set", &pf.netdev, "vf", &index];
+        program::run("ip", &[&of_vf[..], &["spoofchk", "off"]].concat())?;
+        program::run("ip", &[&of_vf[..], &["vlan", "42"]].concat())?;
+    }
+    let before = bench.vfs.iter().map(Vf::facts).collect::<Result<_>>()?;
+    let mut plugs = Plugs { bench, before };
+    file("card", &card(CARD_MAC, NETWORK))?;
+    guest(GUEST, &Guest::idle(GUEST))?;
+    virsh(&["start", GUEST])?;
+    let mut kills = 0;
+    for course in [Course::Attach, Course::Detach] {
+        let points = plugs.points_of(course).with_context(|| format!("{course}"))?;
+        let names: BTreeSet<&str> = points.iter().map(|point| point.name.as_str()).collect();
+        for step in course.required() {
+            for side in ["before", "after"] {
+                let point = format!("{side} {step}");
+                ensure!(names.contains(&*point), "{course} has not passed '{point}': {names:?}");
+            }
+        }
+        for point in &points {
+            let has_card =
+                plugs.die_at(course, point).with_context(|| format!("{course}, killed {point}"))?;
+            let became = if has_card { "the guest has the card" } else { "nothing is left" };
+            println!("{course}, killed {point}: {became}");
+        }
+        kills += points.len();
+    }
+    plugs.make_ready(Course::Attach)?;
+    virsh(&["destroy", GUEST])?;
+    println!("{kills} points, all hit: each time card and claim, or neither");
+    Ok(())
+}
+
+/// `<interface>` of a card on a network.
+fn card(mac: &str, network: &str) -> String {
+    format!(
+        "<interface type='network'>\n  <mac address='{mac}'/>\n  <source network='{network}'/>\n\
+         </interface>\n"
+    )
+}
+
+impl Plugs {
+    /// The points of a course that is not interrupted.
+    fn points_of(&mut self, course: Course) -> Result<Vec<Point>> {
+        self.make_ready(course)?;
+        trail::forget()?;
+        self.run(course)?;
+        Ok(trail::passed())
+    }
+
+    /// Makes what a course begins with.
+    fn make_ready(&mut self, course: Course) -> Result<()> {
+        match (course, self.has_card()?) {
+            (Course::Attach, true) => self.run(Course::Detach),
+            (Course::Detach, false) => self.run(Course::Attach),
+            (Course::Attach, false) | (Course::Detach, true) => Ok(()),
+        }
+    }
+
+    /// Goes through a course to its end.
+    fn run(&self, course: Course) -> Result<()> {
+        let mut client = course.begin()?;
+        see_through(course, &mut client)?;
+        self.settle()?;
+        ensure!(self.has_card()? == (course == Course::Attach), "{course} did not come to its end");
+        Ok(())
+    }
+
+    fn die_at(&mut self, course: Course, point: &Point) -> Result<bool> {
+        self.make_ready(course)?;
+        let mut last = self.bench.take_daemon()?;
+        trail::forget()?;
+        trail::die_at(point)?;
+        let mut client = course.begin()?;
+        see_through(course, &mut client)?;
+        last.ended().context("the point was not hit")?;
+        let passed = trail::passed();
+        if passed.last() != Some(point) {
+            bail!("it died elsewhere: {:?}", passed.last());
+        }
+        trail::live()?;
+        trail::forget()?;
+        self.bench.go_on_with(Daemon::start_watched()?);
+        self.settle()?;
+        self.has_card()
+    }
+
+    /// Waits until QEMU, the records, the document and the kernel say the same, and nothing is
+    /// under way.
+    fn settle(&self) -> Result<()> {
+        let mut said = String::new();
+        wait_for("card and claim to be there, or neither", LIMIT, || match self.account() {
+            Ok(account) => {
+                said = format!("{account:?}");
+                account.agrees() && trail::under_way(&trail::passed()).is_empty()
+            }
+            Err(fault) => {
+                said = format!("{fault:#}");
+                false
+            }
+        })
+        .with_context(|| format!("{said}; {:?}", trail::under_way(&trail::passed())))?;
+        Ok(())
+    }
+
+    fn has_card(&self) -> Result<bool> {
+        Ok(self.account()?.in_qemu)
+    }
+
+    fn account(&self) -> Result<Account> {
+        let running = virsh(&["domstate", GUEST])?;
+        ensure!(running.trim() == "running", "the guest is '{}'", running.trim());
+        if let Some(harm) = self.bench.harm()? {
+            bail!("the bystander: {harm}");
+        }
+        let asked =
+            json!({ "execute": "qom-list", "arguments": { "path": "/machine/peripheral" } });
+        let told = virsh(&["qemu-monitor-command", GUEST, &asked.to_string()])?;
+        let told: Value = serde_json::from_str(&told)?;
+        let devices = told["return"].as_array().context("QEMU has not said its devices")?;
+        let in_qemu = devices
+            .iter()
+            .any(|it| it["name"].as_str().is_some_and(|it| it.starts_with("hostdev")));
+        let in_document = virsh(&["dumpxml", GUEST])?.contains(CARD_MAC);
+        let (mut held, mut taken, mut changed) = (0, 0, 0);
+        for (vf, before) in self.bench.vfs.iter().zip(&self.before) {
+            let report = report(vf)?;
+            let its = report["holder"] == format!("guest {GUEST}").as_str();
+            held += usize::from(its && report["state"] == "held");
+            let now = vf.facts()?;
+            let has_mac = now.at_pf["address"] == CARD_MAC;
+            taken += usize::from(has_mac && now.driver.as_deref() == Some("vfio-pci"));
+            changed += usize::from(now != *before || report["state"] != "free");
+        }
+        Ok(Account { in_qemu, in_document, held, taken, changed })
+    }
+}
+
+/// Has the client come to its end. What is to go goes at a reset, as long as somebody waits.
+fn see_through(course: Course, client: &mut Child) -> Result<()> {
+    let ended = wait_for("virsh to end", LIMIT, || {
+        if course == Course::Detach
+            && trail::passed().iter().any(|point| point.name == "before unplug")
+        {
+            // Of no avail where the daemon is dead by now, or QEMU not asked yet.
+            drop(virsh(&["reset", GUEST]));
+        }
+        client.try_wait().is_ok_and(|status| status.is_some())
+    });
+    if ended.is_err() {
+        client.kill()?;
+        client.wait()?;
+    }
+    ended.map(drop)
+}
+
+/// What everybody says of the card.
+#[derive(Debug)]
+struct Account {
+    in_qemu: bool,
+    in_document: bool,
+    /// VFs that vfnet holds for the guest.
+    held: usize,
+    /// VFs with the card's MAC at the PF, on vfio-pci.
+    taken: usize,
+    /// VFs that are not as they were.
+    changed: usize,
+}
+
+impl Account {
+    fn agrees(&self) -> bool {
+        let count = usize::from(self.in_qemu);
+        self.in_document == self.in_qemu && [self.held, self.taken, self.changed] == [count; 3]
+    }
+}
