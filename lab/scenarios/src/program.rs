@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::wait::wait_for_some;
 
 /// As long as none takes that is at work.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub const LIMIT: Duration = Duration::from_secs(900);
 
 /// Runs a program and returns what it wrote to its standard output.
 ///

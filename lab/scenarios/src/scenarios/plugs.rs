@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use vfnetd::steps::Step;
 
-use super::lending::{file, guest, report};
-use crate::daemon::{Daemon, virsh, virsh_command};
+use super::lending::{file, guest};
+use crate::daemon::{Daemon, vfnet, virsh, virsh_command};
 use crate::documents::Guest;
 use crate::host::{Facts, Host, Vf};
 use crate::kills::NETWORK;
@@ -221,8 +221,11 @@ impl Plugs {
             .any(|it| it["name"].as_str().is_some_and(|it| it.starts_with("hostdev")));
         let in_document = virsh(&["dumpxml", GUEST])?.contains(CARD_MAC);
         let (mut held, mut taken, mut changed) = (0, 0, 0);
+        let known: Value = serde_json::from_str(&vfnet(&["--json", "vf", "ls"])?)?;
         for (vf, before) in self.bench.vfs.iter().zip(&self.before) {
-            let report = report(vf)?;
+            let mut reports = known.as_array().into_iter().flatten();
+            let report = reports.find(|report| report["address"] == *vf.address);
+            let report = report.with_context(|| format!("vfnet does not know {}", vf.address))?;
             let its = report["holder"] == format!("guest {GUEST}").as_str();
             held += usize::from(its && report["state"] == "held");
             let now = vf.facts()?;
