@@ -72,6 +72,12 @@ const PACKAGES: &[Package] = &[
         "the Python binding, a client in the tests",
     ),
     package(
+        "virtinst",
+        Release::Bookworm,
+        Sign::Command("virt-install"),
+        "virt-install, a client in the tests",
+    ),
+    package(
         "libsys-virt-perl",
         Release::Bookworm,
         Sign::PerlModule("Sys::Virt"),

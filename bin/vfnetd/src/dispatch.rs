@@ -11,6 +11,7 @@ mod node_device;
 mod own;
 mod plan;
 pub(crate) mod port;
+mod storage;
 
 use vfnet_rpc::error::WireError;
 use vfnet_rpc::objects::Listed;

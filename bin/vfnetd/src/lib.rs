@@ -21,6 +21,7 @@ pub mod log;
 pub mod machine;
 pub mod observe;
 pub mod options;
+pub mod pools;
 pub mod procedures;
 mod run;
 mod session;
@@ -47,6 +48,7 @@ use guests::{GuestNews, Guests};
 use history::History;
 use observe::Observer;
 use options::Config;
+use pools::Pools;
 use unused::UnusedPorts;
 
 /// What those are told who listen, in the order in which it happened.
@@ -70,6 +72,8 @@ pub struct Daemon {
     pub guests: Guests,
     /// The host's devices as libvirt's clients list them.
     pub devices: Devices,
+    /// Storage pools.
+    pub pools: Pools,
     /// What happens.
     pub happenings: broadcast::Sender<Happening>,
     /// What has happened lately.

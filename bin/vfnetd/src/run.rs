@@ -23,6 +23,7 @@ use crate::listen::{ListenError, Listeners};
 use crate::log::floods;
 use crate::observe::Observer;
 use crate::options::{Config, ConfigError, Options};
+use crate::pools::Pools;
 use crate::steps::Steps;
 use crate::unused::UnusedPorts;
 use crate::upstream::{OwnSocket, Upstream, refuse_own};
@@ -184,6 +185,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         observer,
         guests,
         devices: Devices::new(setting.devices),
+        pools: Pools::load(&config, &boot_id),
         happenings,
         history,
         upstream,

@@ -8,6 +8,7 @@ use vfnet_qemu::vcpus::VcpuError;
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 
 use crate::guests::CommandError;
+use crate::pools::PoolError;
 
 /// A fault of a document.
 pub(crate) fn document(domain: ErrorDomain, fault: &DocumentError) -> WireError {
@@ -56,6 +57,22 @@ pub(crate) fn command(fault: &CommandError) -> WireError {
         }
     };
     WireError::new(ErrorDomain::Qemu, code, &vfnet_model::explain(fault))
+}
+
+/// A storage pool or volume.
+pub(crate) fn pool(fault: &PoolError) -> WireError {
+    let code = match fault {
+        PoolError::NoPool(_) => ErrorCode::NoStoragePool,
+        PoolError::NoVolume(_) => ErrorCode::NoStorageVol,
+        PoolError::Inactive(_) | PoolError::Active(_) => ErrorCode::OperationInvalid,
+        PoolError::Transient(_) => ErrorCode::OperationInvalid,
+        PoolError::File { .. } => ErrorCode::SystemError,
+        PoolError::Conflict { .. }
+        | PoolError::TooMany
+        | PoolError::TooManyEntries(_)
+        | PoolError::NotRecorded { .. } => ErrorCode::OperationFailed,
+    };
+    WireError::new(ErrorDomain::Storage, code, &vfnet_model::explain(fault))
 }
 
 /// An argument that makes no sense.

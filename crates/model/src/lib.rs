@@ -21,6 +21,7 @@ pub mod node_device;
 pub mod pci;
 pub mod port;
 pub mod report;
+pub mod storage;
 pub mod time;
 pub mod vf;
 pub mod vlan;
@@ -28,7 +29,7 @@ pub mod xml;
 
 pub use explain::{explain, legible};
 pub use mac::MacAddress;
-pub use names::{BootId, DriverName, GuestName, NetdevName, NetworkName};
+pub use names::{BootId, DriverName, GuestName, NetdevName, NetworkName, PoolName};
 pub use pci::PciAddress;
 pub use uuid::Uuid;
 pub use vlan::{Vlan, VlanId, VlanProtocol, VlanTags};

@@ -112,6 +112,10 @@ name!(
     GuestName, "guest name", 255, |c| c == '/' || c.is_control()
 );
 name!(
+    /// Name of a storage pool: no `/`, no control characters.
+    PoolName, "storage pool name", 255, |c| c == '/' || c.is_control()
+);
+name!(
     /// Name of a net device: the kernel allows 15 bytes without `/`, `:` and white space
     /// (`dev_valid_name`); altnames may have 127.
     NetdevName, "net device name", 127, |c| c == '/' || c == ':' || c.is_whitespace() || c.is_control()

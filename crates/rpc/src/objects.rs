@@ -1,10 +1,10 @@
-//! References to networks, guests, ports and node devices, as they travel.
+//! References to networks, guests, ports, node devices, pools and volumes, as they travel.
 
 use uuid::Uuid;
 
 use crate::xdr::{List, Reader, Text, Xdr, XdrError, xdr};
 
-/// The most networks, guests or ports in one answer.
+/// The most networks, guests, ports, pools or volumes in one answer.
 pub const OBJECTS_MAX: usize = 16_384;
 /// The most node devices in one answer.
 pub const NODE_DEVICES_MAX: usize = 65_536;
@@ -40,6 +40,24 @@ xdr! {
     pub struct NodeDevice {
         /// Its name, such as `pci_0000_81_10_1`.
         pub name: Text,
+    }
+
+    /// A storage pool. Peers find it by its UUID; the name is for people.
+    pub struct StoragePool {
+        /// Its name.
+        pub name: Text,
+        /// Its UUID.
+        pub uuid: Uuid,
+    }
+
+    /// A volume of a storage pool.
+    pub struct StorageVol {
+        /// The pool's name.
+        pub pool: Text,
+        /// Its name in the pool.
+        pub name: Text,
+        /// What it is known by without its pool; of a file, its path.
+        pub key: Text,
     }
 
     /// What the calls that list objects take.

@@ -11,6 +11,7 @@ mod connect;
 mod domain;
 mod network;
 mod node_device;
+mod storage;
 
 pub use connect::{
     AuthType, CallbackArgs, CloseReason, ConnectOpenArgs, DomainCapabilitiesArgs, Feature,
@@ -37,11 +38,16 @@ pub use node_device::{
     NodeDeviceDetachArgs, NodeDeviceEventRegister, NodeDeviceFlags, NodeDeviceLifecycle,
     NodeDeviceListArgs, NodeDeviceListCapsArgs, NodeDeviceNumArgs, NodeDeviceUpdate,
 };
+pub use storage::{
+    StoragePoolAutostartArgs, StoragePoolFlags, StoragePoolInfo, StoragePoolListAllVolumesArgs,
+    StoragePoolListVolumesArgs, StorageVolByName, StorageVolFlags, StorageVolInfo,
+};
 
 use uuid::Uuid;
 
 use crate::objects::{
     Domain, ListArgs, Listed, NODE_DEVICES_MAX, Network, NetworkPort, NodeDevice, OBJECTS_MAX,
+    StoragePool, StorageVol,
 };
 use crate::procedures::{Access, program};
 use crate::xdr::{List, Text};
@@ -199,6 +205,43 @@ program! {
         317 ConnectDomainEventCallbackDeregisterAny
             "CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY" Read (CallbackArgs) -> ();
 
+        // storage pools, which are directories, and volumes, which are their files
+        281 ConnectListAllStoragePools "CONNECT_LIST_ALL_STORAGE_POOLS" Read
+            (ListArgs) -> Listed<StoragePool, OBJECTS_MAX>;
+        84 StoragePoolLookupByName "STORAGE_POOL_LOOKUP_BY_NAME" Read (Text) -> StoragePool;
+        85 StoragePoolLookupByUuid "STORAGE_POOL_LOOKUP_BY_UUID" Read (Uuid) -> StoragePool;
+        86 StoragePoolLookupByVolume "STORAGE_POOL_LOOKUP_BY_VOLUME" Read
+            (StorageVol) -> StoragePool;
+        391 StoragePoolLookupByTargetPath "STORAGE_POOL_LOOKUP_BY_TARGET_PATH" Read
+            (Text) -> StoragePool;
+        77 StoragePoolDefineXml "STORAGE_POOL_DEFINE_XML" Write (XmlFlags) -> StoragePool;
+        76 StoragePoolCreateXml "STORAGE_POOL_CREATE_XML" Write (XmlFlags) -> StoragePool;
+        78 StoragePoolCreate "STORAGE_POOL_CREATE" Write (StoragePoolFlags) -> ();
+        80 StoragePoolDestroy "STORAGE_POOL_DESTROY" Write (StoragePool) -> ();
+        82 StoragePoolUndefine "STORAGE_POOL_UNDEFINE" Write (StoragePool) -> ();
+        83 StoragePoolRefresh "STORAGE_POOL_REFRESH" Write (StoragePoolFlags) -> ();
+        87 StoragePoolGetInfo "STORAGE_POOL_GET_INFO" Read (StoragePool) -> StoragePoolInfo;
+        88 StoragePoolGetXmlDesc "STORAGE_POOL_GET_XML_DESC" Read (StoragePoolFlags) -> Text;
+        89 StoragePoolGetAutostart "STORAGE_POOL_GET_AUTOSTART" Read (StoragePool) -> i32;
+        90 StoragePoolSetAutostart "STORAGE_POOL_SET_AUTOSTART" Write
+            (StoragePoolAutostartArgs) -> ();
+        154 StoragePoolIsActive "STORAGE_POOL_IS_ACTIVE" Read (StoragePool) -> i32;
+        155 StoragePoolIsPersistent "STORAGE_POOL_IS_PERSISTENT" Read (StoragePool) -> i32;
+        91 StoragePoolNumOfVolumes "STORAGE_POOL_NUM_OF_VOLUMES" Read (StoragePool) -> i32;
+        92 StoragePoolListVolumes "STORAGE_POOL_LIST_VOLUMES" Read
+            (StoragePoolListVolumesArgs) -> Names;
+        282 StoragePoolListAllVolumes "STORAGE_POOL_LIST_ALL_VOLUMES" Read
+            (StoragePoolListAllVolumesArgs) -> Listed<StorageVol, OBJECTS_MAX>;
+        95 StorageVolLookupByName "STORAGE_VOL_LOOKUP_BY_NAME" Read
+            (StorageVolByName) -> StorageVol;
+        96 StorageVolLookupByKey "STORAGE_VOL_LOOKUP_BY_KEY" Read (Text) -> StorageVol;
+        97 StorageVolLookupByPath "STORAGE_VOL_LOOKUP_BY_PATH" Read (Text) -> StorageVol;
+        98 StorageVolGetInfo "STORAGE_VOL_GET_INFO" Read (StorageVol) -> StorageVolInfo;
+        378 StorageVolGetInfoFlags "STORAGE_VOL_GET_INFO_FLAGS" Read
+            (StorageVolFlags) -> StorageVolInfo;
+        99 StorageVolGetXmlDesc "STORAGE_VOL_GET_XML_DESC" Read (StorageVolFlags) -> Text;
+        100 StorageVolGetPath "STORAGE_VOL_GET_PATH" Read (StorageVol) -> Text;
+
         // devices of the host
         285 ConnectListAllNodeDevices "CONNECT_LIST_ALL_NODE_DEVICES" Read
             (ListArgs) -> Listed<NodeDevice, NODE_DEVICES_MAX>;
@@ -254,7 +297,7 @@ program! {
 }
 
 /// The name of a procedure that is not served, where libvirt's client has a command for it
-/// beside commands that are.
+/// beside commands that are, and what is there instead.
 pub(crate) const fn unserved(number: i32) -> Option<&'static str> {
     Some(match number {
         308 => "DOMAIN_SET_MEMORY_STATS_PERIOD",
@@ -267,6 +310,19 @@ pub(crate) const fn unserved(number: i32) -> Option<&'static str> {
         430 => "NODE_DEVICE_CREATE",
         434 => "NODE_DEVICE_SET_AUTOSTART",
         447 => "NODE_DEVICE_UPDATE",
+        75 => "CONNECT_FIND_STORAGE_POOL_SOURCES",
+        79 => "STORAGE_POOL_BUILD: a pool is a directory that is there",
+        81 => "STORAGE_POOL_DELETE: a pool's directory is left alone",
+        93 => "STORAGE_VOL_CREATE_XML: a volume is a file that is there, made with qemu-img",
+        125 => "STORAGE_VOL_CREATE_XML_FROM: a volume is a file that is there",
+        94 => "STORAGE_VOL_DELETE: a volume's file is left alone",
+        165 => "STORAGE_VOL_WIPE",
+        208 => "STORAGE_VOL_UPLOAD",
+        209 => "STORAGE_VOL_DOWNLOAD",
+        259 => "STORAGE_VOL_WIPE_PATTERN",
+        260 => "STORAGE_VOL_RESIZE",
+        368 => "CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY",
+        403 => "CONNECT_GET_STORAGE_POOL_CAPABILITIES",
         _ => return None,
     })
 }

@@ -31,11 +31,13 @@ mod races;
 mod refusals;
 mod state_dir;
 mod stock;
+mod storage;
 mod storms;
 mod unused;
 mod upstream;
 mod vanishing;
 mod virsh;
+mod virt_install;
 mod virtqemud;
 
 use std::path::Path;

@@ -42,6 +42,7 @@ const TRANSCRIPTS: &[(&str, &[&str])] = &[
     ("guest_insides", ONE_COUNTS),
     ("guest_events", WITH_VFS),
     ("guest_devices", WITH_VFS),
+    ("storage", WITH_VFS),
 ];
 
 /// Whether the virsh is there that the transcripts are of: others have other options and words.
@@ -119,6 +120,11 @@ fn what_happens_to_node_devices_is_told() {
 #[test]
 fn devices_come_to_guests_and_go_from_them() {
     play("guest_devices");
+}
+
+#[test]
+fn directories_are_pools_and_their_files_are_volumes() {
+    play("storage");
 }
 
 #[test]

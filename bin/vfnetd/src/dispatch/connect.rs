@@ -84,8 +84,10 @@ pub(super) fn capabilities(daemon: &Daemon) -> String {
                     w.tag("domain").attr("type", "kvm").empty();
                 }
             });
-            w.tag("features")
-                .body(|w| w.tag("acpi").attr("default", "on").attr("toggle", "yes").empty());
+            w.tag("features").body(|w| {
+                w.tag("acpi").attr("default", "on").attr("toggle", "yes").empty();
+                w.tag("apic").attr("default", "on").attr("toggle", "no").empty();
+            });
         });
     });
     w.finish()

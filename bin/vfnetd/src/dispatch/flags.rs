@@ -1,4 +1,4 @@
-//! Flags that a call about networks, ports, node devices or guests may carry. A flag that is not known
+//! Flags that a call about networks, ports, node devices, storage or guests may carry. A flag that is not known
 //! asks for something else than what would be done, so the call is refused, as libvirt does.
 
 use vfnet_rpc::error::{ErrorDomain, WireError};
@@ -20,6 +20,17 @@ const NODE_DEVICE_LISTS: u32 = f::CONNECT_LIST_NODE_DEVICES_CAPS
     | f::CONNECT_LIST_NODE_DEVICES_INACTIVE
     | f::CONNECT_LIST_NODE_DEVICES_ACTIVE;
 
+/// The bits of all types of pools that libvirt knows.
+pub(super) const STORAGE_POOL_TYPES: u32 =
+    (f::CONNECT_LIST_STORAGE_POOLS_ISCSI_DIRECT << 1) - f::CONNECT_LIST_STORAGE_POOLS_DIR;
+
+const STORAGE_POOL_LISTS: u32 = (f::CONNECT_LIST_STORAGE_POOLS_ISCSI_DIRECT << 1) - 1;
+
+/// Known, and refused by name.
+pub(super) const BUILD_POOL: u32 = f::STORAGE_POOL_CREATE_WITH_BUILD
+    | f::STORAGE_POOL_CREATE_WITH_BUILD_OVERWRITE
+    | f::STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE;
+
 const GUEST_LISTS: u32 = (f::CONNECT_LIST_DOMAINS_NO_CHECKPOINT << 1) - 1;
 
 const START: u32 = f::DOMAIN_START_PAUSED
@@ -40,7 +51,7 @@ const AFFECT: u32 = f::AFFECT_LIVE | f::AFFECT_CONFIG;
 
 /// Refuses a call with a flag that it does not know.
 pub(super) fn check(call: &Call) -> Result<(), WireError> {
-    use ErrorDomain::{Network, NodeDevice, Qemu};
+    use ErrorDomain::{Network, NodeDevice, Qemu, Storage};
     let (domain, given, known) = match call {
         Call::ConnectListAllNetworks(args, _) => (Network, args.flags, NETWORK_LISTS),
         Call::NetworkDefineXmlFlags(args, _) => (Network, args.flags, f::NETWORK_DEFINE_VALIDATE),
@@ -69,6 +80,19 @@ pub(super) fn check(call: &Call) -> Result<(), WireError> {
             (NodeDevice, args.flags, f::NODE_DEVICE_XML_INACTIVE)
         }
         Call::NodeDeviceDetachFlags(args, _) => (NodeDevice, args.flags, 0),
+        Call::ConnectListAllStoragePools(args, _) => (Storage, args.flags, STORAGE_POOL_LISTS),
+        Call::StoragePoolDefineXml(args, _) => {
+            (Storage, args.flags, f::STORAGE_POOL_DEFINE_VALIDATE)
+        }
+        Call::StoragePoolCreateXml(args, _) => {
+            (Storage, args.flags, BUILD_POOL | f::STORAGE_POOL_CREATE_VALIDATE)
+        }
+        Call::StoragePoolCreate(args, _) => (Storage, args.flags, BUILD_POOL),
+        Call::StoragePoolRefresh(args, _) => (Storage, args.flags, 0),
+        Call::StoragePoolGetXmlDesc(args, _) => (Storage, args.flags, f::STORAGE_XML_INACTIVE),
+        Call::StoragePoolListAllVolumes(args, _) => (Storage, args.flags, 0),
+        Call::StorageVolGetInfoFlags(args, _) => (Storage, args.flags, f::STORAGE_VOL_GET_PHYSICAL),
+        Call::StorageVolGetXmlDesc(args, _) => (Storage, args.flags, 0),
         Call::ConnectListAllDomains(args, _) => (Qemu, args.flags, GUEST_LISTS),
         Call::DomainDefineXmlFlags(args, _) => (Qemu, args.flags, f::DOMAIN_DEFINE_VALIDATE),
         Call::DomainUndefineFlags(args, _) => (Qemu, args.flags, UNDEFINE),

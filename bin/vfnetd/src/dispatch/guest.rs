@@ -83,7 +83,7 @@ async fn by_id(daemon: &Daemon, id: i32) -> Result<Domain, WireError> {
     found.ok_or_else(|| missing(&format!("no domain with matching id {id}")))
 }
 
-/// Serves a call about guests.
+/// Serves a call about guests, or one about storage.
 pub(super) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
     Ok(match call {
         Call::ConnectListAllDomains(args, a) => {
@@ -233,7 +233,7 @@ async fn facts(daemon: &Daemon, call: Call) -> Outcome {
         Call::ConnectGetDomainCapabilities(args, a) => {
             a.with(&capabilities::of_guests(daemon, &args).await?)
         }
-        call => return Err(WireError::no_support(call.facts().name)),
+        call => return super::storage::serve(daemon, call).await,
     })
 }
 

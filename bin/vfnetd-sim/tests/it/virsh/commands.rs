@@ -21,6 +21,32 @@ const GROUPS: [(&str, &str); 2] = [("network", "Networks"), ("nodedev", "Node de
 const CONNECTION: [&str; 7] =
     ["connect", "uri", "version", "hostname", "nodeinfo", "capabilities", "domcapabilities"];
 
+/// Commands for storage pools and volumes.
+const STORAGE: [&str; 22] = [
+    "pool-list",
+    "pool-define",
+    "pool-define-as",
+    "pool-create",
+    "pool-create-as",
+    "pool-start",
+    "pool-destroy",
+    "pool-undefine",
+    "pool-autostart",
+    "pool-refresh",
+    "pool-info",
+    "pool-dumpxml",
+    "pool-edit",
+    "pool-name",
+    "pool-uuid",
+    "vol-list",
+    "vol-info",
+    "vol-dumpxml",
+    "vol-path",
+    "vol-key",
+    "vol-name",
+    "vol-pool",
+];
+
 /// Commands for guests.
 const GUESTS: [&str; 45] = [
     "list",
@@ -276,6 +302,7 @@ fn document(transcripts: &[&str]) -> String {
     let mut groups: Vec<_> =
         GROUPS.iter().map(|(group, heading)| (*heading, commands_of(group))).collect();
     groups.push(("Guests", GUESTS.map(str::to_owned).to_vec()));
+    groups.push(("Storage", STORAGE.map(str::to_owned).to_vec()));
     groups.push(("The connection", CONNECTION.map(str::to_owned).to_vec()));
     let commands = groups.iter().flat_map(|(_, commands)| commands);
     let known = commands.map(|command| (command.clone(), options_of(command))).collect();

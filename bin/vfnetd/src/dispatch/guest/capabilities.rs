@@ -84,13 +84,18 @@ fn document(emulator: &Path, hypervisor: Hypervisor, machine: &str) -> String {
         });
         w.tag("cpu").body(|w| {
             let modes = [
-                ("host-passthrough", hypervisor == Hypervisor::Kvm),
-                ("maximum", true),
-                ("host-model", true),
-                ("custom", true),
+                ("host-passthrough", hypervisor == Hypervisor::Kvm, "hostPassthroughMigratable"),
+                ("maximum", true, "maximumMigratable"),
+                ("host-model", true, ""),
+                ("custom", true, ""),
             ];
-            for (mode, is) in modes {
-                w.tag("mode").attr("name", mode).attr("supported", yes(is)).empty();
+            for (mode, is, migratable) in modes {
+                let tag = w.tag("mode").attr("name", mode).attr("supported", yes(is));
+                match migratable {
+                    "" => tag.empty(),
+                    _ if !is => tag.empty(),
+                    name => tag.body(|w| one_of(w, name, ["on", "off"])),
+                }
             }
         });
         not(w, "memoryBacking");
