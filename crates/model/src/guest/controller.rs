@@ -72,6 +72,14 @@ words! {
     pub enum UsbModel {
         /// USB 1, of pc machines.
         Piix3Uhci = "piix3-uhci",
+        /// USB 2, with companions for slower devices.
+        Ich9Ehci1 = "ich9-ehci1",
+        /// The companion for its ports 1 and 2.
+        Ich9Uhci1 = "ich9-uhci1",
+        /// The companion for its ports 3 and 4.
+        Ich9Uhci2 = "ich9-uhci2",
+        /// The companion for its ports 5 and 6.
+        Ich9Uhci3 = "ich9-uhci3",
         /// USB 3, QEMU's own.
         QemuXhci = "qemu-xhci",
         /// USB 3, NEC's.
@@ -81,7 +89,28 @@ words! {
     }
 }
 
+impl UsbModel {
+    /// The first port, from 0, of the [`Ich9Ehci1`](Self::Ich9Ehci1) of the same index that a
+    /// companion has the slower devices of; `None` for what is no companion.
+    pub const fn companion_from(self) -> Option<u32> {
+        match self {
+            Self::Ich9Uhci1 => Some(0),
+            Self::Ich9Uhci2 => Some(2),
+            Self::Ich9Uhci3 => Some(4),
+            _ => None,
+        }
+    }
+}
+
 impl ControllerKind {
+    /// See [`UsbModel::companion_from`].
+    pub const fn companion_from(&self) -> Option<u32> {
+        match self {
+            Self::Usb { model: Some(model), .. } => model.companion_from(),
+            _ => None,
+        }
+    }
+
     /// `type`.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -141,6 +170,12 @@ impl ControllerKind {
             Type::Usb => {
                 let model = served(element, "model", UsbModel::WORDS)?;
                 let ports = number("ports", 15)?;
+                if let Some(port) = model.and_then(UsbModel::companion_from)
+                    && let Some(master) = element.child("master")?
+                    && master.number_up_to("startport", 255)? != Some(port.into())
+                {
+                    return Err(at(master.unsupported("this port of this companion"), "startport"));
+                }
                 let xhci = matches!(model, Some(UsbModel::QemuXhci | UsbModel::NecXhci));
                 if ports == Some(0) || ports.is_some() && !xhci {
                     return Err(at(element.unsupported("this number of ports"), "ports"));
@@ -193,14 +228,29 @@ impl Controller {
     /// one free.
     pub(super) fn read(element: Element<'_, '_>, before: &[Self]) -> Result<Self, DocumentError> {
         let kind = ControllerKind::read(element)?;
+        let is_ehci = |other: &&Self| {
+            matches!(other.kind, ControllerKind::Usb { model: Some(UsbModel::Ich9Ehci1), .. })
+        };
         let next = || {
-            let same = before.iter().filter(|other| other.kind.word() == kind.word());
+            let mut same = before.iter().filter(|other| other.kind.word() == kind.word());
+            if kind.companion_from().is_some() {
+                return same.rfind(is_ehci).map_or(0, |ehci| ehci.index);
+            }
             same.map(|other| other.index + 1).max().unwrap_or(0)
         };
         let index = match element.number_up_to("index", 254)? {
             Some(index) => u32::try_from(index).unwrap_or(u32::MAX),
             None => next(),
         };
+        let ehci = || before.iter().filter(is_ehci).any(|other| other.index == index);
+        if kind.companion_from().is_some() && !ehci() {
+            let what = format!("a companion of no USB controller 'ich9-ehci1' {index} before it");
+            return Err(element.unsupported(what));
+        }
+        let is_same = |other: &Self| other.kind == kind && other.index == index;
+        if kind.companion_from().is_some() && before.iter().any(is_same) {
+            return Err(element.invalid(format!("two such companions of USB controller {index}")));
+        }
         if index > 254 {
             return Err(element.unsupported("more than 255 controllers of a type"));
         }
@@ -254,6 +304,9 @@ impl Controller {
                     }
                 }
                 _ => {}
+            }
+            if let Some(port) = self.kind.companion_from() {
+                w.tag("master").attr("startport", port).empty();
             }
             self.placement.print(w, printing);
         });

@@ -347,7 +347,8 @@ fn teams_agree(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError
 fn controllers_agree(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError> {
     let mut seen = HashSet::new();
     for controller in &guest.controllers {
-        if !seen.insert((controller.kind.word(), controller.index)) {
+        let companion = controller.kind.companion_from();
+        if !seen.insert((controller.kind.word(), controller.index, companion)) {
             return Err(root.invalid(format!(
                 "two {} controllers have the index {}",
                 controller.kind.word(),

@@ -122,7 +122,21 @@ fn devices_that_are_not_served_are_named_with_what_is_wrong_of_them() {
             "longer than 8",
         ),
         ("<video><model type='qxl'/></video>".to_owned(), "video/model/@type", "qxl"),
-        ("<controller type='usb' model='ich9-ehci1'/>".to_owned(), "controller/@model", "ehci"),
+        ("<controller type='usb' model='ehci'/>".to_owned(), "controller/@model", "ehci"),
+        (
+            "<controller type='usb' index='1' model='ich9-ehci1'/>\
+             <controller type='usb' index='0' model='ich9-uhci1'/>"
+                .to_owned(),
+            "controller[2]",
+            "'ich9-ehci1' 0 before it",
+        ),
+        (
+            "<controller type='usb' model='ich9-ehci1'/>\
+             <controller type='usb' model='ich9-uhci2'><master startport='0'/></controller>"
+                .to_owned(),
+            "controller[2]/master/@startport",
+            "port",
+        ),
         (
             "<rng model='virtio'><backend model='random'>/etc/shadow</backend></rng>".to_owned(),
             "rng/backend",

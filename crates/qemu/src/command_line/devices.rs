@@ -160,7 +160,9 @@ fn place_ports(guest: &mut Guest) -> Result<(), PlanError> {
 fn usb_ports(guest: &Guest, index: u32) -> u32 {
     let usual = usual_usb(guest.os.family());
     let of = |it: &Controller| match it.kind {
-        ControllerKind::Usb { model, ports } if it.index == index => {
+        ControllerKind::Usb { model, ports }
+            if it.index == index && it.kind.companion_from().is_none() =>
+        {
             Some((model.unwrap_or(usual), ports))
         }
         _ => None,
@@ -168,7 +170,8 @@ fn usb_ports(guest: &Guest, index: u32) -> u32 {
     match guest.controllers.iter().find_map(of).unwrap_or((usual, None)) {
         (UsbModel::Piix3Uhci, _) => 2,
         (UsbModel::QemuXhci | UsbModel::NecXhci, ports) => ports.unwrap_or(4),
-        (UsbModel::None, _) => 0,
+        (UsbModel::Ich9Ehci1, _) => 6,
+        (UsbModel::None | UsbModel::Ich9Uhci1 | UsbModel::Ich9Uhci2 | UsbModel::Ich9Uhci3, _) => 0,
     }
 }
 
@@ -231,7 +234,9 @@ impl Buses {
     pub(super) fn of(guest: &Guest) -> Self {
         let alias = |it: &Controller| it.placement.alias.clone().unwrap_or_default();
         let key = |it: &Controller| (it.kind.word(), it.index);
-        Self { aliases: guest.controllers.iter().map(|it| (key(it), alias(it))).collect() }
+        // A companion has no bus of its own.
+        let buses = guest.controllers.iter().filter(|it| it.kind.companion_from().is_none());
+        Self { aliases: buses.map(|it| (key(it), alias(it))).collect() }
     }
 
     fn pci(&self, index: u8) -> String {
@@ -291,9 +296,22 @@ pub(super) fn write_controllers(guest: &Guest, buses: &Buses, out: &mut Argument
                 let driver = match model {
                     UsbModel::NecXhci => "nec-usb-xhci",
                     UsbModel::QemuXhci => "qemu-xhci",
+                    UsbModel::Ich9Ehci1 => "ich9-usb-ehci1",
+                    UsbModel::Ich9Uhci1 => "ich9-usb-uhci1",
+                    UsbModel::Ich9Uhci2 => "ich9-usb-uhci2",
+                    UsbModel::Ich9Uhci3 => "ich9-usb-uhci3",
                     UsbModel::Piix3Uhci | UsbModel::None => continue,
                 };
-                pci_device(out, buses, driver, placement, json!({"p2": ports, "p3": ports}));
+                let Some(first) = model.companion_from() else {
+                    pci_device(out, buses, driver, placement, json!({"p2": ports, "p3": ports}));
+                    continue;
+                };
+                // It shares its alias with its master, and has no id of its own.
+                let master = format!("{}.0", buses.controller("usb", controller.index));
+                let more = json!({"driver": driver, "masterbus": master, "firstport": first});
+                let mut properties = object(more);
+                pci(&mut properties, placement, buses);
+                out.json("-device", &Value::Object(properties));
             }
             ControllerKind::Sata if q35 && controller.index == 0 => {}
             ControllerKind::Sata => pci_device(out, buses, "ahci", placement, json!({})),

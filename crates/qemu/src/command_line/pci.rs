@@ -8,7 +8,7 @@
 //! on the root complex. On pc all sit on the one bus as long as it has slots, and behind bridges
 //! after that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vfnet_model::PciAddress;
 use vfnet_model::guest::{
@@ -26,6 +26,9 @@ pub const SPARE_ROOT_PORTS: usize = 4;
 const HOST_BRIDGE: u8 = 0;
 const PIIX3: u8 = 1;
 const ICH9: u8 = 0x1f;
+
+/// Where ICH9 has its USB controllers.
+const ICH9_USB: u8 = 0x1d;
 
 /// First slot for root ports on q35, and for devices on pc: after the graphics card.
 const FIRST_ROOT_PORT: u8 = 2;
@@ -46,6 +49,8 @@ enum Wish {
     Graphics,
     /// A function of the south bridge.
     Fixed(u8, u8),
+    /// This function of the slot that the USB controllers of this index share.
+    Usb(u32, u8),
 }
 
 /// Gives every PCI device of the guest an address, and adds the controllers of the buses.
@@ -84,6 +89,8 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
         }
     }
     let mut wishes = wishes(guest, attachments);
+    // Slots of USB controllers, by their index.
+    let mut shared = BTreeMap::new();
     for (placement, wish) in &mut wishes {
         if let Wish::Fixed(slot, function) = *wish {
             let own = pci_address(0, slot, function)?;
@@ -96,6 +103,9 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
         }
         let Some(Address::Pci { at, .. }) = &placement.address else { continue };
         slots.reserve(*at)?;
+        if let Wish::Usb(index, _) = *wish {
+            shared.insert(index, (at.bus(), at.slot()));
+        }
         let there = |ports: &[Controller]| {
             at.bus() == 0 || ports.iter().any(|port| port.index == u32::from(at.bus()))
         };
@@ -103,6 +113,22 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
             let next = next_index(&ports);
             ports.push(pci_controller(next, below));
         }
+    }
+    for (placement, wish) in &mut wishes {
+        let Wish::Usb(index, function) = *wish else { continue };
+        if placement.address.is_some() {
+            continue;
+        }
+        let (bus, slot) = match shared.get(&index) {
+            Some(place) => *place,
+            None => (0, slots.free_for_usb(index)?),
+        };
+        shared.insert(index, (bus, slot));
+        let address = pci_address(bus, slot, function)?;
+        if let Address::Pci { at, .. } = &address {
+            slots.reserve(*at)?;
+        }
+        placement.address = Some(address);
     }
     if family == MachineFamily::Pc {
         let unplaced = wishes.iter().filter(|(placement, _)| placement.address.is_none()).count();
@@ -314,8 +340,15 @@ fn wishes<'g>(guest: &'g mut Guest, attachments: &[Attachment]) -> Vec<(&'g mut 
     for hostdev in &mut guest.hostdevs {
         wishes.push((&mut hostdev.placement, Wish::Express));
     }
+    let function_0: BTreeSet<u32> = guest
+        .controllers
+        .iter()
+        .filter(|it| it.kind.companion_from() == Some(0))
+        .map(|it| it.index)
+        .collect();
     for controller in &mut guest.controllers {
-        let wish = match (&controller.kind, family, controller.index) {
+        let index = controller.index;
+        let wish = match (&controller.kind, family, index) {
             (ControllerKind::Pci { .. }, ..)
             | (ControllerKind::Usb { model: Some(UsbModel::None), .. }, ..) => continue,
             (
@@ -325,6 +358,19 @@ fn wishes<'g>(guest: &'g mut Guest, attachments: &[Attachment]) -> Vec<(&'g mut 
             ) => Wish::Fixed(PIIX3, 2),
             (ControllerKind::Usb { model: Some(UsbModel::Piix3Uhci), .. }, ..) => {
                 Wish::Conventional
+            }
+            // Where they are in the chipset. A slot without function 0 is not looked into.
+            (ControllerKind::Usb { model: Some(UsbModel::Ich9Ehci1), .. }, ..) => {
+                Wish::Usb(index, if function_0.contains(&index) { 7 } else { 0 })
+            }
+            (ControllerKind::Usb { model: Some(UsbModel::Ich9Uhci1), .. }, ..) => {
+                Wish::Usb(index, 0)
+            }
+            (ControllerKind::Usb { model: Some(UsbModel::Ich9Uhci2), .. }, ..) => {
+                Wish::Usb(index, 1)
+            }
+            (ControllerKind::Usb { model: Some(UsbModel::Ich9Uhci3), .. }, ..) => {
+                Wish::Usb(index, 2)
             }
             (ControllerKind::Ide, ..) => Wish::Fixed(PIIX3, 1),
             (ControllerKind::Sata, MachineFamily::Q35, 0) => Wish::Fixed(ICH9, 2),
@@ -394,6 +440,15 @@ impl Slots {
     fn is_free(&self, bus: u8, slot: u8) -> bool {
         self.taken.get(&(bus, slot)).is_none_or(|taken| *taken == 0)
             && PciAddress::new(0, bus, slot, 0).is_ok_and(|at| !self.is_machines(at))
+    }
+
+    /// The slot that the first USB controllers of q35 have in the chipset, else any.
+    fn free_for_usb(&self, index: u32) -> Result<u8, PlanError> {
+        match self.family {
+            MachineFamily::Q35 if index == 0 && self.is_free(0, ICH9_USB) => Ok(ICH9_USB),
+            MachineFamily::Q35 => self.free_from(FIRST_CONVENTIONAL),
+            MachineFamily::Pc => self.free_from(FIRST_PC_DEVICE),
+        }
     }
 
     fn free_from(&self, first: u8) -> Result<u8, PlanError> {

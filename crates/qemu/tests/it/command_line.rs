@@ -174,6 +174,42 @@ fn a_guest_with_every_disk() {
 "#);
 }
 
+/// The controllers and devices of a fixture's USB, on a machine.
+fn usb_on(machine: &str) -> String {
+    let text = fixture("usb-2").replace("q35", machine);
+    let lines = lines(&planned(&ready(&text)).unwrap());
+    let usb = lines.lines().filter(|line| line.contains("usb-"));
+    usb.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn usb_2_controllers_share_a_slot_with_their_companions() {
+    insta::assert_snapshot!(usb_on("q35"), @r#"
+-name guest=usb-2,debug-threads=on
+-device {"addr":"0x1d.0x7","bus":"pcie.0","driver":"ich9-usb-ehci1","id":"usb"}
+-device {"addr":"0x1d.0x0","bus":"pcie.0","driver":"ich9-usb-uhci1","firstport":0,"masterbus":"usb.0","multifunction":true}
+-device {"addr":"0x1d.0x1","bus":"pcie.0","driver":"ich9-usb-uhci2","firstport":2,"masterbus":"usb.0"}
+-device {"addr":"0x1d.0x2","bus":"pcie.0","driver":"ich9-usb-uhci3","firstport":4,"masterbus":"usb.0"}
+-device {"addr":"0x10.0x7","bus":"pcie.0","driver":"ich9-usb-ehci1","id":"usb1"}
+-device {"addr":"0x10.0x0","bus":"pcie.0","driver":"ich9-usb-uhci1","firstport":0,"masterbus":"usb1.0","multifunction":true}
+-device {"addr":"0x11.0x0","bus":"pcie.0","driver":"ich9-usb-ehci1","id":"usb2"}
+-device {"bus":"usb.0","driver":"usb-tablet","id":"input0","port":"1"}
+-device {"bus":"usb.0","driver":"usb-kbd","id":"input1","port":"2"}
+"#);
+    insta::assert_snapshot!(usb_on("pc"), @r#"
+-name guest=usb-2,debug-threads=on
+-device {"addr":"0x3.0x7","bus":"pci.0","driver":"ich9-usb-ehci1","id":"usb"}
+-device {"addr":"0x3.0x0","bus":"pci.0","driver":"ich9-usb-uhci1","firstport":0,"masterbus":"usb.0","multifunction":true}
+-device {"addr":"0x3.0x1","bus":"pci.0","driver":"ich9-usb-uhci2","firstport":2,"masterbus":"usb.0"}
+-device {"addr":"0x3.0x2","bus":"pci.0","driver":"ich9-usb-uhci3","firstport":4,"masterbus":"usb.0"}
+-device {"addr":"0x4.0x7","bus":"pci.0","driver":"ich9-usb-ehci1","id":"usb1"}
+-device {"addr":"0x4.0x0","bus":"pci.0","driver":"ich9-usb-uhci1","firstport":0,"masterbus":"usb1.0","multifunction":true}
+-device {"addr":"0x5.0x0","bus":"pci.0","driver":"ich9-usb-ehci1","id":"usb2"}
+-device {"bus":"usb.0","driver":"usb-tablet","id":"input0","port":"1"}
+-device {"bus":"usb.0","driver":"usb-kbd","id":"input1","port":"2"}
+"#);
+}
+
 #[test]
 fn a_guest_with_every_character_device() {
     insta::assert_snapshot!(snapshot_of("every-character-device"), @r#"
