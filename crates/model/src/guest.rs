@@ -17,6 +17,7 @@ use words::words;
 use crate::GuestName;
 
 mod address;
+mod backing;
 mod chardev;
 mod clock;
 mod controller;
@@ -36,6 +37,7 @@ mod small;
 mod words;
 
 pub use address::{Address, Placement};
+pub use backing::{Backing, BackingImage};
 pub use chardev::{Channel, CharSource, Console, ConsoleTarget, Serial};
 pub use clock::{Clock, ClockOffset, PitPolicy, RtcPolicy, Timers};
 pub use controller::{Controller, ControllerKind, PciModel, UsbModel};

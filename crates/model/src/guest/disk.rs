@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Placement;
 use super::address::AddressType;
 use super::print::Printing;
 use super::words::{Text as _, at, served, words};
+use super::{Backing, Placement};
 use crate::xml::{DocumentError, Element, Writer};
 
 /// `<disk>`.
@@ -17,6 +17,9 @@ pub struct Disk {
     pub source: Option<DiskSource>,
     /// Format of those bytes. Never probed: a guest could write itself another header.
     pub format: DiskFormat,
+    /// What is behind them.
+    #[serde(default)]
+    pub backing: Backing,
     /// How the host's page cache is used.
     pub cache: Option<Cache>,
     /// How reads and writes are issued.
@@ -128,6 +131,7 @@ impl Disk {
             device,
             source: read_source(element, block)?,
             format: DiskFormat::Raw,
+            backing: Backing::Unsaid,
             cache: None,
             io: None,
             discard: None,
@@ -145,6 +149,7 @@ impl Disk {
             disk.io = served(driver, "io", DiskIo::WORDS)?;
             disk.discard = served(driver, "discard", Discard::WORDS)?;
         }
+        disk.backing = Backing::read(element, disk.format)?;
         disk.read_target(element)?;
         let address = match disk.bus {
             DiskBus::Virtio => AddressType::Pci,
@@ -203,7 +208,7 @@ impl Disk {
     }
 
     pub(super) fn print(&self, w: &mut Writer, printing: Printing<'_>) {
-        let kind = if matches!(self.source, Some(DiskSource::Block(_))) { "block" } else { "file" };
+        let kind = self.source.as_ref().map_or("file", DiskSource::kind);
         w.tag("disk").attr("type", kind).attr("device", self.device).body(|w| {
             w.tag("driver")
                 .attr("name", "qemu")
@@ -212,11 +217,10 @@ impl Disk {
                 .attr_opt("io", self.io)
                 .attr_opt("discard", self.discard)
                 .empty();
-            match &self.source {
-                Some(DiskSource::File(path)) => w.tag("source").attr("file", path).empty(),
-                Some(DiskSource::Block(path)) => w.tag("source").attr("dev", path).empty(),
-                None => {}
+            if let Some(source) = &self.source {
+                source.print(w);
             }
+            self.backing.print(w);
             w.tag("target").attr("dev", &self.target).attr("bus", self.bus).empty();
             if self.readonly {
                 w.tag("readonly").empty();
@@ -228,7 +232,27 @@ impl Disk {
     }
 }
 
-fn read_source(element: Element<'_, '_>, block: bool) -> Result<Option<DiskSource>, DocumentError> {
+impl DiskSource {
+    /// The word for it in a `type` attribute.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Block(_) => "block",
+        }
+    }
+
+    pub(super) fn print(&self, w: &mut Writer) {
+        match self {
+            Self::File(path) => w.tag("source").attr("file", path).empty(),
+            Self::Block(path) => w.tag("source").attr("dev", path).empty(),
+        }
+    }
+}
+
+pub(super) fn read_source(
+    element: Element<'_, '_>,
+    block: bool,
+) -> Result<Option<DiskSource>, DocumentError> {
     let Some(source) = element.child("source")? else { return Ok(None) };
     let attribute = if block { "dev" } else { "file" };
     // Of a running guest's document: which of QEMU's nodes it was.

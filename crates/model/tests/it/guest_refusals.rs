@@ -100,6 +100,11 @@ fn devices_that_are_not_served_are_named_with_what_is_wrong_of_them() {
         (disk("<driver io='native'/>", vda), "disk", "io='native'"),
         (disk("", &format!("{vda}<shareable/>")), "disk/shareable", "shareable"),
         (disk("", "<target dev='sda' bus='sata'/><readonly/>"), "disk", "read-only"),
+        (
+            disk("<driver type='qcow2'/>", &format!("{vda}<backingStore type='network'/>")),
+            "disk/backingStore/@type",
+            "served: file, block",
+        ),
         ("<disk type='network'/>".to_owned(), "disk/@type", "served: file, block"),
         ("<disk device='floppy'/>".to_owned(), "disk/@device", "floppy"),
         ("<interface type='direct'/>".to_owned(), "interface/@type", "direct"),
@@ -211,6 +216,13 @@ fn hostile_values_are_refused() {
         Invalid,
         "/domain/devices/disk/target/@dev",
         "invalid value",
+    );
+    let behind = "<backingStore type='file'><format type='raw'/><source file='/y'/></backingStore>";
+    refused(
+        &device(&format!("<disk><source file='/x'/><target dev='vda'/>{behind}</disk>")),
+        Invalid,
+        "/domain/devices/disk/backingStore",
+        "a raw image has nothing behind it",
     );
     let disk = "<disk type='file'><source file='/x'/><target dev='vda'/></disk>";
     refused(&device(&format!("{disk}{disk}")), Invalid, "/domain", "two disks");

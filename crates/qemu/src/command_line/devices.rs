@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use vfnet_model::guest::{
-    Address, Cache, Controller, ControllerKind, Disk, DiskBus, DiskDevice, DiskFormat, DiskSource,
-    Guest, InputBus, InputKind, MachineFamily, Memballoon, PciModel, Placement, RngBackend,
-    UsbModel, VideoModel,
+    Address, Backing, Cache, Controller, ControllerKind, Disk, DiskBus, DiskDevice, DiskFormat,
+    DiskSource, Guest, InputBus, InputKind, MachineFamily, Memballoon, PciModel, Placement,
+    RngBackend, UsbModel, VideoModel,
 };
 
 use super::arguments::Arguments;
@@ -387,10 +387,7 @@ pub(super) fn nodes_of(target: &str) -> [String; 2] {
 
 /// The disk's bytes and its format; returns the node that the device uses.
 fn write_blockdev(disk: &Disk, source: &DiskSource, out: &mut Arguments) -> String {
-    let (driver, path) = match source {
-        DiskSource::File(path) => ("file", path),
-        DiskSource::Block(path) => ("host_device", path),
-    };
+    let (driver, path) = driver_of(source);
     let access = if disk.readonly { Access::Read } else { Access::ReadWrite };
     let file = out.file(path, access, None);
     let cache = match disk.cache {
@@ -415,14 +412,48 @@ fn write_blockdev(disk: &Disk, source: &DiskSource, out: &mut Arguments) -> Stri
         DiskFormat::Raw => "raw",
         DiskFormat::Qcow2 => "qcow2",
     };
-    out.json(
-        "-blockdev",
-        &Value::Object(object(json!({
-            "driver": driver, "file": storage, "node-name": format, "read-only": disk.readonly,
-            "cache": cache, "discard": discard,
-        }))),
-    );
+    let backing = backing_of(disk.format, &disk.backing, &cache, out);
+    let mut image = object(json!({
+        "driver": driver, "file": storage, "node-name": format, "read-only": disk.readonly,
+        "cache": cache, "discard": discard,
+    }));
+    image.extend(backing.map(|backing| ("backing".to_owned(), backing)));
+    out.json("-blockdev", &Value::Object(image));
     format
+}
+
+fn driver_of(source: &DiskSource) -> (&'static str, &str) {
+    match source {
+        DiskSource::File(path) => ("file", path),
+        DiskSource::Block(path) => ("host_device", path),
+    }
+}
+
+/// What is behind an image, as nodes that go with it and have no names. Null where nothing is,
+/// which keeps QEMU from looking.
+fn backing_of(
+    format: DiskFormat,
+    backing: &Backing,
+    cache: &Option<Value>,
+    out: &mut Arguments,
+) -> Option<Value> {
+    let image = match backing {
+        _ if format == DiskFormat::Raw => return None,
+        Backing::Unsaid => return None,
+        Backing::Nothing => return Some(Value::Null),
+        Backing::Image(image) => image,
+    };
+    let (driver, path) = driver_of(&image.source);
+    let filename = out.file(path, Access::Read, None);
+    let storage = object(json!({
+        "driver": driver, "filename": filename, "read-only": true, "cache": cache,
+    }));
+    let mut node = object(json!({
+        "driver": image.format.word(), "file": storage, "read-only": true, "cache": cache,
+    }));
+    let behind = backing_of(image.format, &image.backing, cache, out);
+    node.extend(behind.map(|behind| ("backing".to_owned(), behind)));
+    Some(Value::Object(node))
 }
 
 /// Input, graphics card, balloon and entropy.

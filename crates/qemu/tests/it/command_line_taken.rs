@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use vfnet_model::guest::{CpuMode, DiskFormat, DiskSource, Guest, Hypervisor, parse};
+use vfnet_model::guest::{Backing, CpuMode, DiskFormat, DiskSource, Guest, Hypervisor, parse};
 use vfnet_qemu::command_line::{self, Plan, Resolved, plan};
 use vfnet_qemu::launch::{Access, ListenSocket, OpenFile};
 use vfnet_qemu::{GuestEvent, LaunchSpec, RunState};
@@ -16,10 +16,10 @@ use vfnet_qemu::{GuestEvent, LaunchSpec, RunState};
 use crate::bench::{Bench, PATIENCE, end, next};
 use crate::guests::{attachments, corpus, fixtures, lines, with_devices};
 
-const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+pub(crate) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 #[expect(clippy::print_stdout, reason = "what was skipped is told")]
-fn installed() -> bool {
+pub(crate) fn installed() -> bool {
     let installed = Path::new(QEMU).exists();
     if !installed {
         println!("skipped: {QEMU} is not installed");
@@ -51,9 +51,18 @@ fn made_harmless(mut guest: Guest, bench: &Bench) -> Guest {
         if disk.source.is_some() {
             let path = empty(format!("disk, {place}"), 1 << 20);
             if disk.format == DiskFormat::Qcow2 {
-                std::fs::write(&path, empty_qcow2()).unwrap();
+                std::fs::write(&path, qcow2_over(b"")).unwrap();
             }
             disk.source = Some(DiskSource::File(path));
+        }
+        let (mut behind, mut depth) = (&mut disk.backing, 0);
+        while let Backing::Image(image) = behind {
+            let path = empty(format!("behind {place}, {depth}"), 1 << 20);
+            if image.format == DiskFormat::Qcow2 {
+                std::fs::write(&path, qcow2_over(b"/not there")).unwrap();
+            }
+            image.source = DiskSource::File(path);
+            (behind, depth) = (&mut image.backing, depth + 1);
         }
         // The file system under a temporary directory may not do direct I/O.
         disk.cache = None;
@@ -90,14 +99,20 @@ fn made_harmless(mut guest: Guest, bench: &Bench) -> Guest {
     guest
 }
 
-/// The smallest qcow2 (version 2) of 1 MiB: header, empty L1 table, refcount table and one block.
-/// QEMU: docs/interop/qcow2.rst.
-fn empty_qcow2() -> Vec<u8> {
+/// The smallest qcow2 (version 2) of 1 MiB, with the name of what it is a change of: header, empty
+/// L1 table, refcount table and one block. QEMU: docs/interop/qcow2.rst.
+pub(crate) fn qcow2_over(backing: &[u8]) -> Vec<u8> {
     const CLUSTER: usize = 1 << 16;
     let mut image = vec![0; 4 * CLUSTER];
     let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, b"QFI\xfb");
     put(4, &2_u32.to_be_bytes());
+    if !backing.is_empty() {
+        let name = 1 << 10;
+        put(8, &(name as u64).to_be_bytes());
+        put(16, &u32::try_from(backing.len()).unwrap().to_be_bytes());
+        put(name, backing);
+    }
     put(20, &16_u32.to_be_bytes());
     put(24, &(1_u64 << 20).to_be_bytes());
     put(36, &1_u32.to_be_bytes());
@@ -111,7 +126,7 @@ fn empty_qcow2() -> Vec<u8> {
     image
 }
 
-fn planned(guest: &Guest, bench: &Bench) -> Plan {
+pub(crate) fn planned(guest: &Guest, bench: &Bench) -> Plan {
     let resolved = Resolved {
         interfaces: &[],
         qmp: &bench.run_dir.qmp_socket(),
@@ -120,7 +135,7 @@ fn planned(guest: &Guest, bench: &Bench) -> Plan {
     plan(guest, resolved).unwrap_or_else(|fault| panic!("{}: {fault}", guest.name))
 }
 
-fn spec(plan: Plan, bench: &Bench) -> LaunchSpec {
+pub(crate) fn spec(plan: Plan, bench: &Bench) -> LaunchSpec {
     let file = |file: command_line::OpenFile| OpenFile {
         path: file.path,
         access: match file.access {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod adoption;
+mod backing;
 mod bench;
 mod command_line;
 mod command_line_taken;
