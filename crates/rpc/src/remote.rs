@@ -25,8 +25,8 @@ pub use domain::{
     DomainIoErrorReason, DomainIpAddress, DomainLifecycle, DomainLifecycleBody, DomainMemory,
     DomainMemoryFlags, DomainMemoryStat, DomainMemoryStatsArgs, DomainMemoryValues,
     DomainMetadataChange, DomainRebooted, DomainRemoved, DomainRtcChanged, DomainSaveArgs,
-    DomainSaveFlagsArgs, DomainSetMetadataArgs, DomainState, DomainStats, DomainVcpus,
-    DomainVcpusFlags, DomainWatchdog, OpenConsoleArgs, XmlFlags,
+    DomainSaveFlagsArgs, DomainSaveParamsArgs, DomainSetMetadataArgs, DomainState, DomainStats,
+    DomainVcpus, DomainVcpusFlags, DomainWatchdog, OpenConsoleArgs, SAVE_PARAMS_MAX, XmlFlags,
 };
 pub use network::{
     DhcpLease, DhcpLeasesArgs, NetworkAutostartArgs, NetworkEventRegister, NetworkFlags,
@@ -186,6 +186,7 @@ program! {
             (DomainInterfaceAddressesArgs) -> DomainInterfaces;
         55 DomainSave "DOMAIN_SAVE" Write (DomainSaveArgs) -> ();
         232 DomainSaveFlags "DOMAIN_SAVE_FLAGS" Write (DomainSaveFlagsArgs) -> ();
+        440 DomainSaveParams "DOMAIN_SAVE_PARAMS" Write (DomainSaveParamsArgs) -> ();
         182 DomainManagedSave "DOMAIN_MANAGED_SAVE" Write (DomainFlags) -> ();
         183 DomainHasManagedSaveImage "DOMAIN_HAS_MANAGED_SAVE_IMAGE" Read (DomainFlags) -> i32;
         187 DomainSnapshotNum "DOMAIN_SNAPSHOT_NUM" Read (DomainFlags) -> i32;
@@ -301,7 +302,6 @@ program! {
 pub(crate) const fn unserved(number: i32) -> Option<&'static str> {
     Some(match number {
         308 => "DOMAIN_SET_MEMORY_STATS_PERIOD",
-        440 => "DOMAIN_SAVE_PARAMS",
         450 => "DOMAIN_SET_AUTOSTART_ONCE",
         123 => "NODE_DEVICE_CREATE_XML",
         124 => "NODE_DEVICE_DESTROY",

@@ -105,6 +105,7 @@ pub(super) fn check(call: &Call) -> Result<(), WireError> {
         Call::DomainReboot(args, _) => (Qemu, args.flags, SHUTDOWN),
         Call::DomainReset(args, _) => (Qemu, args.flags, 0),
         Call::DomainSaveFlags(args, _) => (Qemu, args.flags, SAVE),
+        Call::DomainSaveParams(args, _) => (Qemu, args.flags, SAVE),
         Call::DomainManagedSave(args, _) => (Qemu, args.flags, SAVE),
         Call::DomainGetState(args, _) => (Qemu, args.flags, 0),
         Call::DomainGetXmlDesc(args, _) => (Qemu, args.flags, (f::DOMAIN_XML_MIGRATABLE << 1) - 1),

@@ -134,6 +134,9 @@ pub(super) async fn serve(daemon: &Daemon, call: Call) -> Outcome {
         Call::DomainSuspend(it, a) => life::suspend(daemon, &it).await.map(|()| a.done())?,
         Call::DomainResume(it, a) => life::resume(daemon, &it).await.map(|()| a.done())?,
         Call::DomainSave(args, a) => life::save(daemon, &args.domain).await.map(|()| a.done())?,
+        Call::DomainSaveParams(args, a) => {
+            life::save(daemon, &args.domain).await.map(|()| a.done())?
+        }
         Call::DomainSaveFlags(args, a) => {
             life::save(daemon, &args.domain).await.map(|()| a.done())?
         }

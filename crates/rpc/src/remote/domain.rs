@@ -11,6 +11,9 @@ const MEMORY_STATS_MAX: usize = 1024;
 /// The most interfaces of one guest, and the most addresses of one interface.
 const ADDRESSES_MAX: usize = 2048;
 
+/// The most parameters of a save.
+pub const SAVE_PARAMS_MAX: usize = 64;
+
 xdr! {
     /// A document and flags.
     pub struct XmlFlags {
@@ -188,6 +191,16 @@ xdr! {
         pub domain: Domain,
         /// The file.
         pub to: Text,
+    }
+
+    /// `DOMAIN_SAVE_PARAMS`
+    pub struct DomainSaveParamsArgs {
+        /// The guest.
+        pub domain: Domain,
+        /// The file, its format and the like.
+        pub params: List<TypedParam, SAVE_PARAMS_MAX>,
+        /// As of `DOMAIN_SAVE_FLAGS`.
+        pub flags: u32,
     }
 
     /// `DOMAIN_SAVE_FLAGS`

@@ -314,7 +314,7 @@ Memory and virtual CPUs
   $ virsh vcpucount web1 --maximum --current
   2
   $ virsh vcpucount web1 --guest
-  error: argument unsupported: vfnet does not have the agent put virtual CPUs on- and offline
+  error: argument unsupported: the guest has no channel for an agent (org.qemu.guest_agent.0)
   [1]
   $ virsh setvcpus web1 4 --maximum --config
   $ virsh vcpucount web1 --maximum --config
@@ -340,7 +340,7 @@ Memory and virtual CPUs
   error: Option --config is required by option --maximum
   [1]
   $ virsh setvcpus web1 1 --guest
-  error: argument unsupported: vfnet does not have the agent put virtual CPUs on- and offline
+  error: argument unsupported: the guest has no channel for an agent (org.qemu.guest_agent.0)
   [1]
   $ virsh setvcpus web1 2 --live --hotpluggable
   $ virsh -c "$READ_ONLY_URI" setvcpus web1 2 --config

@@ -64,6 +64,33 @@ The agent
   $ virsh qemu-agent-command with-agent --block '{"execute": "guest-ping"}'
   {"return":{}}
   $ virsh qemu-agent-command with-agent --async '{"execute": "guest-ping"}'
+  $ virsh vcpucount with-agent --guest
+  3
+  $ virsh setvcpus with-agent 4 --guest
+  $ virsh vcpucount --domain with-agent --guest --live
+  4
+  $ virsh setvcpus with-agent 1 --guest
+  $ virsh vcpucount with-agent --guest
+  1
+  $ virsh setvcpus with-agent 5 --guest
+  error: invalid argument: the guest uses 1 of its 4 virtual CPUs, and cannot use 5
+  [1]
+  $ virsh setvcpus with-agent 0 --guest
+  error: Can't set 0 processors for a VM
+  [1]
+  $ virsh setvcpus with-agent 2 --guest --config
+  error: Options --guest and --config are mutually exclusive
+  [1]
+  $ virsh setvcpus with-agent 2 --guest --live
+  $ virsh setvcpus without 2 --guest
+  error: Guest agent is not responding: no agent runs in the guest
+  [1]
+  $ virsh setvcpus web1 2 --guest
+  error: argument unsupported: the guest has no channel for an agent (org.qemu.guest_agent.0)
+  [1]
+  $ virsh -c "$READ_ONLY_URI" setvcpus with-agent 2 --guest
+  error: operation forbidden: DOMAIN_SET_VCPUS_FLAGS is not for read-only connections
+  [1]
   $ virsh qemu-agent-command with-agent '{"execute": "guest-nonsense"}'
   error: internal error: the agent refused: The command guest-nonsense has not been found (CommandNotFound)
   [1]

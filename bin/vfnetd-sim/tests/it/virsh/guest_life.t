@@ -375,11 +375,11 @@ Saved guests there are none.
   [1]
   $ again virsh save web1 file --parallel-channels 2
   error: Failed to save domain 'web1' to file
-  error: this function is not supported by the connection driver: DOMAIN_SAVE_PARAMS
+  error: Operation not supported: cannot save a guest with devices of the host, whose state stays in them: 0000:01:10.0
   [1]
   $ again virsh save web1 file --image-format raw
   error: Failed to save domain 'web1' to file
-  error: this function is not supported by the connection driver: DOMAIN_SAVE_PARAMS
+  error: Operation not supported: cannot save a guest with devices of the host, whose state stays in them: 0000:01:10.0
   [1]
   $ again virsh managedsave --domain web1
   error: Failed to save domain 'web1' state

@@ -129,3 +129,75 @@ fn address(told: &Value) -> Option<DomainIpAddress> {
         prefix: u32::try_from(told["prefix"].as_u64()?).ok()?,
     })
 }
+
+/// A virtual CPU as the agent tells of it.
+struct AgentVcpu {
+    id: i64,
+    online: bool,
+    can_offline: bool,
+}
+
+async fn agent_vcpus(daemon: &Daemon, guest: &Domain) -> Result<Vec<AgentVcpu>, WireError> {
+    by_uuid(daemon, guest.uuid).await?;
+    let command = json!({ "execute": "guest-get-vcpus" });
+    let answer = daemon.guests.agent(guest.uuid, &command, Some(USUAL)).await;
+    let answer = answer.map_err(|fault| wire_error::command(&fault))?.unwrap_or_default();
+    let vcpu = |told: &Value| {
+        Some(AgentVcpu {
+            id: told["logical-id"].as_i64()?,
+            online: told["online"].as_bool()?,
+            can_offline: told["can-offline"].as_bool().unwrap_or(false),
+        })
+    };
+    let vcpus = answer.as_array().and_then(|told| told.iter().map(vcpu).collect());
+    vcpus.ok_or_else(|| {
+        let detail = "the agent's answer to guest-get-vcpus has another shape";
+        error(ErrorCode::InternalError, detail)
+    })
+}
+
+/// How many virtual CPUs the guest itself uses.
+pub(super) async fn online_vcpus(daemon: &Daemon, guest: &Domain) -> Result<i32, WireError> {
+    let vcpus = agent_vcpus(daemon, guest).await?;
+    let online = vcpus.iter().filter(|vcpu| vcpu.online).count();
+    Ok(i32::try_from(online).unwrap_or(i32::MAX))
+}
+
+/// Has the guest itself use so many virtual CPUs: the first ones that it can, and not the last.
+pub(super) async fn set_online_vcpus(
+    daemon: &Daemon,
+    guest: &Domain,
+    wanted: u32,
+) -> Result<(), WireError> {
+    let vcpus = agent_vcpus(daemon, guest).await?;
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let online = vcpus.iter().filter(|vcpu| vcpu.online).count();
+    let more = wanted >= online;
+    let able: Vec<i64> = if more {
+        vcpus.iter().filter(|vcpu| !vcpu.online).map(|vcpu| vcpu.id).collect()
+    } else {
+        let able = vcpus.iter().rev().filter(|vcpu| vcpu.online && vcpu.can_offline);
+        able.map(|vcpu| vcpu.id).collect()
+    };
+    let change = wanted.abs_diff(online);
+    let Some(chosen) = able.get(..change).filter(|_| wanted > 0) else {
+        let detail = format!(
+            "the guest uses {online} of its {} virtual CPUs, and cannot use {wanted}",
+            vcpus.len()
+        );
+        return Err(error(ErrorCode::InvalidArg, &detail));
+    };
+    if chosen.is_empty() {
+        return Ok(());
+    }
+    let each = chosen.iter().map(|id| json!({ "logical-id": id, "online": more }));
+    let vcpus = Value::Array(each.collect());
+    let command = json!({ "execute": "guest-set-vcpus", "arguments": { "vcpus": vcpus } });
+    let answer = daemon.guests.agent(guest.uuid, &command, Some(USUAL)).await;
+    let answer = answer.map_err(|fault| wire_error::command(&fault))?.unwrap_or_default();
+    if answer.as_u64() == u64::try_from(change).ok() {
+        return Ok(());
+    }
+    let detail = format!("of {change} virtual CPUs the agent has changed {answer}");
+    Err(error(ErrorCode::OperationFailed, &detail))
+}

@@ -16,6 +16,7 @@ use vfnet_rpc::remote::{
 use vfnet_rpc::xdr::Text;
 
 use super::super::text;
+use super::agent;
 use super::documents::{Documents, documents, reread};
 use super::{error, refused};
 use crate::aside::aside;
@@ -203,7 +204,8 @@ pub(super) async fn set_memory(daemon: &Daemon, args: &DomainMemoryFlags) -> Res
 /// How many virtual CPUs a guest has, or may have.
 pub(super) async fn vcpus(daemon: &Daemon, guest: &Domain, flags: u32) -> Result<i32, WireError> {
     if flags & f::DOMAIN_VCPU_GUEST != 0 {
-        return Err(error(ErrorCode::ArgumentUnsupported, BY_AGENT));
+        by_agent_alone(flags)?;
+        return agent::online_vcpus(daemon, guest).await;
     }
     let (document, is_live) = one(daemon, guest, flags).await?;
     let live = daemon.guests.live(guest.uuid).filter(|_| is_live).map(|live| live.guest);
@@ -213,12 +215,19 @@ pub(super) async fn vcpus(daemon: &Daemon, guest: &Domain, flags: u32) -> Result
     Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
-const BY_AGENT: &str = "vfnet does not have the agent put virtual CPUs on- and offline";
+/// What the agent tells and does is of the running guest, and no part of a document.
+fn by_agent_alone(flags: u32) -> Result<(), WireError> {
+    match flags & !(f::DOMAIN_VCPU_GUEST | AFFECT_LIVE) {
+        0 => Ok(()),
+        _ => Err(invalid("the agent knows of the virtual CPUs that the running guest uses alone")),
+    }
+}
 
 pub(super) async fn set_vcpus(daemon: &Daemon, args: &DomainVcpusFlags) -> Result<(), WireError> {
     let (vcpus, maximum) = (args.vcpus, args.flags & f::DOMAIN_VCPU_MAXIMUM != 0);
     if args.flags & f::DOMAIN_VCPU_GUEST != 0 {
-        return Err(error(ErrorCode::ArgumentUnsupported, BY_AGENT));
+        by_agent_alone(args.flags)?;
+        return agent::set_online_vcpus(daemon, &args.domain, vcpus).await;
     }
     if vcpus == 0 || vcpus > MAX_VCPUS {
         return Err(invalid(&format!("a guest has 1 to {MAX_VCPUS} virtual CPUs, not {vcpus}")));
