@@ -120,6 +120,27 @@ sandbox_holds() {
     must "it has tried everything" is "$(wc -l < /run/probed)" "$(wc -l < /run/probed.outside)"
 }
 
+# What a guest's scope lets its processes open, be it root's.
+scope=
+opens() { inside sh -c 'echo $$ > "/sys/fs/cgroup$0/cgroup.procs" && exec 3< "$1"' "$scope" "$1" > /run/said 2>&1; }
+opens_outside() { inside sh -c 'exec 3< "$0"' "$1"; }
+scope_holds() {
+    local device
+    scope=$(inside sed -n 's/^0:://p' "/proc/$qemu/cgroup")
+    must "QEMU is in a scope of its own: $scope" expr "$scope" : '.*/vfnet-guest-[0-9a-f-]*-[0-9]*\.scope$'
+    must "it can open what every program does" opens /dev/urandom
+    must "it can open what guests with VFs do" opens /dev/vfio/vfio
+    for device in /dev/kmsg /dev/fuse; do
+        must "others can open $device" opens_outside $device
+        must "its processes cannot" not opens $device
+    done
+}
+no_scope() { [ -z "$(inside systemctl list-units --all --no-legend 'vfnet-guest-*.scope')" ]; }
+vfio_groups() { inside find "/proc/$qemu/fd" -lname '/dev/vfio/[0-9]*'; }
+plugs() {
+    inside virsh -c 'qemu+unix:///system?socket=/run/vfnet/libvirt-sock' attach-device web1 /run/nic.xml --live
+}
+
 restart() {
     inside systemctl daemon-reload
     inside systemctl reset-failed vfnetd
@@ -171,6 +192,9 @@ cat > /run/web1.xml <<'X'
   </devices>
 </domain>
 X
+cat > /run/nic.xml <<'X'
+<interface type='network'><mac address='52:54:00:6b:3c:59'/><source network='hw'/></interface>
+X
 must "a network is defined" inside vfnet net define /run/hw.xml
 must "VFs are made in the sandbox" inside vfnet net start hw
 must "they have their own driver" within have_netdevs
@@ -180,6 +204,10 @@ qemu=$(pid_of_qemu)
 must "it is QEMU" test -n "$qemu"
 sandbox_holds
 must "it has a VF" is "$(inside vfnet vf ls --json | grep -c '"state": "held"')" 1
+scope_holds
+must "a VF comes to the running guest" plugs
+must "it has two VFs" held 2
+must "QEMU has both open" is "$(vfio_groups | wc -l)" 2
 
 must "a restart" inside systemctl restart vfnetd
 must "the guest runs" within runs
@@ -199,6 +227,8 @@ must "the guest runs" within runs
 must "the guest is ended" inside vfnet guest destroy web1
 must "its VF is free" is "$(inside vfnet vf ls --json | grep -c '"state": "free"')" 2
 must "its VF is as it was" as_before
+must "its scope is gone" within no_scope
+must "nothing is left of it" is "$(inside find /run/systemd -name '*vfnet-guest*')" ''
 
 # A guest's start, or its end, misses each capability.
 for capability in SETUID SETGID CHOWN DAC_OVERRIDE SYS_RESOURCE NET_ADMIN; do
@@ -217,8 +247,7 @@ must "without CAP_KILL" lacks KILL
 must "the guest runs" within runs
 must "the guest is not ended" not ends
 must "with all capabilities" lacks_nothing
-must "the guest runs" within runs
-must "the guest is ended" ends
+# Its end was asked for, and is on record.
 must "its VF is free" within both_free
 must "its VF is as it was" as_before
 # Where nothing is on record, it is the kernel that says whose a VF is.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde::Deserialize;
 use vfnet_qemu::jail::Jail;
+use vfnet_qemu::scope;
 use vfnet_qemu::uid::{BadUidRange, UidRange};
 
 use crate::unused::Policy;
@@ -136,10 +137,12 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum JailSetting {
-    /// A namespace, except under systemd, whose unit for this daemon allows none.
+    /// A scope where systemd runs, a namespace where it does not.
     Auto,
     /// A `/dev` of its own for each guest, or no guest.
     Namespace,
+    /// A systemd scope for each guest, or no guest.
+    Scope,
     /// None.
     None,
 }
@@ -148,7 +151,8 @@ impl JailSetting {
     /// What it means on this machine.
     pub fn here(self) -> Jail {
         match self {
-            Self::Auto if Path::new("/run/systemd/system").is_dir() => Jail::None,
+            Self::Auto if scope::systemd_runs() => Jail::Scope,
+            Self::Scope => Jail::Scope,
             Self::Auto | Self::Namespace => Jail::Namespace,
             Self::None => Jail::None,
         }

@@ -46,6 +46,8 @@ pub enum Jail {
     None,
     /// A mount namespace with a `/dev` of its own.
     Namespace,
+    /// A systemd scope that allows it the devices that it was given.
+    Scope,
 }
 
 /// Why a guest did not get its jail.

@@ -2,8 +2,8 @@
 //!
 //! The daemon writes a [`LaunchSpec`] into the guest's run directory and starts this program
 //! with the spec's path as argument and the locked lock file as standard input. The launcher
-//! then, in this order: keeps the lock open over exec, writes down its pid and start time (those
-//! of QEMU to be), begins the log, opens files and sockets at the numbers that QEMU's command
+//! then, in this order: writes down its pid and start time (those of QEMU to be), begins anew in
+//! the guest's scope, where it is to have one, keeps the lock open over exec, begins the log, opens files and sockets at the numbers that QEMU's command
 //! line names, hands over the VFIO devices, shuts itself in the guest's jail, sets limits, drops to
 //! the guest's uid, and becomes QEMU. What goes wrong is written to `launch-error` in the run directory and to the log.
 //!
@@ -37,7 +37,7 @@ use crate::command_line::{self, FIRST_FD, Plan};
 use crate::jail::{self, Jail, JailError};
 use crate::process_id::ProcessId;
 use crate::run_dir::{RunDir, RunDirError};
-use crate::{log, socket, vfio};
+use crate::{log, scope, socket, vfio};
 
 /// The launcher's exit code when it gave up before QEMU began (QEMU's own is 1).
 pub const GAVE_UP: u8 = 125;
@@ -70,6 +70,9 @@ pub struct LaunchSpec {
     pub sockets: Vec<ListenSocket>,
     /// VFIO devices (`/dev/vfio/N`) that belong to the guest's uid while it runs.
     pub vfio_devices: Vec<PathBuf>,
+    /// The guest's id, which is another one at each start.
+    #[serde(default)]
+    pub run: i32,
     /// What keeps it from the host's other devices; nothing where it has no credentials.
     #[serde(default)]
     pub jail: Jail,
@@ -150,6 +153,8 @@ enum LaunchError {
     Descriptor { path: PathBuf, fd: RawFd, source: io::Error },
     #[error("cannot give {path} to uid {uid}")]
     Vfio { path: PathBuf, uid: u32, source: io::Error },
+    #[error("cannot run systemd-run, which makes the guest's scope")]
+    Scope(#[source] io::Error),
     #[error(transparent)]
     Jail(#[from] JailError),
     #[error("cannot allow {bytes} bytes of locked memory")]
@@ -198,6 +203,7 @@ impl LaunchSpec {
             files: plan.files.into_iter().map(OpenFile::from).collect(),
             sockets: plan.sockets.into_iter().map(socket).collect(),
             vfio_devices: Vec::new(),
+            run: 0,
             jail: Jail::None,
             devices: kvm.map(PathBuf::from).into_iter().collect(),
         })
@@ -210,7 +216,7 @@ impl LaunchSpec {
     }
 
     /// What it opens by name in `/dev`, besides what every program finds there.
-    fn in_dev(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn in_dev(&self) -> impl Iterator<Item = &Path> {
         let vfio = (!self.vfio_devices.is_empty()).then_some(Path::new(jail::VFIO));
         self.devices.iter().chain(&self.vfio_devices).map(PathBuf::as_path).chain(vfio)
     }
@@ -246,9 +252,11 @@ struct Failure {
 fn launch(args: impl IntoIterator<Item = OsString>) -> Result<std::convert::Infallible, Failure> {
     let early = |error| Failure { error, told_in: None, log: None };
     let mut args = args.into_iter();
-    let (Some(path), None) = (args.next().map(PathBuf::from), args.next()) else {
+    let (Some(path), again, None) = (args.next().map(PathBuf::from), args.next(), args.next())
+    else {
         return Err(early(LaunchError::Usage));
     };
+    let in_scope = again.is_some_and(|word| word == scope::INSIDE);
     let Some(parent) = path.parent().map(Path::to_owned) else {
         return Err(early(LaunchError::Usage));
     };
@@ -259,7 +267,7 @@ fn launch(args: impl IntoIterator<Item = OsString>) -> Result<std::convert::Infa
     // Opened now, for the guest's uid could not.
     let told_in = run_dir.open_launch_error().map_err(|error| early(error.into()))?;
     let mut log = None;
-    match prepare(&run_dir, path, &mut log) {
+    match prepare(&run_dir, path, in_scope, &told_in, &mut log) {
         Ok(never) => match never {},
         Err(error) => Err(Failure { error, told_in: Some(told_in), log }),
     }
@@ -268,12 +276,18 @@ fn launch(args: impl IntoIterator<Item = OsString>) -> Result<std::convert::Infa
 fn prepare(
     run_dir: &RunDir,
     spec: PathBuf,
+    in_scope: bool,
+    told_in: &File,
     log: &mut Option<File>,
 ) -> Result<std::convert::Infallible, LaunchError> {
-    let _lock = kept(io::stdin().as_fd(), 3).map_err(LaunchError::Lock)?;
     run_dir.write_process(&ProcessId::of_this_process().map_err(LaunchError::Identity)?)?;
     let spec =
         LaunchSpec::load(run_dir).map_err(|source| LaunchError::Spec { path: spec, source })?;
+    if spec.jail == Jail::Scope && spec.credentials.is_some() && !in_scope {
+        return scope::enter(&spec, std::env::args_os().skip(1), told_in)
+            .map_err(LaunchError::Scope);
+    }
+    let _lock = kept(io::stdin().as_fd(), 3).map_err(LaunchError::Lock)?;
     let log = log.insert(
         log::begin(&spec.log, &command_line(&spec))
             .map_err(|source| LaunchError::Log { path: spec.log.clone(), source })?,

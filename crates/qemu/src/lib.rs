@@ -5,7 +5,7 @@
 //! what a daemon finds again of a guest is its run directory. Read first: [`command_line`], how a
 //! guest is run; [`supervisor`], how
 //! guests are started and found again; [`guest::Guest`], what they can be told;
-//! [`launch::LaunchSpec`], what is handed to QEMU; [`jail`], what it finds besides; [`run_dir`],
+//! [`launch::LaunchSpec`], what is handed to QEMU; [`jail`] and [`scope`], what it finds besides; [`run_dir`],
 //! why a guest is never lost.
 
 pub mod agent;
@@ -23,6 +23,7 @@ pub mod process_id;
 pub mod qmp;
 mod readiness;
 pub mod run_dir;
+pub mod scope;
 mod socket;
 pub mod status;
 pub mod supervisor;

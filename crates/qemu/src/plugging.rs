@@ -18,7 +18,7 @@ use crate::jail::{self, Jail};
 use crate::launch::{LaunchSpec, open};
 use crate::qmp::{QmpError, Refusal};
 use crate::run_dir::RunDir;
-use crate::vfio;
+use crate::{scope, vfio};
 
 /// First and longest wait between two looks at whether a guest has let go of a device.
 const LOOK: Duration = Duration::from_millis(10);
@@ -246,9 +246,16 @@ pub fn lend_node(run_dir: &RunDir, node: &Path) -> io::Result<()> {
 ///
 /// When what was launched cannot be read, or the guest cannot have the node.
 pub fn lend_tun(run_dir: &RunDir) -> io::Result<()> {
-    let_in(run_dir, &LaunchSpec::load(run_dir)?, [Path::new(jail::TUN)])
+    let mut spec = LaunchSpec::load(run_dir)?;
+    let tun = Path::new(jail::TUN);
+    if !spec.devices.iter().any(|device| device == tun) {
+        spec.devices.push(tun.to_owned());
+        spec.save(run_dir)?;
+    }
+    let_in(run_dir, &spec, [tun])
 }
 
+/// Has a guest's jail let it have what its spec names by now, these nodes among it.
 fn let_in<const N: usize>(
     run_dir: &RunDir,
     spec: &LaunchSpec,
@@ -259,6 +266,7 @@ fn let_in<const N: usize>(
             .into_iter()
             .try_for_each(|node| jail::let_in(run_dir, whom, node))
             .map_err(|error| io::Error::other(vfnet_model::explain(&error))),
+        (Some(_), Jail::Scope) => scope::allow(spec),
         _ => Ok(()),
     }
 }
@@ -272,8 +280,12 @@ pub fn return_node(run_dir: &RunDir, node: &Path) -> io::Result<()> {
     let mut spec = LaunchSpec::load(run_dir)?;
     if let Some(whom) = &spec.credentials {
         vfio::take_back(node, whom.uid)?;
-        jail::shut_out(run_dir, node)?;
     }
     spec.vfio_devices.retain(|device| device != node);
-    spec.save(run_dir)
+    spec.save(run_dir)?;
+    match (&spec.credentials, spec.jail) {
+        (Some(_), Jail::Scope) => scope::allow(&spec),
+        (Some(_), Jail::Namespace) => jail::shut_out(run_dir, node),
+        _ => Ok(()),
+    }
 }

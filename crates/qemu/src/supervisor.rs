@@ -35,12 +35,13 @@ use vfnet_host::process::{Purpose, command};
 use crate::events::{EventQueue, GuestEvent};
 use crate::exit::{EndKind, Ended, ExitStatus, Signs};
 use crate::guest::{ANSWER_LIMIT, Guest, Shared, run_state};
-use crate::launch::LaunchSpec;
+use crate::jail::Jail;
+use crate::launch::{Credentials, LaunchSpec};
 use crate::process_id::{ProcessId, start_time};
 use crate::qmp::{Qmp, QmpError, QmpEvent};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::status::RunState;
-use crate::{log, readiness, socket, vfio};
+use crate::{log, readiness, scope, socket, vfio};
 
 /// Events that a reader may leave unread before the supervisor queues them itself.
 const EVENTS: usize = 4;
@@ -272,16 +273,19 @@ pub fn clean_up(run_dir: &RunDir) -> Result<(), CleanUpError> {
         return Err(CleanUpError::Alive { run_dir: run_dir.path().to_owned() });
     }
     // Without a spec no launcher ever began, so no device was given away.
-    if let Ok(LaunchSpec { credentials: Some(credentials), vfio_devices, .. }) =
-        LaunchSpec::load(run_dir)
+    if let Ok(spec) = LaunchSpec::load(run_dir)
+        && let Some(Credentials { uid, .. }) = spec.credentials
     {
-        let uid = credentials.uid;
-        for device in vfio_devices {
-            vfio::take_back(&device, uid).map_err(|source| CleanUpError::Vfio {
-                device,
-                uid,
-                source,
+        for device in &spec.vfio_devices {
+            vfio::take_back(device, uid).map_err(|source| {
+                let device = device.clone();
+                CleanUpError::Vfio { device, uid, source }
             })?;
+        }
+        if spec.jail == Jail::Scope
+            && let Err(error) = scope::forget(&spec)
+        {
+            tracing::warn!(guest = %spec.name, %error, "systemd keeps what its scope was allowed");
         }
     }
     Ok(run_dir.remove()?)

@@ -104,6 +104,7 @@ impl LaunchOrder {
                 groups: kvm.into_iter().collect(),
             }),
             vfio_devices: self.vfio_devices(places),
+            run: self.run.id,
             jail: places.jail,
             devices: spec.devices.into_iter().chain(tun).collect(),
             // It is VFIO that locks a guest's memory.

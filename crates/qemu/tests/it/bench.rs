@@ -75,6 +75,7 @@ impl Bench {
                 owner: None,
             }],
             vfio_devices: Vec::new(),
+            run: 1,
             jail: Jail::None,
             devices: Vec::new(),
         }
