@@ -29,11 +29,13 @@ mod display;
 mod fill;
 mod interface;
 mod live;
+mod memory;
 pub mod metadata;
 mod os;
 mod parse;
 mod print;
 mod small;
+mod virtio;
 mod words;
 
 pub use address::{Address, Placement};
@@ -41,7 +43,7 @@ pub use backing::{Backing, BackingImage};
 pub use chardev::{Channel, CharSource, Console, ConsoleTarget, Serial};
 pub use clock::{Clock, ClockOffset, PitPolicy, RtcPolicy, Timers};
 pub use controller::{Controller, ControllerKind, PciModel, UsbModel};
-pub use cpu::{Cpu, CpuFeature, CpuMode, FeaturePolicy, Topology};
+pub use cpu::{AddressBits, Cpu, CpuCache, CpuFeature, CpuMode, FeaturePolicy, NumaCell, Topology};
 pub use cpuset::{CpuSet, CpuSetError};
 pub use device::{Device, NotFound, parse_device};
 pub use disk::{Cache, Discard, Disk, DiskBus, DiskDevice, DiskFormat, DiskIo, DiskSource};
@@ -51,10 +53,12 @@ pub use interface::{
     Hostdev, HostdevDriver, Interface, InterfaceModel, InterfaceSource, LinkState, Teaming,
 };
 pub use live::{Attachment, LiveGuest};
+pub use memory::{Allocation, MemoryBacking};
 pub use os::{BootDevice, Features, HyperV, Loader, MachineFamily, Nvram, Os};
 pub use parse::parse;
 pub use print::{Form, print, print_with_secrets};
-pub use small::{Memballoon, OnCrash, OnPoweroff, OnReboot, Rng, RngBackend};
+pub use small::{Memballoon, OnCrash, OnPoweroff, OnReboot, Pm, Rng, RngBackend};
+pub use virtio::VirtioOptions;
 
 /// Most virtual CPUs: more than this needs an emulated IOMMU with extended interrupt mode.
 pub const MAX_VCPUS: u32 = 255;
@@ -98,6 +102,12 @@ pub struct Guest {
     pub on_reboot: OnReboot,
     /// What happens when the guest panics.
     pub on_crash: OnCrash,
+    /// `<pm>`.
+    #[serde(default)]
+    pub pm: Pm,
+    /// `<memoryBacking>`.
+    #[serde(default)]
+    pub memory_backing: Option<MemoryBacking>,
     /// Path of QEMU; `None` for the default one.
     pub emulator: Option<String>,
     /// Disks, in document order.
@@ -118,6 +128,9 @@ pub struct Guest {
     pub vnc: Option<Vnc>,
     /// Graphics card.
     pub video: Option<Video>,
+    /// Further graphics cards, without VGA.
+    #[serde(default)]
+    pub more_videos: Vec<Video>,
     /// PCI devices of the host handed over as they are.
     pub hostdevs: Vec<Hostdev>,
     /// Balloon; `None` when the document left it out.

@@ -21,6 +21,7 @@ mod chardevs;
 mod devices;
 pub mod hotplug;
 mod machine;
+mod memory;
 mod network;
 mod pci;
 
@@ -132,7 +133,8 @@ pub fn locked_memory(guest: &Guest, interfaces: &[Attachment]) -> Option<u64> {
     const MARGIN: u64 = 1 << 30;
     let passthrough = !guest.hostdevs.is_empty()
         || interfaces.iter().any(|attachment| matches!(attachment, Attachment::Vf { .. }));
-    passthrough.then(|| guest.memory_kib.saturating_mul(1024).saturating_add(MARGIN))
+    let locked = guest.memory_backing.as_ref().is_some_and(|backing| backing.locked);
+    (passthrough || locked).then(|| guest.memory_kib.saturating_mul(1024).saturating_add(MARGIN))
 }
 
 /// Decides how a guest is run. The guest has been filled in ([`Guest::fill_in`]).

@@ -218,6 +218,13 @@ impl LaunchOrder {
         place: usize,
         interface: &Interface,
     ) -> Result<Attachment, String> {
+        if interface.virtual_port.is_some() {
+            let mac = interface.mac.map(|mac| mac.to_string()).unwrap_or_default();
+            return Err(format!(
+                "the <virtualport> of interface {mac} is for a switch to be told, which nobody \
+                 here does"
+            ));
+        }
         let is_its = |claim: &&Claim| matches!(claim.owner, Owner::Nic { nic, .. } if nic == place);
         if let Some(claim) = self.claims.iter().find(is_its) {
             let vlan = claim.wanted.as_ref().and_then(|wanted| wanted.vlan).map(|vlan| vlan.id);

@@ -28,8 +28,15 @@ pub enum ControllerKind {
         model: PciModel,
         /// `<target chassis=…/>` of a root port, `chassisNr` of a bridge.
         chassis: Option<u8>,
-        /// `<target port=…/>` of a root port.
+        /// `<target port=…/>` of a root port or a switch's downstream port.
         port: Option<u8>,
+        /// `<target hotplug=…/>` of those: whether devices come and go in it while the guest
+        /// runs; they do where it is not said.
+        #[serde(default)]
+        hotplug: Option<bool>,
+        /// Whether a root port is Intel's (`<model name='ioh3420'/>`) instead of QEMU's own.
+        #[serde(default)]
+        intel: bool,
     },
     /// A USB bus.
     Usb {
@@ -62,6 +69,10 @@ words! {
         PcieRoot = "pcie-root",
         /// A port for one hot-pluggable PCI Express device.
         PcieRootPort = "pcie-root-port",
+        /// The way into a PCI Express switch.
+        PcieSwitchUpstreamPort = "pcie-switch-upstream-port",
+        /// A port of a PCI Express switch.
+        PcieSwitchDownstreamPort = "pcie-switch-downstream-port",
         /// A further bus of a pc machine.
         PciBridge = "pci-bridge",
     }
@@ -164,8 +175,7 @@ impl ControllerKind {
             Type::Pci => {
                 let model = served(element, "model", PciModel::WORDS)?
                     .ok_or_else(|| element.unsupported("a PCI controller without a model"))?;
-                let (chassis, port) = read_pci_target(element, model)?;
-                Self::Pci { model, chassis, port }
+                read_pci(element, model)?
             }
             Type::Usb => {
                 let model = served(element, "model", UsbModel::WORDS)?;
@@ -201,25 +211,59 @@ impl ControllerKind {
     }
 }
 
-/// What else is said of a root port or bridge: chassis and port.
-fn read_pci_target(
-    element: Element<'_, '_>,
-    model: PciModel,
-) -> Result<(Option<u8>, Option<u8>), DocumentError> {
-    if matches!(model, PciModel::PciRoot | PciModel::PcieRoot) {
-        return Ok((None, None));
+/// A PCI controller of this model, with what is said of the port or bridge that it is.
+fn read_pci(element: Element<'_, '_>, model: PciModel) -> Result<ControllerKind, DocumentError> {
+    let (mut intel, mut hotplug) = (false, None);
+    let (mut chassis, mut port) = (None, None);
+    if !matches!(model, PciModel::PciRoot | PciModel::PcieRoot) {
+        if let Some(name) = element.child("model")? {
+            let names: &[(&str, bool)] = match model {
+                PciModel::PcieRootPort => &[("pcie-root-port", false), ("ioh3420", true)],
+                PciModel::PcieSwitchUpstreamPort => &[("x3130-upstream", false)],
+                PciModel::PcieSwitchDownstreamPort => &[("xio3130-downstream", false)],
+                _ => &[("pci-bridge", false)],
+            };
+            intel = served(name, "name", names)?.unwrap_or(false);
+        }
+        if let Some(target) = element.child("target")? {
+            let byte = |name: &str| {
+                let number = target.number_up_to(name, 255)?;
+                Ok(number.and_then(|it| u8::try_from(it).ok()))
+            };
+            match model {
+                PciModel::PciBridge => chassis = byte("chassisNr")?,
+                PciModel::PcieRootPort | PciModel::PcieSwitchDownstreamPort => {
+                    (chassis, port) = (byte("chassis")?, byte("port")?);
+                    hotplug = target.on_off("hotplug")?;
+                }
+                _ => {}
+            }
+        }
     }
-    if let Some(name) = element.child("model")? {
-        served(name, "name", &[(model.word(), ())])?;
+    Ok(ControllerKind::Pci { model, chassis, port, hotplug, intel })
+}
+
+impl PciModel {
+    /// QEMU's name of the device, as libvirt writes it down.
+    const fn device(self, intel: bool) -> Option<&'static str> {
+        match self {
+            Self::PciRoot | Self::PcieRoot => None,
+            Self::PcieRootPort if intel => Some("ioh3420"),
+            Self::PcieRootPort => Some("pcie-root-port"),
+            Self::PcieSwitchUpstreamPort => Some("x3130-upstream"),
+            Self::PcieSwitchDownstreamPort => Some("xio3130-downstream"),
+            Self::PciBridge => Some("pci-bridge"),
+        }
     }
-    let Some(target) = element.child("target")? else { return Ok((None, None)) };
-    let byte = |name: &str| {
-        let number = target.number_up_to(name, 255)?;
-        Ok(number.and_then(|it| u8::try_from(it).ok()))
-    };
-    match model {
-        PciModel::PciBridge => Ok((byte("chassisNr")?, None)),
-        _ => Ok((byte("chassis")?, byte("port")?)),
+}
+
+impl ControllerKind {
+    /// QEMU's name of a PCI controller that is a device.
+    pub const fn pci_device(&self) -> Option<&'static str> {
+        match self {
+            Self::Pci { model, intel, .. } => model.device(*intel),
+            _ => None,
+        }
     }
 }
 
@@ -288,22 +332,19 @@ impl Controller {
             _ => tag,
         };
         tag.body(|w| {
-            match &self.kind {
-                ControllerKind::Pci { model: model @ PciModel::PcieRootPort, chassis, port } => {
-                    w.tag("model").attr("name", model).empty();
-                    if chassis.is_some() || port.is_some() {
-                        let port = port.map(|port| format!("{port:#x}"));
-                        let tag = w.tag("target").attr_opt("chassis", *chassis);
-                        tag.attr_opt("port", port).empty();
-                    }
+            if let ControllerKind::Pci { model, chassis, port, hotplug, .. } = &self.kind {
+                if let Some(name) = self.kind.pci_device() {
+                    w.tag("model").attr("name", name).empty();
                 }
-                ControllerKind::Pci { model: model @ PciModel::PciBridge, chassis, .. } => {
-                    w.tag("model").attr("name", model).empty();
-                    if let Some(chassis) = chassis {
-                        w.tag("target").attr("chassisNr", chassis).empty();
-                    }
+                if chassis.is_some() || port.is_some() || hotplug.is_some() {
+                    let number =
+                        if *model == PciModel::PciBridge { "chassisNr" } else { "chassis" };
+                    w.tag("target")
+                        .attr_opt(number, *chassis)
+                        .attr_opt("port", port.map(|port| format!("{port:#x}")))
+                        .attr_opt("hotplug", hotplug.map(|on| if on { "on" } else { "off" }))
+                        .empty();
                 }
-                _ => {}
             }
             if let Some(port) = self.kind.companion_from() {
                 w.tag("master").attr("startport", port).empty();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::address::AddressType;
 use super::print::Printing;
 use super::words::{Text as _, at, served, words};
-use super::{Backing, Placement};
+use super::{Backing, Placement, VirtioOptions};
 use crate::xml::{DocumentError, Element, Writer};
 
 /// `<disk>`.
@@ -26,6 +26,15 @@ pub struct Disk {
     pub io: Option<DiskIo>,
     /// Whether the guest's discards reach the source.
     pub discard: Option<Discard>,
+    /// What else `<driver>` says, on bus virtio.
+    #[serde(default)]
+    pub virtio: VirtioOptions,
+    /// `<product>`: the model that the guest sees, on SATA and SCSI.
+    #[serde(default)]
+    pub product: Option<String>,
+    /// `<vendor>` that the guest sees, on SCSI.
+    #[serde(default)]
+    pub vendor: Option<String>,
     /// Name in the document, unique in the guest, such as `vda`.
     pub target: String,
     /// Bus it hangs on.
@@ -135,6 +144,9 @@ impl Disk {
             cache: None,
             io: None,
             discard: None,
+            virtio: VirtioOptions::default(),
+            product: element.child_text("product")?,
+            vendor: element.child_text("vendor")?,
             target: String::new(),
             bus: DiskBus::Virtio,
             readonly: element.child("readonly")?.is_some() || device == DiskDevice::Cdrom,
@@ -148,6 +160,7 @@ impl Disk {
             disk.cache = served(driver, "cache", Cache::WORDS)?;
             disk.io = served(driver, "io", DiskIo::WORDS)?;
             disk.discard = served(driver, "discard", Discard::WORDS)?;
+            disk.virtio = VirtioOptions::read(driver)?;
         }
         disk.backing = Backing::read(element, disk.format)?;
         disk.read_target(element)?;
@@ -197,6 +210,28 @@ impl Disk {
         if self.io == Some(DiskIo::Native) && !direct {
             return Err(element.unsupported("io='native' without cache 'none' or 'directsync'"));
         }
+        if !self.virtio.is_none() && self.bus != DiskBus::Virtio {
+            return Err(element.unsupported("virtio's options of a disk on another bus"));
+        }
+        let most_of_product = match self.bus {
+            DiskBus::Sata => 40,
+            DiskBus::Scsi => 16,
+            DiskBus::Virtio | DiskBus::Ide => 0,
+        };
+        let most_of_vendor = if self.bus == DiskBus::Scsi { 8 } else { 0 };
+        for (name, text, most) in
+            [("product", &self.product, most_of_product), ("vendor", &self.vendor, most_of_vendor)]
+        {
+            let Some(text) = text else { continue };
+            if most == 0 {
+                let fault = format!("<{name}> of a disk on bus '{}'", self.bus);
+                return Err(element.unsupported(fault));
+            }
+            let printable = text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+            if !(1..=most).contains(&text.len()) || !printable {
+                return Err(element.invalid(format!("invalid <{name}> '{text}'")));
+            }
+        }
         if let Some(serial) = &self.serial {
             let fits = serial.len() <= 20 || self.bus == DiskBus::Scsi && serial.len() <= 36;
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+- ".contains(&byte);
@@ -210,13 +245,12 @@ impl Disk {
     pub(super) fn print(&self, w: &mut Writer, printing: Printing<'_>) {
         let kind = self.source.as_ref().map_or("file", DiskSource::kind);
         w.tag("disk").attr("type", kind).attr("device", self.device).body(|w| {
-            w.tag("driver")
-                .attr("name", "qemu")
-                .attr("type", self.format)
+            let driver = w.tag("driver").attr("name", "qemu").attr("type", self.format);
+            let driver = driver
                 .attr_opt("cache", self.cache)
                 .attr_opt("io", self.io)
-                .attr_opt("discard", self.discard)
-                .empty();
+                .attr_opt("discard", self.discard);
+            self.virtio.print(driver).empty();
             if let Some(source) = &self.source {
                 source.print(w);
             }
@@ -226,6 +260,8 @@ impl Disk {
                 w.tag("readonly").empty();
             }
             w.text_opt("serial", self.serial.as_ref());
+            w.text_opt("vendor", self.vendor.as_ref());
+            w.text_opt("product", self.product.as_ref());
             print_boot(w, self.boot);
             self.placement.print(w, printing);
         });

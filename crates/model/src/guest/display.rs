@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Placement;
 use super::address::AddressType;
 use super::print::Printing;
 use super::words::{Text as _, at, served, words};
+use super::{Placement, VirtioOptions};
 use crate::xml::{DocumentError, Element, Writer};
 
 /// `<graphics type='vnc'>`.
@@ -78,6 +78,9 @@ pub struct Input {
     pub kind: InputKind,
     /// Where it hangs.
     pub bus: InputBus,
+    /// `<driver>`, of bus virtio.
+    #[serde(default)]
+    pub virtio: VirtioOptions,
     /// Alias and address.
     pub placement: Placement,
 }
@@ -178,11 +181,14 @@ fn address(element: Element<'_, '_>, name: &str) -> Result<Option<IpAddr>, Docum
 
 impl Video {
     pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
-        let child = element.child("model")?;
-        let child = child.ok_or_else(|| element.invalid("<model> is missing"))?;
+        let Some(child) = element.child("model")? else {
+            let placement = Placement::read(element, AddressType::Pci)?;
+            return Ok(Self { placement, ..Self::usual() });
+        };
         let model = served(child, "type", VideoModel::WORDS)?
             .ok_or_else(|| child.invalid("<model> needs the attribute 'type'"))?;
-        served(child, "primary", &[("yes", ())])?;
+        // The first is: those after it may say that they are not.
+        served(child, "primary", &[("yes", ()), ("no", ())])?;
         let number = |name: &str, most: u64| {
             let number = child.number_up_to(name, most)?;
             Ok(number.and_then(|number| u32::try_from(number).ok()))
@@ -211,9 +217,9 @@ impl Video {
         }
     }
 
-    pub(super) fn print(&self, w: &mut Writer, printing: Printing<'_>) {
+    pub(super) fn print(&self, w: &mut Writer, primary: bool, printing: Printing<'_>) {
         w.tag("video").body(|w| {
-            let primary = (self.model != VideoModel::None).then_some("yes");
+            let primary = (primary && self.model != VideoModel::None).then_some("yes");
             w.tag("model")
                 .attr("type", self.model)
                 .attr_opt("vram", self.vram_kib)
@@ -242,13 +248,16 @@ impl Input {
             InputBus::Usb => AddressType::Usb,
             InputBus::Virtio => AddressType::Pci,
         };
-        Ok(Self { kind, bus, placement: Placement::read(element, address)? })
+        let virtio = VirtioOptions::read_alone(element, bus == InputBus::Virtio)?;
+        Ok(Self { kind, bus, virtio, placement: Placement::read(element, address)? })
     }
 
     pub(super) fn print(&self, w: &mut Writer, printing: Printing<'_>) {
-        w.tag("input")
-            .attr("type", self.kind)
-            .attr("bus", self.bus)
-            .body(|w| self.placement.print(w, printing));
+        w.tag("input").attr("type", self.kind).attr("bus", self.bus).body(|w| {
+            if !self.virtio.is_none() {
+                self.virtio.print(w.tag("driver")).empty();
+            }
+            self.placement.print(w, printing);
+        });
     }
 }

@@ -4,7 +4,7 @@ use uuid::{Builder, Uuid};
 
 use super::{
     BootDevice, Guest, Input, InputBus, InputKind, InterfaceModel, InterfaceSource, Memballoon,
-    Placement, Video,
+    Placement, Video, VirtioOptions,
 };
 use crate::MacAddress;
 
@@ -51,7 +51,8 @@ impl Guest {
             let there = |input: &Input| input.bus == InputBus::Ps2 && input.kind == kind;
             if !self.inputs.iter().any(there) {
                 let placement = Placement::default();
-                self.inputs.push(Input { kind, bus: InputBus::Ps2, placement });
+                let (bus, virtio) = (InputBus::Ps2, VirtioOptions::default());
+                self.inputs.push(Input { kind, bus, virtio, placement });
             }
         }
         if self.vnc.is_some() {

@@ -7,6 +7,8 @@ use super::disk::{print_boot, read_boot};
 use super::print::Printing;
 use super::words::{Text as _, at, served, words};
 use super::{Attachment, Placement};
+use crate::network::connection::{VirtualPort, VirtualPortKind};
+use crate::xml::connection::{virtual_port, write_virtual_port};
 use crate::xml::{DocumentError, Element, Writer};
 use crate::{DriverName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
@@ -31,6 +33,10 @@ pub struct Interface {
     pub teaming: Option<Teaming>,
     /// `<boot order=…/>`.
     pub boot: Option<u32>,
+    /// `<virtualport>` of a VF: what the switch outside is to be told of it. A guest with one can
+    /// be defined, and is not started: nobody here tells switches.
+    #[serde(default)]
+    pub virtual_port: Option<VirtualPort>,
     /// Alias and address in the guest.
     pub placement: Placement,
 }
@@ -184,6 +190,7 @@ pub(super) fn read_interface(element: Element<'_, '_>) -> Result<Interface, Docu
         },
         teaming: element.child("teaming")?.map(Teaming::read).transpose()?,
         boot: read_boot(element)?,
+        virtual_port: read_virtual_port(element, kind == Type::Hostdev)?,
         placement: Placement::read(element, AddressType::Pci)?,
     };
     if kind == Type::Hostdev && interface.link == Some(LinkState::Down) {
@@ -291,6 +298,19 @@ impl HostdevDriver {
     }
 }
 
+/// libvirt, too, knows only the two of 802.1Q for a VF.
+fn read_virtual_port(
+    element: Element<'_, '_>,
+    of_vf: bool,
+) -> Result<Option<VirtualPort>, DocumentError> {
+    let Some(child) = element.child("virtualport")? else { return Ok(None) };
+    let port = virtual_port(&child)?;
+    match port.kind {
+        Some(VirtualPortKind::Qbg | VirtualPortKind::Qbh) if of_vf => Ok(Some(port)),
+        _ => Err(child.unsupported("<virtualport> other than 802.1Qbg and 802.1Qbh of a VF")),
+    }
+}
+
 impl Teaming {
     fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
         let transient = served(element, "type", &[("persistent", false), ("transient", true)])?
@@ -391,6 +411,9 @@ impl Interface {
                 pci_attributes(w.tag("address").attr("type", "pci"), address).empty();
             });
             print_vlan(w, vlan);
+            if let Some(port) = &self.virtual_port {
+                write_virtual_port(w, port);
+            }
             if let Some(model) = self.model {
                 w.tag("model").attr("type", model).empty();
             }

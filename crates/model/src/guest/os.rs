@@ -80,6 +80,15 @@ pub struct Features {
     pub kvm_hidden: Option<bool>,
     /// VMware's I/O port.
     pub vmport: Option<bool>,
+    /// `<apic eoi=…/>`: ends of interrupts without leaving the guest, under KVM.
+    #[serde(default)]
+    pub apic_eoi: Option<bool>,
+    /// `<pvspinlock>`: a virtual CPU that waits for a lock gives its processor away, under KVM.
+    #[serde(default)]
+    pub pvspinlock: Option<bool>,
+    /// `<smm>`: System Management Mode.
+    #[serde(default)]
+    pub smm: Option<bool>,
 }
 
 /// `<hyperv>`: each enlightenment as it was written.
@@ -89,6 +98,9 @@ pub struct HyperV {
     pub states: Vec<(String, bool)>,
     /// `<spinlocks retries=…>`, when on; at least 4095.
     pub spinlock_retries: Option<u32>,
+    /// `<stimer><direct state=…/></stimer>`: its interrupts come without a message.
+    #[serde(default)]
+    pub stimer_direct: Option<bool>,
 }
 
 impl Os {
@@ -215,6 +227,10 @@ const ENLIGHTENMENTS: [&str; 11] = [
 impl Features {
     pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
         let present = |name: &str| element.child(name).map(|found| found.is_some());
+        let state = |name: &str| match element.child(name)? {
+            Some(child) => child.on_off("state"),
+            None => Ok(None),
+        };
         let kvm_hidden = match element.child("kvm")? {
             Some(kvm) => match kvm.child("hidden")? {
                 Some(hidden) => hidden.on_off("state")?,
@@ -228,19 +244,26 @@ impl Features {
             pae: present("pae")?,
             hyperv: element.child("hyperv")?.map(HyperV::read).transpose()?,
             kvm_hidden,
-            vmport: match element.child("vmport")? {
-                Some(vmport) => vmport.on_off("state")?,
+            vmport: state("vmport")?,
+            apic_eoi: match element.child("apic")? {
+                Some(apic) => apic.on_off("eoi")?,
                 None => None,
             },
+            pvspinlock: state("pvspinlock")?,
+            smm: state("smm")?,
         })
     }
 
     pub(super) fn print(&self, w: &mut Writer) {
         let word = |on: bool| if on { "on" } else { "off" };
-        for (name, present) in [("acpi", self.acpi), ("apic", self.apic), ("pae", self.pae)] {
-            if present {
-                w.tag(name).empty();
-            }
+        if self.acpi {
+            w.tag("acpi").empty();
+        }
+        if self.apic {
+            w.tag("apic").attr_opt("eoi", self.apic_eoi.map(word)).empty();
+        }
+        if self.pae {
+            w.tag("pae").empty();
         }
         if let Some(hyperv) = &self.hyperv {
             w.tag("hyperv").attr("mode", "custom").open_body(|w| {
@@ -248,7 +271,12 @@ impl Features {
                     if place == hyperv.spinlocks_at() {
                         hyperv.print_spinlocks(w);
                     }
-                    w.tag(name).attr("state", word(*on)).empty();
+                    let direct = hyperv.stimer_direct.filter(|_| name == "stimer");
+                    w.tag(name).attr("state", word(*on)).body(|w| {
+                        if let Some(on) = direct {
+                            w.tag("direct").attr("state", word(on)).empty();
+                        }
+                    });
                 }
                 if hyperv.spinlocks_at() == hyperv.states.len() {
                     hyperv.print_spinlocks(w);
@@ -258,8 +286,11 @@ impl Features {
         if let Some(hidden) = self.kvm_hidden {
             w.tag("kvm").body(|w| w.tag("hidden").attr("state", word(hidden)).empty());
         }
-        if let Some(vmport) = self.vmport {
-            w.tag("vmport").attr("state", word(vmport)).empty();
+        let states = [("pvspinlock", self.pvspinlock), ("vmport", self.vmport), ("smm", self.smm)];
+        for (name, state) in states {
+            if let Some(state) = state {
+                w.tag(name).attr("state", word(state)).empty();
+            }
         }
     }
 }
@@ -287,7 +318,14 @@ impl HyperV {
                 }
                 _ => None,
             };
-        Ok(Self { states, spinlock_retries })
+        let stimer_direct = match element.child("stimer")? {
+            Some(stimer) => match stimer.child("direct")? {
+                Some(direct) => direct.on_off("state")?,
+                None => None,
+            },
+            None => None,
+        };
+        Ok(Self { states, spinlock_retries, stimer_direct })
     }
 
     /// libvirt prints `<spinlocks>` after relaxed and vapic.

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use super::words::{Text as _, at, served, served_text};
 use super::{
     Clock, ConsoleTarget, Controller, ControllerKind, CpuSet, Disk, DiskBus, Features, Guest,
-    Hypervisor, Input, MAX_VCPUS, MachineFamily, Memballoon, OnCrash, OnPoweroff, OnReboot, Os,
-    PciModel, Placement, Serial, Teaming, Vnc, chardev, cpu, interface,
+    Hypervisor, Input, MAX_VCPUS, MachineFamily, Memballoon, MemoryBacking, OnCrash, OnPoweroff,
+    OnReboot, Os, PciModel, Placement, Pm, Serial, Teaming, Video, VideoModel, Vnc, chardev, cpu,
+    interface,
 };
 use crate::xml::{Document, DocumentError, Element, Kind};
 
@@ -96,6 +97,8 @@ fn read(root: Element<'_, '_>) -> Result<Guest, DocumentError> {
         on_poweroff: word(root, "on_poweroff", OnPoweroff::WORDS)?.unwrap_or(OnPoweroff::Destroy),
         on_reboot: word(root, "on_reboot", OnReboot::WORDS)?.unwrap_or(OnReboot::Restart),
         on_crash: word(root, "on_crash", OnCrash::WORDS)?.unwrap_or(OnCrash::Destroy),
+        pm: root.child("pm")?.map(Pm::read).transpose()?.unwrap_or_default(),
+        memory_backing: root.child("memoryBacking")?.map(MemoryBacking::read).transpose()?,
         emulator: None,
         disks: Vec::new(),
         controllers: Vec::new(),
@@ -106,11 +109,19 @@ fn read(root: Element<'_, '_>) -> Result<Guest, DocumentError> {
         inputs: Vec::new(),
         vnc: None,
         video: None,
+        more_videos: Vec::new(),
         hostdevs: Vec::new(),
         memballoon: None,
         rngs: Vec::new(),
         unlabelled: unlabelled(root)?,
     };
+    // What a guest's NUMA cells have is all that it has (libvirt: the same).
+    if let Some(cpu) = guest.cpu.as_ref().filter(|cpu| !cpu.numa.is_empty()) {
+        let whole = guest.current_memory_kib == guest.memory_kib;
+        guest.memory_kib = cpu.numa.iter().map(|cell| cell.memory_kib).fold(0, u64::saturating_add);
+        let current = if whole { guest.memory_kib } else { guest.current_memory_kib };
+        guest.current_memory_kib = current.min(guest.memory_kib);
+    }
     if let Some(devices) = root.child("devices")? {
         read_devices(devices, &mut guest)?;
     }
@@ -145,9 +156,7 @@ fn read_devices(devices: Element<'_, '_>, guest: &mut Guest) -> Result<(), Docum
     if let Some(element) = single(devices, "graphics")? {
         guest.vnc = Some(Vnc::read(element)?);
     }
-    if let Some(element) = single(devices, "video")? {
-        guest.video = Some(super::Video::read(element)?);
-    }
+    read_videos(devices, guest)?;
     for element in devices.children("hostdev") {
         guest.hostdevs.push(interface::read_hostdev(element)?);
     }
@@ -156,6 +165,35 @@ fn read_devices(devices: Element<'_, '_>, guest: &mut Guest) -> Result<(), Docum
     }
     for element in devices.children("rng") {
         guest.rngs.push(super::Rng::read(element)?);
+    }
+    Ok(())
+}
+
+/// The graphics cards: the first, or the one that says so, is the primary.
+fn read_videos(devices: Element<'_, '_>, guest: &mut Guest) -> Result<(), DocumentError> {
+    let mut videos = Vec::new();
+    for element in devices.children("video") {
+        let primary = match element.child("model")? {
+            Some(model) => model.yes_no("primary")? == Some(true),
+            None => false,
+        };
+        let video = Video::read(element)?;
+        if primary {
+            videos.insert(0, (element, video));
+        } else {
+            videos.push((element, video));
+        }
+    }
+    let mut videos = videos.into_iter();
+    guest.video = videos.next().map(|(_, video)| video);
+    let primary_is_none = guest.video.as_ref().is_some_and(|it| it.model == VideoModel::None);
+    for (element, video) in videos {
+        let has_no_second = matches!(video.model, VideoModel::Cirrus | VideoModel::None);
+        if has_no_second || primary_is_none {
+            let fault = format!("a further graphics card '{}' ", video.model);
+            return Err(element.unsupported(fault.trim_end()));
+        }
+        guest.more_videos.push(video);
     }
     Ok(())
 }
@@ -207,13 +245,26 @@ const UNITS: [(&str, u64); 18] = [
 const MOST_MEMORY: u64 = 1 << 52;
 
 fn kib(element: Element<'_, '_>) -> Result<u64, DocumentError> {
+    amount(element, &element.text())
+}
+
+/// `memory` of a NUMA cell.
+pub(super) fn cell_kib(cell: Element<'_, '_>) -> Result<u64, DocumentError> {
+    let text = cell.attribute("memory");
+    let text = text.ok_or_else(|| cell.invalid("<cell> needs the attribute 'memory'"))?;
+    match amount(cell, text)? {
+        0 => Err(at(cell.invalid("a NUMA cell without memory"), "memory")),
+        kib => Ok(kib),
+    }
+}
+
+fn amount(element: Element<'_, '_>, text: &str) -> Result<u64, DocumentError> {
     let unit = element.attribute("unit").unwrap_or("KiB");
     let scale = UNITS
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(unit))
         .map(|(_, scale)| *scale)
         .ok_or_else(|| element.invalid(format!("unknown unit '{unit}'")))?;
-    let text = element.text();
     let number: u64 = text
         .trim()
         .parse()
@@ -273,6 +324,17 @@ fn agrees(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError> {
             "the CPU topology does not come to {} virtual CPUs",
             guest.vcpus
         )));
+    }
+    let mut assigned = HashSet::new();
+    for cell in guest.cpu.iter().flat_map(|cpu| &cpu.numa) {
+        for cpu in cell.cpus.iter() {
+            if u32::from(cpu) >= guest.vcpus || !assigned.insert(cpu) {
+                return Err(root.invalid(format!(
+                    "virtual CPU {cpu} of NUMA cell {} is not there, or another cell's",
+                    cell.id
+                )));
+            }
+        }
     }
     if guest.placements().count() > MOST_DEVICES {
         return Err(root.unsupported(format!("more than {MOST_DEVICES} devices")));
@@ -345,6 +407,17 @@ fn teams_agree(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError
 }
 
 fn controllers_agree(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError> {
+    let is = |it: &&Controller, of: PciModel| matches!(it.kind, ControllerKind::Pci { model, .. } if model == of);
+    let switches = guest.controllers.iter().filter(|it| is(it, PciModel::PcieSwitchUpstreamPort));
+    let first_switch = switches.map(|it| it.index).min();
+    let mut ports =
+        guest.controllers.iter().filter(|it| is(it, PciModel::PcieSwitchDownstreamPort));
+    if let Some(port) = ports.find(|it| first_switch.is_none_or(|first| it.index < first)) {
+        return Err(root.unsupported(format!(
+            "port {} of a PCI Express switch without a switch's upstream port before it",
+            port.index
+        )));
+    }
     let mut seen = HashSet::new();
     for controller in &guest.controllers {
         let companion = controller.kind.companion_from();
@@ -401,7 +474,7 @@ impl Guest {
             .chain(consoles.map(|it| &it.placement))
             .chain(self.channels.iter().map(|it| &it.placement))
             .chain(self.inputs.iter().map(|it| &it.placement))
-            .chain(self.video.iter().map(|it| &it.placement))
+            .chain(self.video.iter().chain(&self.more_videos).map(|it| &it.placement))
             .chain(self.hostdevs.iter().map(|it| &it.placement))
             .chain(balloon)
             .chain(self.rngs.iter().map(|it| &it.placement))

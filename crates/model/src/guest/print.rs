@@ -55,6 +55,9 @@ fn write(guest: &Guest, form: Form<'_>, secrets: bool) -> String {
             }
             w.tag("memory").attr("unit", "KiB").text(guest.memory_kib);
             w.tag("currentMemory").attr("unit", "KiB").text(guest.current_memory_kib);
+            if let Some(backing) = &guest.memory_backing {
+                backing.print(w);
+            }
             let current = Some(guest.current_vcpus).filter(|it| *it != guest.vcpus);
             let vcpu = w.tag("vcpu").attr("placement", "static");
             vcpu.attr_opt("cpuset", guest.cpuset.as_ref())
@@ -71,6 +74,7 @@ fn write(guest: &Guest, form: Form<'_>, secrets: bool) -> String {
             w.text("on_poweroff", guest.on_poweroff);
             w.text("on_reboot", guest.on_reboot);
             w.text("on_crash", guest.on_crash);
+            guest.pm.print(w);
             w.tag("devices").body(|w| write_devices(guest, w, printing));
             if guest.unlabelled {
                 w.tag("seclabel").attr("type", "none").attr("model", "none").empty();
@@ -108,7 +112,10 @@ fn write_devices(guest: &Guest, w: &mut Writer, printing: Printing<'_>) {
         vnc.print(w, printing);
     }
     if let Some(video) = &guest.video {
-        video.print(w, printing);
+        video.print(w, true, printing);
+    }
+    for video in &guest.more_videos {
+        video.print(w, false, printing);
     }
     for hostdev in &guest.hostdevs {
         hostdev.print(w, printing);

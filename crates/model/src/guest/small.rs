@@ -41,6 +41,45 @@ words! {
     }
 }
 
+/// `<pm>`: whether the guest is told that it can sleep; QEMU's default where it is not said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Pm {
+    /// `<suspend-to-mem>` (S3).
+    pub suspend_to_mem: Option<bool>,
+    /// `<suspend-to-disk>` (S4).
+    pub suspend_to_disk: Option<bool>,
+}
+
+impl Pm {
+    pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
+        let state = |name: &str| match element.child(name)? {
+            Some(state) => state.yes_no("enabled"),
+            None => Ok(None),
+        };
+        Ok(Self {
+            suspend_to_mem: state("suspend-to-mem")?,
+            suspend_to_disk: state("suspend-to-disk")?,
+        })
+    }
+
+    pub(super) fn print(self, w: &mut Writer) {
+        if self == Self::default() {
+            return;
+        }
+        w.tag("pm").body(|w| {
+            let states = [
+                ("suspend-to-mem", self.suspend_to_mem),
+                ("suspend-to-disk", self.suspend_to_disk),
+            ];
+            for (name, state) in states {
+                if let Some(enabled) = state {
+                    w.tag(name).yes_no("enabled", enabled).empty();
+                }
+            }
+        });
+    }
+}
+
 /// `<memballoon>`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Memballoon {

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::NetdevName;
@@ -87,7 +88,7 @@ pub enum IpMask {
 }
 
 /// `<virtualport>`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct VirtualPort {
     /// Of which sort; left out where a portgroup adds to its network's.
     pub kind: Option<VirtualPortKind>,
@@ -106,7 +107,7 @@ pub struct VirtualPort {
 }
 
 /// `type` of a [`VirtualPort`]. Each has parameters of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum VirtualPortKind {
     /// `802.1Qbg`: manager, type, version and instance.
     Qbg,

@@ -27,7 +27,7 @@ fn refused(text: &str, kind: Kind, path: &str, words: &str) {
 fn what_is_not_served_is_named_with_its_path() {
     let elements = [
         ("<genid/>", "genid"),
-        ("<memoryBacking/>", "memoryBacking"),
+        ("<numatune/>", "numatune"),
         ("<iothreads>1</iothreads>", "iothreads"),
         ("<cputune/>", "cputune"),
         ("<resource/>", "resource"),
@@ -58,7 +58,14 @@ fn words_that_are_not_served_are_named_with_those_that_are() {
         ("<vcpu>256</vcpu>", "vcpu", "at most 255"),
         ("<cpu mode='host-passthrough'/>", "", "without KVM"),
         ("<cpu match='minimum'><model>qemu64</model></cpu>", "cpu/@match", "minimum"),
-        ("<cpu><numa/></cpu>", "cpu/numa", "<numa>"),
+        ("<cpu><numa><cell memory='1'/></numa></cpu>", "cpu/numa/cell", "without 'cpus'"),
+        ("<cpu><cache mode='passthrough'/></cpu>", "cpu/cache", "not the host's"),
+        ("<memoryBacking><hugepages/></memoryBacking>", "memoryBacking/hugepages", "<hugepages>"),
+        (
+            "<memoryBacking><source type='memfd'/></memoryBacking>",
+            "memoryBacking/source/@type",
+            "served: anonymous",
+        ),
         (
             "<cpu><model>m</model><feature policy='forbid' name='x'/></cpu>",
             "cpu/feature/@policy",
@@ -70,7 +77,7 @@ fn words_that_are_not_served_are_named_with_those_that_are() {
         ("<on_poweroff>restart</on_poweroff>", "on_poweroff", "served: destroy, preserve"),
         ("<on_crash>coredump-destroy</on_crash>", "on_crash", "coredump-destroy"),
         ("<seclabel type='dynamic'/>", "seclabel/@type", "dynamic"),
-        ("<features><smm state='on'/></features>", "features/smm", "<smm>"),
+        ("<features><smm state='on'><tseg/></smm></features>", "features/smm/tseg", "<tseg>"),
         (
             "<features><hyperv><vendor_id state='on' value='x'/></hyperv></features>",
             "features/hyperv/vendor_id",
@@ -80,6 +87,32 @@ fn words_that_are_not_served_are_named_with_those_that_are() {
     for (piece, path, words) in table {
         let path = if path.is_empty() { "/domain".to_owned() } else { format!("/domain/{path}") };
         refused(&guest(piece), Unsupported, &path, words);
+    }
+}
+
+#[test]
+fn cells_and_widths_that_cannot_be_are_named() {
+    let table = [
+        ("<numa><cell cpus='0' memory='0'/></numa>", "/cpu/numa/cell/@memory", "without memory"),
+        ("<numa><cell cpus='1' memory='1'/></numa>", "", "virtual CPU 1 of NUMA cell 0"),
+        ("<numa><cell id='1' cpus='0' memory='1'/></numa>", "/cpu/numa", "not numbered 0, 1, 2"),
+        (
+            "<numa><cell cpus='0' memory='1'><distances><sibling id='1' value='20'/></distances>\
+             </cell></numa>",
+            "/cpu/numa",
+            "not there",
+        ),
+        (
+            "<numa><cell cpus='0' memory='1'><distances><sibling id='0' value='9'/></distances>\
+             </cell></numa>",
+            "/cpu/numa/cell/distances/sibling/@value",
+            "at least 10",
+        ),
+        ("<maxphysaddr mode='emulate' bits='53'/>", "/cpu/maxphysaddr/@bits", "at most 52"),
+    ];
+    for (piece, path, words) in table {
+        let text = guest(&format!("<cpu>{piece}</cpu>"));
+        refused(&text, Invalid, &format!("/domain{path}"), words);
     }
 }
 

@@ -64,6 +64,9 @@ pub(super) fn give(guest: &mut Guest, attachments: &[Attachment]) {
     if let Some(video) = &mut guest.video {
         name_it(&mut video.placement, "video0".to_owned());
     }
+    for (place, video) in (1..).zip(&mut guest.more_videos) {
+        name_it(&mut video.placement, format!("video{place}"));
+    }
     if let Some(Memballoon::Virtio(placement)) = &mut guest.memballoon {
         name_it(placement, "balloon0".to_owned());
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use vfnet_model::guest::{
     Address, Backing, Cache, Controller, ControllerKind, Disk, DiskBus, DiskDevice, DiskFormat,
     DiskSource, Guest, InputBus, InputKind, MachineFamily, Memballoon, PciModel, Placement,
-    RngBackend, UsbModel, VideoModel,
+    RngBackend, UsbModel, VideoModel, VirtioOptions,
 };
 
 use super::arguments::Arguments;
@@ -268,6 +268,18 @@ pub(super) fn pci_device(
     out.json("-device", &Value::Object(properties));
 }
 
+/// Properties of a virtio device and what else it is told.
+fn with_options(mut properties: Value, options: VirtioOptions) -> Value {
+    let states =
+        [("iommu_platform", options.iommu), ("ats", options.ats), ("packed", options.packed)];
+    for (name, state) in states {
+        if let Some(on) = state {
+            properties[name] = on.into();
+        }
+    }
+    properties
+}
+
 /// Properties without those that are null.
 pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
@@ -281,13 +293,13 @@ pub(super) fn write_controllers(guest: &Guest, buses: &Buses, out: &mut Argument
     for controller in &guest.controllers {
         let placement = &controller.placement;
         match &controller.kind {
-            ControllerKind::Pci { model: PciModel::PcieRootPort, chassis, port } => {
-                let more = json!({"chassis": chassis, "port": port});
-                pci_device(out, buses, "pcie-root-port", placement, more);
-            }
-            ControllerKind::Pci { model: PciModel::PciBridge, chassis, .. } => {
-                let more = json!({"chassis_nr": chassis});
-                pci_device(out, buses, "pci-bridge", placement, more);
+            ControllerKind::Pci { model, chassis, port, hotplug, .. } => {
+                let Some(device) = controller.kind.pci_device() else { continue };
+                let more = match model {
+                    PciModel::PciBridge => json!({"chassis_nr": chassis}),
+                    _ => json!({"chassis": chassis, "port": port, "hotplug": hotplug}),
+                };
+                pci_device(out, buses, device, placement, more);
             }
             ControllerKind::Usb { model: Some(UsbModel::Piix3Uhci), .. } => {
                 pci_device(out, buses, "piix3-usb-uhci", placement, json!({}));
@@ -322,9 +334,7 @@ pub(super) fn write_controllers(guest: &Guest, buses: &Buses, out: &mut Argument
                 let more = json!({"max_ports": ports, "vectors": vectors});
                 pci_device(out, buses, "virtio-serial-pci", placement, more);
             }
-            ControllerKind::Pci { .. }
-            | ControllerKind::Usb { model: None, .. }
-            | ControllerKind::Ide => {}
+            ControllerKind::Usb { model: None, .. } | ControllerKind::Ide => {}
         }
     }
 }
@@ -339,13 +349,17 @@ pub(super) fn write_disks(guest: &Guest, buses: &Buses, out: &mut Arguments) {
         };
         let cdrom = disk.device == DiskDevice::Cdrom;
         let write_cache = write_cache.filter(|_| !cdrom);
+        let ide = matches!(disk.bus, DiskBus::Ide | DiskBus::Sata);
+        let (model, product) = if ide { (&disk.product, &None) } else { (&None, &disk.product) };
         let common = json!({
             "drive": drive, "bootindex": disk.boot, "serial": disk.serial,
             "write-cache": write_cache, "id": disk.placement.alias,
+            "model": model, "product": product, "vendor": disk.vendor,
         });
         match (disk.bus, &disk.placement.address) {
             (DiskBus::Virtio, _) => {
-                pci_device(out, buses, "virtio-blk-pci", &disk.placement, common);
+                let more = with_options(common, disk.virtio);
+                pci_device(out, buses, "virtio-blk-pci", &disk.placement, more);
             }
             (
                 DiskBus::Ide | DiskBus::Sata,
@@ -478,13 +492,18 @@ pub(super) fn write_small(guest: &Guest, buses: &Buses, out: &mut Arguments) {
                 }),
             );
         } else {
-            pci_device(out, buses, driver, &input.placement, json!({}));
+            let more = with_options(json!({}), input.virtio);
+            pci_device(out, buses, driver, &input.placement, more);
         }
     }
-    if let Some(video) = &guest.video {
+    for (place, video) in guest.video.iter().chain(&guest.more_videos).enumerate() {
         let bytes = video.vram_kib.map(|kib| u64::from(kib) * 1024);
         let mib = video.vram_kib.map(|kib| kib.div_ceil(1024).next_power_of_two());
         let (driver, more) = match video.model {
+            VideoModel::Vga if place > 0 => ("secondary-vga", json!({"vgamem_mb": mib})),
+            VideoModel::Virtio if place > 0 => {
+                ("virtio-gpu-pci", json!({"max_outputs": video.heads}))
+            }
             VideoModel::Vga => ("VGA", json!({"vgamem_mb": mib})),
             // libvirt, too, leaves Cirrus its own memory: older documents ask for impossible ones.
             VideoModel::Cirrus => ("cirrus-vga", json!({})),

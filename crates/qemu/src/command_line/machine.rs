@@ -2,12 +2,12 @@
 
 use serde_json::json;
 use vfnet_model::guest::{
-    BootDevice, ClockOffset, CpuMode, DiskDevice, FeaturePolicy, Guest, Hypervisor, OnCrash,
-    OnPoweroff, OnReboot, PitPolicy, RtcPolicy,
+    AddressBits, BootDevice, ClockOffset, CpuCache, CpuMode, DiskDevice, FeaturePolicy, Guest,
+    Hypervisor, MachineFamily, OnCrash, OnPoweroff, OnReboot, PitPolicy, RtcPolicy,
 };
 
-use super::Access;
 use super::arguments::{Arguments, doubled_commas};
+use super::{Access, memory};
 
 /// Everything before the devices.
 pub(super) fn write(guest: &Guest, out: &mut Arguments) {
@@ -25,12 +25,13 @@ pub(super) fn write(guest: &Guest, out: &mut Arguments) {
     if let Some(cpu) = cpu(guest) {
         out.plain("-cpu", cpu);
     }
-    out.plain("-m", format!("size={}k", guest.memory_kib));
+    memory::write(guest, out);
     out.plain("-smp", smp(guest));
     if let Some(uuid) = guest.uuid {
         out.plain("-uuid", uuid.to_string());
     }
     write_clock(guest, out);
+    write_pm(guest, out);
     out.plain("-action", actions(guest));
     out.plain("-boot", "strict=on");
     // By path: QEMU reads them with fopen(3), which knows no descriptor sets, so that the uid
@@ -52,8 +53,10 @@ fn write_machine(guest: &Guest, out: &mut Arguments) {
         (!guest.features.acpi).then_some(",acpi=off"),
         guest.features.vmport.map(|on| if on { ",vmport=on" } else { ",vmport=off" }),
         guest.clock.timers.hpet.map(|on| if on { ",hpet=on" } else { ",hpet=off" }),
+        guest.features.smm.map(|on| if on { ",smm=on" } else { ",smm=off" }),
     ];
     machine.extend(switches.into_iter().flatten());
+    machine.push_str(memory::of_machine(guest));
     let os = &guest.os;
     if let Some(loader) = &os.loader {
         let access = if loader.readonly { Access::Read } else { Access::ReadWrite };
@@ -127,6 +130,16 @@ fn cpu(guest: &Guest) -> Option<String> {
         for (name, on) in &hyperv.states {
             flag(&format!("hv-{name}"), *on);
         }
+        if let Some(on) = hyperv.stimer_direct {
+            flag("hv-stimer-direct", on);
+        }
+    }
+    let features = &guest.features;
+    for (name, state) in [("kvm-pv-eoi", features.apic_eoi), ("kvm-pv-unhalt", features.pvspinlock)]
+    {
+        if let Some(on) = state {
+            flag(name, on);
+        }
     }
     if guest.features.kvm_hidden == Some(true) {
         flag("kvm", false);
@@ -145,12 +158,31 @@ fn cpu(guest: &Guest) -> Option<String> {
                 flag(&feature.name, wanted);
             }
         }
+        if let Some(cache) = cpu.cache {
+            // Other models have no host's caches to show.
+            if matches!(cpu.mode, CpuMode::HostPassthrough | CpuMode::Maximum) {
+                flag("host-cache-info", cache == CpuCache::Passthrough);
+            }
+            match cache {
+                CpuCache::Emulate { level: Some(_) } => flag("l3-cache", true),
+                CpuCache::Disable => flag("l3-cache", false),
+                CpuCache::Emulate { level: None } | CpuCache::Passthrough => {}
+            }
+        }
+        if cpu.address_bits == Some(AddressBits::Passthrough) {
+            flag("host-phys-bits", true);
+        }
         if cpu.enforce {
             flag("enforce", true);
         }
     }
     if let Some(retries) = guest.features.hyperv.as_ref().and_then(|it| it.spinlock_retries) {
         out.push_str(&format!(",hv-spinlocks={retries:#x}"));
+    }
+    if let Some(AddressBits::Emulate(Some(bits))) =
+        guest.cpu.as_ref().and_then(|it| it.address_bits)
+    {
+        out.push_str(&format!(",phys-bits={bits}"));
     }
     if let Some(hz) = timers.tsc_hz {
         out.push_str(&format!(",tsc-frequency={hz}"));
@@ -196,6 +228,21 @@ fn write_clock(guest: &Guest, out: &mut Arguments) {
             PitPolicy::Discard => "discard",
         };
         out.plain("-global", format!("kvm-pit.lost_tick_policy={policy}"));
+    }
+}
+
+/// Whether the guest is told that it can sleep.
+fn write_pm(guest: &Guest, out: &mut Arguments) {
+    let device = match guest.os.family() {
+        MachineFamily::Pc => "PIIX4_PM",
+        MachineFamily::Q35 => "ICH9-LPC",
+    };
+    let states =
+        [("disable_s3", guest.pm.suspend_to_mem), ("disable_s4", guest.pm.suspend_to_disk)];
+    for (property, state) in states {
+        if let Some(enabled) = state {
+            out.plain("-global", format!("{device}.{property}={}", u8::from(!enabled)));
+        }
     }
 }
 

@@ -51,6 +51,8 @@ enum Wish {
     Fixed(u8, u8),
     /// This function of the slot that the USB controllers of this index share.
     Usb(u32, u8),
+    /// A slot of this bus, a switch's own.
+    Switch(u8),
 }
 
 /// Gives every PCI device of the guest an address, and adds the controllers of the buses.
@@ -79,6 +81,13 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
         !port
     });
     ports.sort_by_key(|port| port.index);
+    let switches: Vec<u32> = guest
+        .controllers
+        .iter()
+        .filter(|it| matches!(it.kind, ControllerKind::Pci { .. }))
+        .map(|it| it.index)
+        .collect();
+    let next_index = |ports: &[Controller]| next_index(ports, &switches);
 
     for placement in ports.iter().map(|port| &port.placement) {
         if let Some(Address::Pci { at, .. }) = &placement.address {
@@ -107,7 +116,8 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
             shared.insert(index, (at.bus(), at.slot()));
         }
         let there = |ports: &[Controller]| {
-            at.bus() == 0 || ports.iter().any(|port| port.index == u32::from(at.bus()))
+            let bus = u32::from(at.bus());
+            switches.contains(&bus) || ports.iter().any(|port| port.index == bus)
         };
         while !there(&ports) {
             let next = next_index(&ports);
@@ -154,6 +164,9 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
                 };
                 (bus, 0)
             }
+            (Wish::Switch(bus), _) => {
+                (bus, (0..=0x1f).find(|slot| slots.is_free(bus, *slot)).ok_or_else(full)?)
+            }
             (Wish::Graphics, _) => (0, slots.free_from(slots.graphics())?),
             (_, MachineFamily::Q35) => (0, slots.free_from(FIRST_CONVENTIONAL)?),
             (_, MachineFamily::Pc) => slots.free_on_pc(&ports)?,
@@ -166,7 +179,8 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
     }
     if family == MachineFamily::Q35 {
         let free = |ports: &[Controller]| {
-            let buses = ports.iter().filter_map(|port| u8::try_from(port.index).ok());
+            let hot = ports.iter().filter(|port| is_hot(port));
+            let buses = hot.filter_map(|port| u8::try_from(port.index).ok());
             buses.filter(|bus| slots.is_free(*bus, 0)).count()
         };
         while free(&ports) < SPARE_ROOT_PORTS {
@@ -182,10 +196,13 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
             .chain(ports.iter_mut().map(|port| &mut port.placement)),
     )?;
     guest.controllers.extend(ports);
+    number_downstream_ports(guest)?;
     // A bus comes before what is on it.
     guest.controllers.sort_by_key(|it| match it.kind {
+        ControllerKind::Pci { model: PciModel::PcieSwitchUpstreamPort, .. } => (1, it.index),
+        ControllerKind::Pci { model: PciModel::PcieSwitchDownstreamPort, .. } => (2, it.index),
         ControllerKind::Pci { .. } => (0, it.index),
-        _ => (1, 0),
+        _ => (3, 0),
     });
     Ok(())
 }
@@ -204,8 +221,10 @@ pub(super) fn place_for_one(
         MachineFamily::Pc => PciModel::PciBridge,
         MachineFamily::Q35 => PciModel::PcieRootPort,
     };
-    let is_below =
-        |it: &&Controller| matches!(it.kind, ControllerKind::Pci { model, .. } if model == below);
+    let is_below = |it: &&Controller| {
+        let its = matches!(it.kind, ControllerKind::Pci { model, .. } if model == below);
+        its && is_hot(it)
+    };
     let ports: Vec<_> = guest.controllers.iter().filter(is_below).cloned().collect();
     let placements = ports.iter().map(|port| port.placement.clone());
     let placements: Vec<_> = placements
@@ -276,7 +295,7 @@ fn place_bridges(
         if devices <= on(slots, 0, FIRST_PC_DEVICE) + behind {
             return Ok(());
         }
-        let index = next_index(bridges);
+        let index = next_index(bridges, &[]);
         bridges.push(pci_controller(index, PciModel::PciBridge));
     }
 }
@@ -296,6 +315,27 @@ fn place_root_ports(ports: &mut [Controller], slots: &mut Slots) -> Result<(), P
         chassis.get_or_insert(index);
         if let Some(Address::Pci { at, .. }) = &port.placement.address {
             number.get_or_insert(at.slot() << 3 | at.function());
+        }
+    }
+    Ok(())
+}
+
+/// Whether devices come to a port and go from it while the guest runs.
+fn is_hot(port: &Controller) -> bool {
+    !matches!(port.kind, ControllerKind::Pci { hotplug: Some(false), .. })
+}
+
+fn number_downstream_ports(guest: &mut Guest) -> Result<(), PlanError> {
+    for it in &mut guest.controllers {
+        let ControllerKind::Pci {
+            model: PciModel::PcieSwitchDownstreamPort, chassis, port, ..
+        } = &mut it.kind
+        else {
+            continue;
+        };
+        chassis.get_or_insert(u8::try_from(it.index).map_err(|_| full())?);
+        if let Some(Address::Pci { at, .. }) = &it.placement.address {
+            port.get_or_insert(at.slot());
         }
     }
     Ok(())
@@ -327,6 +367,15 @@ fn share_slots<'g>(placements: impl Iterator<Item = &'g mut Placement>) -> Resul
 /// Every PCI device in the order in which addresses are handed out, and what it wants.
 fn wishes<'g>(guest: &'g mut Guest, attachments: &[Attachment]) -> Vec<(&'g mut Placement, Wish)> {
     let family = guest.os.family();
+    let upstream: Vec<u32> = guest
+        .controllers
+        .iter()
+        .filter(|it| {
+            let model = PciModel::PcieSwitchUpstreamPort;
+            matches!(it.kind, ControllerKind::Pci { model: of, .. } if of == model)
+        })
+        .map(|it| it.index)
+        .collect();
     let mut wishes = Vec::new();
     for (interface, attachment) in guest.interfaces.iter_mut().zip(attachments) {
         let conventional = matches!(attachment, Attachment::Bridge { .. })
@@ -349,6 +398,14 @@ fn wishes<'g>(guest: &'g mut Guest, attachments: &[Attachment]) -> Vec<(&'g mut 
     for controller in &mut guest.controllers {
         let index = controller.index;
         let wish = match (&controller.kind, family, index) {
+            (ControllerKind::Pci { model: PciModel::PcieSwitchUpstreamPort, .. }, ..) => {
+                Wish::Express
+            }
+            // A port is the switch's whose number is the next below its own.
+            (ControllerKind::Pci { model: PciModel::PcieSwitchDownstreamPort, .. }, ..) => {
+                let switch = upstream.iter().filter(|switch| **switch < index).max();
+                Wish::Switch(switch.and_then(|switch| u8::try_from(*switch).ok()).unwrap_or(0))
+            }
             (ControllerKind::Pci { .. }, ..)
             | (ControllerKind::Usb { model: Some(UsbModel::None), .. }, ..) => continue,
             (
@@ -394,6 +451,9 @@ fn wishes<'g>(guest: &'g mut Guest, attachments: &[Attachment]) -> Vec<(&'g mut 
         && video.model != vfnet_model::guest::VideoModel::None
     {
         wishes.push((&mut video.placement, Wish::Graphics));
+    }
+    for video in &mut guest.more_videos {
+        wishes.push((&mut video.placement, Wish::Conventional));
     }
     wishes
 }
@@ -488,12 +548,14 @@ fn pci_address(bus: u8, slot: u8, function: u8) -> Result<Address, PlanError> {
 }
 
 fn pci_controller(index: u32, model: PciModel) -> Controller {
-    let kind = ControllerKind::Pci { model, chassis: None, port: None };
+    let kind =
+        ControllerKind::Pci { model, chassis: None, port: None, hotplug: None, intel: false };
     Controller { index, kind, placement: Placement::default() }
 }
 
-/// The lowest number from 1 that no root port has.
-fn next_index(ports: &[Controller]) -> u32 {
-    let taken = |index: &u32| ports.iter().any(|port| port.index == *index);
+/// The lowest number from 1 that no port has, and none of the others.
+fn next_index(ports: &[Controller], others: &[u32]) -> u32 {
+    let taken =
+        |index: &u32| others.contains(index) || ports.iter().any(|port| port.index == *index);
     (1..).find(|index| !taken(index)).unwrap_or(u32::MAX)
 }

@@ -198,9 +198,15 @@ async fn qemu_takes_every_fixture() {
 }
 
 /// How many documents of the corpus are taken, at least.
-const TAKEN: usize = 42;
+const TAKEN: usize = 62;
 /// Documents of the corpus that it was counted of.
 const OF: usize = 122;
+
+/// What every release has to take.
+const REQUIRED: [&str; 5] = ["net-hostdev", "hostdev-pci", "hostdev-vfio", "pcie-root", "q35"];
+/// Of them those that nobody can: one has function 1 beside a function 0 that says that it is the
+/// only one, which QEMU refuses as well; one is for a 32-bit machine.
+const IMPOSSIBLE: [&str; 2] = ["q35-multifunction.xml", "hostdev-pci-address.xml"];
 
 /// VFs and taps aside, which the emulated host's tests have.
 #[tokio::test]
@@ -224,6 +230,9 @@ async fn qemu_takes_what_libvirts_users_write() {
             }
             Err(fault) => fault.to_string(),
         };
+        let required = REQUIRED.iter().any(|family| name.starts_with(family));
+        let excused = IMPOSSIBLE.contains(&name.as_str());
+        assert!(!required || excused, "{name}: {fault}");
         // The element, not its line, which is another in every document.
         let reason = fault.split(", line ").next().unwrap_or(&fault).to_owned();
         *reasons.entry(reason).or_default() += 1;
