@@ -133,8 +133,12 @@ pub fn locked_memory(guest: &Guest, interfaces: &[Attachment]) -> Option<u64> {
     const MARGIN: u64 = 1 << 30;
     let passthrough = !guest.hostdevs.is_empty()
         || interfaces.iter().any(|attachment| matches!(attachment, Attachment::Vf { .. }));
-    let locked = guest.memory_backing.as_ref().is_some_and(|backing| backing.locked);
-    (passthrough || locked).then(|| guest.memory_kib.saturating_mul(1024).saturating_add(MARGIN))
+    if guest.memory_backing.as_ref().is_some_and(|backing| backing.locked) {
+        // All that QEMU maps counts (`mlockall`), most of it never touched: without a limit
+        // (libvirt: the same, where there is no `<hard_limit>`).
+        return Some(u64::MAX);
+    }
+    passthrough.then(|| guest.memory_kib.saturating_mul(1024).saturating_add(MARGIN))
 }
 
 /// Decides how a guest is run. The guest has been filled in ([`Guest::fill_in`]).

@@ -249,6 +249,7 @@ fn read_cache(element: Element<'_, '_>, mode: &CpuMode) -> Result<CpuCache, Docu
 }
 
 /// Bits of a physical address that x86 knows of.
+const FEWEST_ADDRESS_BITS: u64 = 32;
 const MOST_ADDRESS_BITS: u64 = 52;
 
 fn read_address_bits(element: Element<'_, '_>) -> Result<AddressBits, DocumentError> {
@@ -258,6 +259,9 @@ fn read_address_bits(element: Element<'_, '_>) -> Result<AddressBits, DocumentEr
     match (passthrough, bits) {
         (true, None) => Ok(AddressBits::Passthrough),
         (true, Some(_)) => Err(at(element.unsupported("bits of the host's own"), "bits")),
+        (false, Some(bits)) if bits < FEWEST_ADDRESS_BITS => {
+            Err(at(element.invalid(format!("an address of {bits} bits, at least 32")), "bits"))
+        }
         (false, bits) => Ok(AddressBits::Emulate(bits.and_then(|bits| u8::try_from(bits).ok()))),
     }
 }
@@ -286,6 +290,9 @@ fn read_numa(element: Element<'_, '_>) -> Result<Vec<NumaCell>, DocumentError> {
             let value = u8::try_from(value).ok().filter(|value| *value >= 10);
             let near = || at(sibling.invalid("a distance is at least 10"), "value");
             distances.push((id, value.ok_or_else(near)?));
+        }
+        if distances.iter().any(|(to, value)| *to == id && *value != 10) {
+            return Err(cell.invalid("a NUMA cell is 10 from itself"));
         }
         cells.push(NumaCell { id, cpus, memory_kib: super::parse::cell_kib(cell)?, distances });
     }

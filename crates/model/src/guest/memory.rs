@@ -10,7 +10,7 @@ use crate::xml::{DocumentError, Element, Writer};
 pub struct MemoryBacking {
     /// `<nosharepages/>`: the kernel does not look for equal pages (KSM).
     pub nosharepages: bool,
-    /// `<locked/>`: it is never swapped out; QEMU may lock it and 1 GiB more, as with a VF.
+    /// `<locked/>`: it is never swapped out; QEMU may lock as much as it likes.
     pub locked: bool,
     /// `<source type='anonymous'/>` was written.
     pub anonymous: bool,

@@ -228,7 +228,8 @@ impl Features {
     pub(super) fn read(element: Element<'_, '_>) -> Result<Self, DocumentError> {
         let present = |name: &str| element.child(name).map(|found| found.is_some());
         let state = |name: &str| match element.child(name)? {
-            Some(child) => child.on_off("state"),
+            // On, where it does not say (libvirt: the same).
+            Some(child) => Ok(Some(child.on_off("state")?.unwrap_or(true))),
             None => Ok(None),
         };
         let kvm_hidden = match element.child("kvm")? {
@@ -320,7 +321,11 @@ impl HyperV {
             };
         let stimer_direct = match element.child("stimer")? {
             Some(stimer) => match stimer.child("direct")? {
-                Some(direct) => direct.on_off("state")?,
+                Some(direct) => Some(
+                    direct
+                        .on_off("state")?
+                        .ok_or_else(|| direct.invalid("<direct> needs the attribute 'state'"))?,
+                ),
                 None => None,
             },
             None => None,

@@ -188,10 +188,11 @@ fn read_videos(devices: Element<'_, '_>, guest: &mut Guest) -> Result<(), Docume
     guest.video = videos.next().map(|(_, video)| video);
     let primary_is_none = guest.video.as_ref().is_some_and(|it| it.model == VideoModel::None);
     for (element, video) in videos {
-        let has_no_second = matches!(video.model, VideoModel::Cirrus | VideoModel::None);
-        if has_no_second || primary_is_none {
-            let fault = format!("a further graphics card '{}' ", video.model);
-            return Err(element.unsupported(fault.trim_end()));
+        // Without VGA, which a guest has once.
+        let can_be_second = matches!(video.model, VideoModel::Virtio | VideoModel::Bochs);
+        if !can_be_second || primary_is_none {
+            let fault = format!("a further graphics card '{}'", video.model);
+            return Err(element.unsupported(fault));
         }
         guest.more_videos.push(video);
     }

@@ -500,7 +500,6 @@ pub(super) fn write_small(guest: &Guest, buses: &Buses, out: &mut Arguments) {
         let bytes = video.vram_kib.map(|kib| u64::from(kib) * 1024);
         let mib = video.vram_kib.map(|kib| kib.div_ceil(1024).next_power_of_two());
         let (driver, more) = match video.model {
-            VideoModel::Vga if place > 0 => ("secondary-vga", json!({"vgamem_mb": mib})),
             VideoModel::Virtio if place > 0 => {
                 ("virtio-gpu-pci", json!({"max_outputs": video.heads}))
             }

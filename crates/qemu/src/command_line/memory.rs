@@ -19,6 +19,10 @@ pub(super) fn of_machine(guest: &Guest) -> &'static str {
     }
 }
 
+/// Distances where none is said (ACPI: SLIT).
+const NEAREST: u8 = 10;
+const REMOTE: u8 = 20;
+
 pub(super) fn write(guest: &Guest, out: &mut Arguments) {
     let cells = guest.cpu.as_ref().map(|cpu| &cpu.numa[..]).unwrap_or_default();
     let kib = match cells {
@@ -40,10 +44,17 @@ pub(super) fn write(guest: &Guest, out: &mut Arguments) {
             cell.cpus.to_string().split(',').map(|range| format!(",cpus={range}")).collect();
         out.plain("-numa", format!("node,nodeid={}{cpus},memdev={name}", cell.id));
     }
-    for cell in cells {
-        for (id, value) in &cell.distances {
-            out.plain("-numa", format!("dist,src={},dst={id},val={value}", cell.id));
-        }
+    if cells.iter().all(|cell| cell.distances.is_empty()) {
+        return;
+    }
+    // All or none, to QEMU: one way is the other way, too, where that is not said.
+    let said = |from: &NumaCell, to: &NumaCell| {
+        from.distances.iter().find_map(|(id, value)| (*id == to.id).then_some(*value))
+    };
+    for (from, to) in cells.iter().flat_map(|from| cells.iter().map(move |to| (from, to))) {
+        let usual = if from.id == to.id { NEAREST } else { REMOTE };
+        let value = said(from, to).or_else(|| said(to, from)).unwrap_or(usual);
+        out.plain("-numa", format!("dist,src={},dst={},val={value}", from.id, to.id));
     }
 }
 

@@ -196,6 +196,7 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
             .chain(ports.iter_mut().map(|port| &mut port.placement)),
     )?;
     guest.controllers.extend(ports);
+    switches_agree(guest)?;
     number_downstream_ports(guest)?;
     // A bus comes before what is on it.
     guest.controllers.sort_by_key(|it| match it.kind {
@@ -323,6 +324,33 @@ fn place_root_ports(ports: &mut [Controller], slots: &mut Slots) -> Result<(), P
 /// Whether devices come to a port and go from it while the guest runs.
 fn is_hot(port: &Controller) -> bool {
     !matches!(port.kind, ControllerKind::Pci { hotplug: Some(false), .. })
+}
+
+/// A switch is behind a root port, and its ports are on its own bus.
+fn switches_agree(guest: &Guest) -> Result<(), PlanError> {
+    let buses_of = |of: PciModel| -> Vec<u32> {
+        let its =
+            |it: &&Controller| matches!(it.kind, ControllerKind::Pci { model, .. } if model == of);
+        guest.controllers.iter().filter(its).map(|it| it.index).collect()
+    };
+    let ways_in = buses_of(PciModel::PcieSwitchUpstreamPort);
+    let roots = buses_of(PciModel::PcieRootPort);
+    for it in &guest.controllers {
+        let (ControllerKind::Pci { model, .. }, Some(Address::Pci { at, .. })) =
+            (&it.kind, &it.placement.address)
+        else {
+            continue;
+        };
+        let fits = match model {
+            PciModel::PcieSwitchUpstreamPort => roots.contains(&u32::from(at.bus())),
+            PciModel::PcieSwitchDownstreamPort => ways_in.contains(&u32::from(at.bus())),
+            _ => true,
+        };
+        if !fits {
+            return Err(PlanError::Unsupported(format!("a {model} at {at}")));
+        }
+    }
+    Ok(())
 }
 
 fn number_downstream_ports(guest: &mut Guest) -> Result<(), PlanError> {
