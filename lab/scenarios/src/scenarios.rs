@@ -10,6 +10,7 @@ mod ports;
 mod survival;
 mod units;
 mod vanishing;
+mod virt_install;
 mod whole_life;
 
 use crate::scenario::{Group, Scenario};
@@ -90,6 +91,10 @@ pub const GROUPS: &[Group] = &[
             Scenario {
                 name: "a-guest-lives-by-virsh-alone-and-sees-its-macs-and-a-card-that-comes-and-goes",
                 parts: &[whole_life::nothing_but_virsh],
+            },
+            Scenario {
+                name: "virt-install-makes-a-guest-that-sees-its-mac",
+                parts: &[virt_install::a_guest_on_a_network],
             },
             Scenario {
                 name: "a-guest-keeps-its-mac-over-a-power-cut",

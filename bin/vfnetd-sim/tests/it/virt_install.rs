@@ -51,12 +51,57 @@ fn virt_install(daemon: &Daemon, args: &[&str]) -> Ran {
         .into()
 }
 
+/// Checks that guest vm1 runs, is kept, and has a VF with its MAC.
+fn runs_on_a_vf(daemon: &Daemon, ran: &Ran) {
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(daemon.state_of("vm1").starts_with("running"));
+    assert_eq!(daemon.rows(&["list", "--persistent", "--name"]), ["vm1"]);
+    assert!(daemon.says(&["domiflist", "vm1"]).contains(MAC));
+    assert_eq!(daemon.lent(), 1);
+    let facts = daemon.host().facts();
+    assert_eq!(facts.values().filter(|vf| vf.admin_mac.to_string() == MAC).count(), 1);
+}
+
 fn nothing_is_there(daemon: &Daemon) {
     assert_eq!(daemon.rows(&["list", "--all"]), [""; 0]);
     assert_eq!(daemon.lent(), 0);
 }
 
 const DISK: &str = "path=images/disk.qcow2";
+
+#[test]
+fn an_image_is_imported_in_its_own_format_and_its_guest_runs_on_a_vf() {
+    let Some(daemon) = with_images() else { return };
+    let args = ["--import", "--disk", DISK, "--osinfo", "detect=on,require=off"];
+    runs_on_a_vf(&daemon, &virt_install(&daemon, &args));
+    let document = daemon.says(&["dumpxml", "vm1", "--inactive"]);
+    assert!(document.contains("<driver name='qemu' type='qcow2'/>"), "{document}");
+    assert_eq!(daemon.rows(&["pool-list", "--autostart"]), ["images active yes"]);
+    // Its directory is known now, and the next guest finds the image there.
+    daemon.says(&["destroy", "vm1"]);
+    daemon.says(&["undefine", "vm1"]);
+    runs_on_a_vf(&daemon, &virt_install(&daemon, &args));
+    assert_eq!(daemon.rows(&["pool-list", "--all"]), ["images active yes"]);
+}
+
+#[test]
+fn a_guest_without_disks_runs_on_a_vf() {
+    let Some(daemon) = with_images() else { return };
+    let args = ["--import", "--disk", "none", "--osinfo", "debian11"];
+    runs_on_a_vf(&daemon, &virt_install(&daemon, &args));
+    assert_eq!(daemon.rows(&["pool-list", "--all"]), [""; 0]);
+}
+
+#[test]
+fn a_guest_is_installed_from_a_cdrom_that_its_kept_document_does_not_boot_from() {
+    let Some(daemon) = with_images() else { return };
+    let args = ["--cdrom", "images/boot.iso", "--disk", DISK, "--osinfo", "debian11"];
+    runs_on_a_vf(&daemon, &virt_install(&daemon, &args));
+    let iso = daemon.path("images/boot.iso").display().to_string();
+    assert!(daemon.says(&["dumpxml", "vm1"]).contains(&iso));
+    let kept = daemon.says(&["dumpxml", "vm1", "--inactive"]);
+    assert!(!kept.contains(&iso) && kept.contains("disk.qcow2"), "{kept}");
+}
 
 #[test]
 fn what_would_be_defined_is_printed_and_nothing_is_defined() {
