@@ -1,6 +1,7 @@
 //! A guest asks a network for a VF: it gets one with its MAC, or hears why not, and gives it
 //! back as it was.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::daemon::{Daemon, vfnet, vfnet_refused, virsh, virsh_refused};
 use crate::documents::{Guest, address, network_of_pf};
 use crate::host::{Facts, Host, Pf, Vf};
 use crate::program;
+use crate::scenarios::survival::pid_of;
 use crate::wait::wait_for;
 
 /// Ends of guests and their VFs' way back, on a machine that does other work too.
@@ -79,8 +81,27 @@ pub(super) fn report(vf: &Vf) -> Result<Value> {
     found.cloned().with_context(|| format!("vfnet does not know {}", vf.address))
 }
 
-/// Seven guests take seven VFs; the eighth is refused with a reason for each; after one destroy
-/// it starts.
+/// Fails unless a guest's QEMU finds in `/dev` what every QEMU does, its VF's group, and nothing
+/// else.
+fn ensure_jailed(guest: &str, vf: &Vf) -> Result<()> {
+    let dev = PathBuf::from(format!("/proc/{}/root/dev", pid_of(guest)?));
+    let names = |dir: &Path| -> Result<BTreeSet<String>> {
+        let entries =
+            fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    let found = names(&dev)?;
+    let expected = of(&["full", "null", "ptmx", "pts", "random", "urandom", "vfio", "zero"]);
+    ensure!(found == expected, "{guest}'s QEMU finds {found:?}");
+    let group = vf.iommu_group().context("a VF without a group")?;
+    let found = names(&dev.join("vfio"))?;
+    ensure!(found == of(&["vfio", &group]), "{guest}, with group {group}, finds {found:?}");
+    Ok(())
+}
+
+/// Seven guests take seven VFs, and find no other's; the eighth is refused with a reason for each;
+/// after one destroy it starts.
 pub(super) fn the_eighth_guest(host: &Host) -> Result<()> {
     let (pf, vfs) = seven(host)?;
     let before = facts_of(&vfs)?;
@@ -96,6 +117,7 @@ pub(super) fn the_eighth_guest(host: &Host) -> Result<()> {
     for (vf, number) in vfs.iter().zip(1..) {
         ensure!(vf.admin_mac()? == mac(number), "{vf:?} has {}", vf.admin_mac()?);
         ensure!(vf.driver().as_deref() == Some("vfio-pci"), "{vf:?} is on {:?}", vf.driver());
+        ensure_jailed(&format!("g{number}"), vf)?;
     }
     let refusal = virsh_refused(&["start", "--paused", "g8"])?;
     for (vf, number) in vfs.iter().zip(1..=7) {
