@@ -69,6 +69,8 @@ pub struct Places {
     pub vfio: Option<PathBuf>,
     /// QEMU, where a document names none.
     pub emulator: PathBuf,
+    /// Root ports left free on a q35 guest.
+    pub spare_root_ports: u8,
     /// User ids of guests; absent where this program is not root and cannot change it.
     pub uids: Option<UidRange>,
     /// What keeps their QEMUs from the host's devices, where they have user ids of their own.

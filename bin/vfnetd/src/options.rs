@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde::Deserialize;
+use vfnet_qemu::command_line::SPARE_ROOT_PORTS;
 use vfnet_qemu::jail::Jail;
 use vfnet_qemu::scope;
 use vfnet_qemu::uid::{BadUidRange, UidRange};
@@ -65,6 +66,8 @@ pub struct Config {
     pub jail: JailSetting,
     /// QEMU, where a guest's document names none.
     pub emulator: PathBuf,
+    /// PCI Express root ports left free on a q35 guest, for devices plugged in while it runs.
+    pub spare_root_ports: u8,
     /// Seconds until autostart that still waits says so.
     pub autostart_patience: u64,
     /// Seconds between looks at the host that nothing has announced; 0 for none.
@@ -113,6 +116,7 @@ impl Default for Config {
             guest_uid_count: 4096,
             jail: JailSetting::Auto,
             emulator: PathBuf::from("/usr/bin/qemu-system-x86_64"),
+            spare_root_ports: SPARE_ROOT_PORTS,
             autostart_patience: 60,
             look_interval: 30,
             port_grace: 300,

@@ -134,6 +134,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         logs: config.log_dir.clone(),
         vfio: setting.vfio,
         emulator: config.emulator.clone(),
+        spare_root_ports: config.spare_root_ports,
         uids: (is_root && real_guests).then_some(config.guest_uids()?),
         jail: config.jail.here(),
         launcher: setting.launcher,

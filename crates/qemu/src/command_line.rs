@@ -42,6 +42,8 @@ pub struct Resolved<'a> {
     pub qmp: &'a Path,
     /// Directory for the sockets of channels that have no path of their own.
     pub run_dir: &'a Path,
+    /// Root ports left free on a q35 guest, for devices plugged in while it runs.
+    pub spare_root_ports: u8,
 }
 
 /// How a guest is run.
@@ -151,7 +153,7 @@ pub fn plan(guest: &Guest, resolved: Resolved<'_>) -> Result<Plan, PlanError> {
     network::check(guest, attachments)?;
     let mut placed = guest.clone();
     devices::add_controllers(&mut placed)?;
-    pci::place(&mut placed, attachments)?;
+    pci::place(&mut placed, attachments, resolved.spare_root_ports)?;
     aliases::give(&mut placed, attachments);
     chardevs::place_sockets(&mut placed, resolved.run_dir)?;
     // The document keeps its boot order as it was written.

@@ -138,6 +138,7 @@ impl LaunchOrder {
             interfaces: &interfaces,
             qmp: &run_dir.qmp_socket(),
             run_dir: &run_dir.guest_dir(),
+            spare_root_ports: places.spare_root_ports,
         };
         let plan = command_line::plan(&guest, resolved).map_err(|fault| explain(&fault))?;
         let record = OnRecord { run: self.run.clone(), claims: self.claims.clone() };

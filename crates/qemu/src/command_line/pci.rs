@@ -18,8 +18,8 @@ use vfnet_model::guest::{
 
 use super::PlanError;
 
-/// Root ports left free on a q35 guest, for devices plugged in while it runs.
-pub const SPARE_ROOT_PORTS: usize = 4;
+/// Root ports left free on a q35 guest where nobody says otherwise.
+pub const SPARE_ROOT_PORTS: u8 = 4;
 
 /// Slots of the root bus that the machine's own devices have: the host bridge, and the south
 /// bridge of either chipset.
@@ -56,7 +56,11 @@ enum Wish {
 }
 
 /// Gives every PCI device of the guest an address, and adds the controllers of the buses.
-pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(), PlanError> {
+pub(super) fn place(
+    guest: &mut Guest,
+    attachments: &[Attachment],
+    spare_root_ports: u8,
+) -> Result<(), PlanError> {
     let family = guest.os.family();
     let mut slots = Slots::new(family);
     let root = match family {
@@ -183,7 +187,7 @@ pub(super) fn place(guest: &mut Guest, attachments: &[Attachment]) -> Result<(),
             let buses = hot.filter_map(|port| u8::try_from(port.index).ok());
             buses.filter(|bus| slots.is_free(*bus, 0)).count()
         };
-        while free(&ports) < SPARE_ROOT_PORTS {
+        while free(&ports) < usize::from(spare_root_ports) {
             let index = next_index(&ports);
             ports.push(pci_controller(index, PciModel::PcieRootPort));
         }

@@ -387,8 +387,12 @@ fn no_text_of_the_users_becomes_an_option() {
         tap: "t,script=x".parse().unwrap(),
         port: None,
     }];
-    let resolved =
-        Resolved { interfaces: &interfaces, qmp: Path::new("/q"), run_dir: Path::new("/g") };
+    let resolved = Resolved {
+        interfaces: &interfaces,
+        qmp: Path::new("/q"),
+        run_dir: Path::new("/g"),
+        spare_root_ports: SPARE_ROOT_PORTS,
+    };
     let plan = plan(&guest, resolved).unwrap();
     let args: Vec<&str> = plan.args.iter().map(|arg| arg.to_str().unwrap()).collect();
     let after = |option: &str| {
@@ -450,7 +454,7 @@ fn every_express_device_has_a_root_port_of_its_own_and_some_are_spare() {
     assert_eq!(buses, [3, 1, 2]);
     let words = lines(&plan);
     // Three cards, the disk, and the spare ones.
-    assert_eq!(words.matches("\"pcie-root-port\"").count(), 4 + SPARE_ROOT_PORTS);
+    assert_eq!(words.matches("\"pcie-root-port\"").count(), 4 + usize::from(SPARE_ROOT_PORTS));
 }
 
 #[test]
@@ -498,7 +502,12 @@ fn a_guest_that_is_not_filled_in_is_not_planned() {
     let fault = planned(&guest).unwrap_err();
     assert_eq!(fault.to_string(), "guest smallest is not ready to start: it lacks an emulator");
     let guest = ready(&fixture("teaming"));
-    let resolved = Resolved { interfaces: &[], qmp: Path::new("/q"), run_dir: Path::new("/g") };
+    let resolved = Resolved {
+        interfaces: &[],
+        qmp: Path::new("/q"),
+        run_dir: Path::new("/g"),
+        spare_root_ports: SPARE_ROOT_PORTS,
+    };
     let fault = plan(&guest, resolved).unwrap_err();
     assert!(fault.to_string().contains("each of its interfaces"), "{fault}");
 }
@@ -564,6 +573,7 @@ fn a_running_guests_document_makes_the_same_command_line() {
             interfaces,
             qmp: Path::new("/run/g/qmp"),
             run_dir: Path::new("/run/g/guest"),
+            spare_root_ports: SPARE_ROOT_PORTS,
         };
         // What is refused has its reason told where the corpus is counted.
         let Ok(first) = plan(&guest, resolved(&interfaces)) else { continue };

@@ -131,6 +131,7 @@ pub(crate) fn planned(guest: &Guest, bench: &Bench) -> Plan {
         interfaces: &[],
         qmp: &bench.run_dir.qmp_socket(),
         run_dir: &bench.run_dir.guest_dir(),
+        spare_root_ports: vfnet_qemu::command_line::SPARE_ROOT_PORTS,
     };
     plan(guest, resolved).unwrap_or_else(|fault| panic!("{}: {fault}", guest.name))
 }
@@ -321,6 +322,7 @@ async fn qemu_takes_every_card() {
             interfaces: &interfaces,
             qmp: &bench.run_dir.qmp_socket(),
             run_dir: &bench.run_dir.guest_dir(),
+            spare_root_ports: vfnet_qemu::command_line::SPARE_ROOT_PORTS,
         };
         let mut plan = plan(&guest, resolved).unwrap();
         for arg in &mut plan.args {

@@ -90,6 +90,7 @@ pub(crate) fn planned(guest: &Guest) -> Result<Plan, PlanError> {
         interfaces: &interfaces,
         qmp: Path::new("/run/g/qmp"),
         run_dir: Path::new("/run/g/guest"),
+        spare_root_ports: vfnet_qemu::command_line::SPARE_ROOT_PORTS,
     };
     plan(guest, resolved)
 }
