@@ -86,7 +86,8 @@ program! {
         6 NodeGetInfo "NODE_GET_INFO" Read (()) -> NodeInfo;
         102 NodeGetFreeMemory "NODE_GET_FREE_MEMORY" Read (()) -> u64;
         7 ConnectGetCapabilities "CONNECT_GET_CAPABILITIES" Read (()) -> Text;
-        342 ConnectGetDomainCapabilities "CONNECT_GET_DOMAIN_CAPABILITIES" Read
+        // Runs a program that the client names.
+        342 ConnectGetDomainCapabilities "CONNECT_GET_DOMAIN_CAPABILITIES" Write
             (DomainCapabilitiesArgs) -> Text;
         136 ConnectDomainXmlToNative "CONNECT_DOMAIN_XML_TO_NATIVE" Write
             (XmlToNativeArgs) -> Text;
@@ -329,9 +330,20 @@ pub(crate) const fn unserved(number: i32) -> Option<&'static str> {
 
 impl Call {
     /// Who may make this very call. Flags can ask for more than the procedure does: passwords
-    /// in a guest's document, and what another host would need, are for read-write connections.
+    /// in a guest's document, what another host would need, and what the agent in a guest is to be
+    /// asked for are for read-write connections.
     pub fn access(&self) -> Access {
         match self {
+            Self::DomainGetVcpusFlags(args, _)
+                if args.flags & crate::flags::DOMAIN_VCPU_GUEST != 0 =>
+            {
+                Access::Write
+            }
+            Self::DomainInterfaceAddresses(args, _)
+                if args.source == crate::flags::addresses_from::AGENT =>
+            {
+                Access::Write
+            }
             Self::DomainGetXmlDesc(args, _)
                 if args.flags
                     & (crate::flags::DOMAIN_XML_SECURE | crate::flags::DOMAIN_XML_MIGRATABLE)

@@ -1,5 +1,6 @@
 //! Clients that mean harm, or are broken, harm themselves only.
 
+use std::fs::Permissions;
 use std::io::Write as _;
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,10 +11,10 @@ use vfnet_rpc::client::{ReplyError, call};
 use vfnet_rpc::error::ErrorCode;
 use vfnet_rpc::objects::ListArgs;
 use vfnet_rpc::remote::{
-    AuthList, ConnectGetHostname, ConnectListAllNetworks, ConnectOpen, DomainCreate,
-    DomainDefineXml, DomainDestroy, DomainFlags, DomainGetXmlDesc, DomainOpenConsole,
-    NetworkCreate, NetworkDefineXml, NetworkDestroy, NetworkGetAutostart, NetworkLookupByName,
-    NetworkUndefine, OpenConsoleArgs,
+    AuthList, ConnectGetDomainCapabilities, ConnectGetHostname, ConnectListAllNetworks,
+    ConnectOpen, DomainCapabilitiesArgs, DomainCreate, DomainDefineXml, DomainDestroy, DomainFlags,
+    DomainGetXmlDesc, DomainOpenConsole, NetworkCreate, NetworkDefineXml, NetworkDestroy,
+    NetworkGetAutostart, NetworkLookupByName, NetworkUndefine, OpenConsoleArgs,
 };
 use vfnet_rpc::vfnet::{NetworkDestroyForced, VfRestore};
 use vfnet_rpc::xdr::Text;
@@ -200,6 +201,30 @@ fn connections_of_those_who_may_only_read_keep_no_administrator_out() {
     serves(&daemon);
     drop(held);
     Client::open(&daemon.read_only_socket()).vfs();
+}
+
+#[test]
+fn who_may_only_read_has_no_program_run() {
+    let daemon = Daemon::start();
+    let trace = daemon.path("trace");
+    let script = format!("#!/bin/sh\necho > '{}'\n", trace.display());
+    let program = daemon.file("program", &script);
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("a program");
+    let args = DomainCapabilitiesArgs {
+        emulator: Some(text(&program)),
+        arch: None,
+        machine: None,
+        virt_type: None,
+        flags: 0,
+    };
+    let mut reader = Client::open(&daemon.read_only_socket());
+    let refused = reader.ask::<ConnectGetDomainCapabilities>(&args).expect_err("refused");
+    assert!(refused.to_string().contains("read-only"), "{refused}");
+    assert!(!trace.exists(), "it was run");
+    // Of whoever may do anything it is, to say its version.
+    let refused = Client::of(&daemon).ask::<ConnectGetDomainCapabilities>(&args);
+    assert!(refused.expect_err("it says none").to_string().contains("is no QEMU"));
+    assert!(trace.exists());
 }
 
 #[test]

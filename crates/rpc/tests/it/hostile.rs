@@ -105,6 +105,27 @@ fn passwords_in_a_guests_document_are_for_read_write_connections() {
     }
 }
 
+fn access_of<P: vfnet_rpc::procedures::Procedure>(args: &P::Args) -> Access {
+    let Incoming::Remote(_, call) = Incoming::from(call::<P>(1, args)) else {
+        panic!("a sound call")
+    };
+    call.access()
+}
+
+#[test]
+fn agents_and_programs_are_run_for_read_write_connections() {
+    let domain = vfnet_rpc::objects::Domain { name: text("web1"), uuid: network().uuid, id: 1 };
+    for (flags, access) in [(1, Access::Read), (8, Access::Write), (9, Access::Write)] {
+        let args = remote::DomainFlags { domain: domain.clone(), flags };
+        assert_eq!(access_of::<remote::DomainGetVcpusFlags>(&args), access);
+    }
+    for (source, access) in [(0, Access::Read), (1, Access::Write), (2, Access::Read)] {
+        let args =
+            remote::DomainInterfaceAddressesArgs { domain: domain.clone(), source, flags: 0 };
+        assert_eq!(access_of::<remote::DomainInterfaceAddresses>(&args), access);
+    }
+}
+
 #[test]
 fn a_result_too_long_for_a_frame_becomes_an_error() {
     let frame = call::<remote::ConnectListDefinedDomains>(4, &16_384);
