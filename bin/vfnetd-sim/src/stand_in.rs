@@ -110,7 +110,7 @@ impl Machine {
         devices: devices::Devices,
     ) -> io::Result<Option<(Self, Others)>> {
         let bad = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
-        let mut args = args.into_iter();
+        let mut args = args.into_iter().peekable();
         let (mut name, mut append) = (String::new(), String::new());
         let mut uuid = "00000000-0000-0000-0000-000000000000".to_owned();
         let (mut paused, mut stays) = (false, false);
@@ -126,6 +126,13 @@ impl Machine {
                 }
                 "S" => paused = true,
                 "no-shutdown" => stays = true,
+                "machine" if args.peek().is_some_and(|value| value == "help") => {
+                    let machines = [("pc", "pc-i440fx-10.0"), ("q35", "pc-q35-10.0")];
+                    for (alias, machine) in machines {
+                        writeln!(io::stdout(), "{alias:20} Standard PC (alias of {machine})")?;
+                    }
+                    return Ok(None);
+                }
                 "name" | "append" | "uuid" | "chardev" | "mon" | "device" | "action" | "m" => {
                     let value = args.next().ok_or_else(|| bad(format!("{arg}: no value")))?;
                     match option {

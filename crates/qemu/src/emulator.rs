@@ -1,4 +1,4 @@
-//! Whether an emulator can be used, and which version it is.
+//! Whether an emulator can be used, which version it is, and which machines its names mean.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -6,15 +6,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfnet_host::process::{Purpose, command};
 
-/// How long an emulator may take to tell its version.
+/// How long an emulator may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Bytes read of what it prints.
-const ANSWER_BYTES: usize = 4096;
+/// Most bytes read of what it prints.
+const ANSWER_BYTES: usize = 64 << 10;
 
 /// A version of QEMU.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,7 +52,7 @@ pub enum EmulatorError {
         #[source]
         source: io::Error,
     },
-    /// It printed no version.
+    /// It printed what QEMU does not.
     #[error("{path} is no QEMU: asked for its version, it said '{said}'")]
     Answer {
         /// The program.
@@ -61,7 +61,7 @@ pub enum EmulatorError {
         said: String,
     },
     /// It said nothing for too long.
-    #[error("{path} has not told its version within {} s", limit.as_secs())]
+    #[error("{path} has not answered within {} s", limit.as_secs())]
     Silent {
         /// The program.
         path: PathBuf,
@@ -74,55 +74,126 @@ pub enum EmulatorError {
 type FileIdentity = (u64, u64, i64, i64);
 
 /// What each emulator said when it was last asked.
-static KNOWN: Mutex<BTreeMap<PathBuf, (FileIdentity, EmulatorVersion)>> =
-    Mutex::new(BTreeMap::new());
+#[derive(Clone, Default)]
+struct Said {
+    version: Option<EmulatorVersion>,
+    /// Names of machines that are not their own, and the machines that they mean.
+    aliases: Option<BTreeMap<String, String>>,
+}
+
+static KNOWN: Mutex<BTreeMap<PathBuf, (FileIdentity, Said)>> = Mutex::new(BTreeMap::new());
 
 /// The version of an emulator. Blocks while it is asked, which is done once for each file as it
 /// is; a failure is not remembered.
+///
+/// # Errors
+///
+/// When it cannot be started, says nothing, or is no QEMU.
 pub fn probe(path: &Path) -> Result<EmulatorVersion, EmulatorError> {
-    let failed = |source| EmulatorError::Start { path: path.to_owned(), source };
-    let found = std::fs::metadata(path).map_err(failed)?;
-    let identity = (found.dev(), found.ino(), found.mtime(), found.mtime_nsec());
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let said_before = known().get(path).copied();
-    if let Some((_, version)) = said_before.filter(|(asked, _)| *asked == identity) {
+    let known = Known::of(path)?;
+    if let Some(version) = known.said.version {
         return Ok(version);
     }
-    let version = ask(path)?;
-    known().insert(path.to_owned(), (identity, version));
+    // The version comes in one write, on the first line.
+    let said = ask(path, "--version", |said| said.contains(&b'\n'))?;
+    let version = version_in(&said).ok_or_else(|| EmulatorError::Answer {
+        path: path.to_owned(),
+        said: said.chars().take(80).filter(|c| !c.is_control()).collect(),
+    })?;
+    known.learn(|said| said.version = Some(version));
     Ok(version)
 }
 
-fn ask(path: &Path) -> Result<EmulatorVersion, EmulatorError> {
+/// The machine that a name means to an emulator, such as `pc-q35-10.0` for `q35`; none where it is
+/// a machine's own, or unknown. Blocks as [`probe`] does.
+///
+/// # Errors
+///
+/// When the emulator cannot be started, or says nothing.
+pub fn machine(path: &Path, name: &str) -> Result<Option<String>, EmulatorError> {
+    let known = Known::of(path)?;
+    let aliases = match known.said.aliases.clone() {
+        Some(aliases) => aliases,
+        None => {
+            let aliases = aliases_in(&ask(path, "-machine help", |_| false)?);
+            known.learn(|said| said.aliases = Some(aliases.clone()));
+            aliases
+        }
+    };
+    Ok(aliases.get(name).cloned())
+}
+
+/// What is known of an emulator's file as it is now.
+struct Known<'p> {
+    path: &'p Path,
+    identity: FileIdentity,
+    said: Said,
+}
+
+impl<'p> Known<'p> {
+    fn of(path: &'p Path) -> Result<Self, EmulatorError> {
+        let failed = |source| EmulatorError::Start { path: path.to_owned(), source };
+        let found = std::fs::metadata(path).map_err(failed)?;
+        let identity = (found.dev(), found.ino(), found.mtime(), found.mtime_nsec());
+        let before = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let said = before.filter(|(asked, _)| *asked == identity).map(|(_, said)| said);
+        Ok(Self { path, identity, said: said.unwrap_or_default() })
+    }
+
+    fn learn(&self, learn: impl FnOnce(&mut Said)) {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || (self.identity, Said::default());
+        let entry = known.entry(self.path.to_owned()).or_insert_with(fresh);
+        if entry.0 != self.identity {
+            *entry = fresh();
+        }
+        learn(&mut entry.1);
+    }
+}
+
+/// What an emulator prints when it is started with these words, until that is `enough` or all.
+fn ask(path: &Path, words: &str, enough: impl Fn(&[u8]) -> bool) -> Result<String, EmulatorError> {
     let failed = |source| EmulatorError::Start { path: path.to_owned(), source };
     let mut child = command(path, Purpose::System)
-        .arg("--version")
+        .args(words.split(' '))
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
+    let deadline = Instant::now() + LIMIT;
     let mut said = Vec::new();
-    let mut answered = false;
+    let mut silent = false;
     if let Some(mut output) = child.stdout.take() {
-        let limit = Timespec { tv_sec: LIMIT.as_secs().cast_signed(), tv_nsec: 0 };
-        let mut waiting = [PollFd::new(&output, PollFlags::IN)];
-        // The version comes in one write, on the first line.
-        answered = poll(&mut waiting, Some(&limit)).map_err(|error| failed(error.into()))? > 0;
-        if answered {
-            let mut bytes = [0; ANSWER_BYTES];
-            let count = output.read(&mut bytes).map_err(failed)?;
-            said.extend_from_slice(&bytes[..count]);
+        let mut part = [0; 4096];
+        while !enough(&said) && said.len() < ANSWER_BYTES {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(|fault| failed(io::Error::other(fault)))?;
+            let mut waiting = [PollFd::new(&output, PollFlags::IN)];
+            if poll(&mut waiting, Some(&left)).map_err(|fault| failed(fault.into()))? == 0 {
+                silent = true;
+                break;
+            }
+            match output.read(&mut part).map_err(failed)? {
+                0 => break,
+                count => said.extend_from_slice(&part[..count]),
+            }
         }
     }
     // Whatever else it has to say.
     child.kill().and_then(|()| child.wait()).map_err(failed)?;
-    if !answered {
-        return Err(EmulatorError::Silent { path: path.to_owned(), limit: LIMIT });
+    match silent {
+        true => Err(EmulatorError::Silent { path: path.to_owned(), limit: LIMIT }),
+        false => Ok(String::from_utf8_lossy(&said).into_owned()),
     }
-    let said = String::from_utf8_lossy(&said);
-    version_in(&said).ok_or_else(|| EmulatorError::Answer {
-        path: path.to_owned(),
-        said: said.chars().take(80).filter(|c| !c.is_control()).collect(),
-    })
+}
+
+/// `q35                  Standard PC (Q35 + ICH9, 2009) (alias of pc-q35-10.0)`.
+fn aliases_in(said: &str) -> BTreeMap<String, String> {
+    let alias = |line: &str| {
+        let name = line.split_whitespace().next()?;
+        let machine = line.trim_end().strip_suffix(')')?.rsplit_once("(alias of ")?.1;
+        Some((name.to_owned(), machine.to_owned()))
+    };
+    said.lines().filter_map(alias).collect()
 }
 
 /// `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`.
@@ -143,6 +214,20 @@ fn version_in(said: &str) -> Option<EmulatorVersion> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_mean_other_machines_are_read_from_qemus_list() {
+        let said = "Supported machines are:\n\
+                    microvm              microvm (i386)\n\
+                    pc                   Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-10.0)\n\
+                    pc-i440fx-10.0       Standard PC (i440FX + PIIX, 1996) (default)\n\
+                    q35                  Standard PC (Q35 + ICH9, 2009) (alias of pc-q35-10.0)\n";
+        let aliases = aliases_in(said);
+        assert_eq!(aliases.len(), 2);
+        assert_eq!(aliases["pc"], "pc-i440fx-10.0");
+        assert_eq!(aliases["q35"], "pc-q35-10.0");
+        assert!(aliases_in("(alias of x\n)\n").is_empty());
+    }
 
     #[test]
     fn the_version_is_read_from_what_distributions_print() {

@@ -40,7 +40,7 @@ Guests: documents, and changes of them in parts
     <currentMemory unit='KiB'>65536</currentMemory>
     <vcpu placement='static'>2</vcpu>
     <os>
-      <type arch='x86_64' machine='q35'>hvm</type>
+      <type arch='x86_64' machine='pc-q35-10.0'>hvm</type>
       <boot dev='hd'/>
     </os>
     <clock offset='utc'/>
@@ -160,7 +160,7 @@ Edited
   $ EDITOR=true virsh edit --domain web2
   Domain 'web2' XML configuration not changed.
   $ EDITOR="sed -i 's/q35/i386/'" answer n edit web2
-  error: unsupported configuration: machine='i386' of <type> (served: pc, q35 and versions) (at /domain/os/type/@machine, line 8)
+  error: unsupported configuration: machine='pc-i386-10.0' of <type> (served: pc, q35 and versions) (at /domain/os/type/@machine, line 8)
   Failed. Try again? [y,n,i,f,?]:
   [1]
   $ EDITOR="sed -i 's/131072/65536/'" virsh edit web2 --skip-validate

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 use vfnet_engine::{GuestDefinition, Refusal, RefusalKind, Request, State};
+use vfnet_model::explain;
 use vfnet_model::guest::{Form, parse, print_with_secrets};
 use vfnet_rpc::error::{ErrorDomain, WireError};
 use vfnet_rpc::flags as f;
@@ -9,6 +10,7 @@ use vfnet_rpc::objects::Domain;
 
 use super::super::flag;
 use super::{ask, by_uuid, read, refused};
+use crate::aside::aside;
 use crate::{Daemon, wire_error};
 
 /// Reads a document and fills in what it leaves out. Without a UUID it is a new version of the
@@ -23,12 +25,27 @@ pub(in super::super) async fn definition(
     let name = guest.name.clone();
     let known = daemon.engine.read(move |state| state.guest_named(&name)).await.map_err(refused)?;
     guest.uuid = guest.uuid.or(known);
-    if guest.emulator.is_none() {
-        guest.emulator = Some(daemon.config.emulator.display().to_string());
-    }
+    let emulator =
+        guest.emulator.get_or_insert_with(|| daemon.config.emulator.display().to_string()).clone();
+    guest.os.machine = Some(kept_machine(guest.os.machine.take(), emulator).await?);
     guest.fill_in(&mut || Uuid::new_v4().as_u64_pair().0);
     let xml = print_with_secrets(&guest, Form::Inactive);
     GuestDefinition::from_document(&guest, xml).map_err(refused)
+}
+
+/// The machine that a guest is to have from now on: what `pc` and `q35` mean changes with QEMU,
+/// and a guest's cards are to stay where they are. An emulator that cannot be asked is named when
+/// the guest is started.
+async fn kept_machine(written: Option<String>, emulator: String) -> Result<String, WireError> {
+    let written = written.unwrap_or_else(|| "pc".to_owned());
+    let asked = written.clone();
+    let known = move || vfnet_qemu::emulator::machine(emulator.as_ref(), &asked);
+    let machine = aside(known).await?.unwrap_or_else(|fault| {
+        tracing::warn!("machine '{written}' stays as it is written: {}", explain(&fault));
+        None
+    });
+    // Only what documents may say.
+    Ok(machine.filter(|it| it.starts_with("pc-")).unwrap_or(written))
 }
 
 pub(super) async fn define(daemon: &Daemon, xml: &str) -> Result<Domain, WireError> {
