@@ -369,6 +369,10 @@ impl Import {
         // What the document leaves to the daemon is as the daemon has it.
         wanted.uuid = wanted.uuid.or(there.uuid);
         wanted.emulator = wanted.emulator.or_else(|| there.emulator.clone());
+        let by_alias = wanted.os.machine.as_deref().is_none_or(|it| ["pc", "q35"].contains(&it));
+        if by_alias && wanted.os.family() == there.os.family() {
+            wanted.os.machine.clone_from(&there.os.machine);
+        }
         for (wanted, there) in wanted.interfaces.iter_mut().zip(&there.interfaces) {
             wanted.mac = wanted.mac.or(there.mac);
         }
