@@ -95,17 +95,16 @@ impl Ours {
             run(Operation::PortDelete, &|words| virsh(words))?;
         }
         // What nobody waits for ends by itself: a VF of a guest that did not come up.
-        let mut left = self.look()?;
-        let ended = wait_for("all to be as before", LIMIT, || match self.look() {
-            Ok(now) => {
-                left = now;
-                left.is_nothing() || left.harm.is_some()
-            }
-            Err(_) => false,
+        let mut left = None;
+        let ended = wait_for("all to be as before", LIMIT, || {
+            let now = self.look();
+            let at_rest = now.as_ref().is_ok_and(|now| now.is_nothing() || now.harm.is_some());
+            left = Some(now);
+            at_rest
         });
         // Said by what is left.
         drop(ended);
-        Ok((left, became))
+        Ok((left.context("nobody has looked")??, became))
     }
 
     /// What has been done to the bystander, if anything.

@@ -4,7 +4,7 @@
 //! The guest of the kills boots nothing, and so lets go of nothing by itself. A reset ends what it
 //! was asked for: QEMU takes out then what was to go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -32,7 +32,7 @@ const CARD_MAC: &str = "52:54:00:11:22:03";
 const CARD: &str = "/run/card.xml";
 
 /// What the daemon is killed in the middle of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Course {
     Attach,
     Detach,
@@ -45,6 +45,13 @@ impl fmt::Display for Course {
 }
 
 impl Course {
+    const fn other(self) -> Self {
+        match self {
+            Self::Attach => Self::Detach,
+            Self::Detach => Self::Attach,
+        }
+    }
+
     const fn words(self) -> [&'static str; 4] {
         match self {
             Self::Attach => ["attach-device", GUEST, CARD, "--live"],
@@ -86,6 +93,8 @@ struct Plugs {
     bench: Ours,
     /// As vfnet has none.
     before: Vec<Facts>,
+    /// Whether the guest had the card when all had come to rest.
+    has_card: bool,
 }
 
 /// A kill at every point of an attach and of a detach, none left out: afterwards the card is in
@@ -101,11 +110,11 @@ pub(super) fn a_kill_at_every_point(host: &Host) -> Result<()> {
         program::run("ip", &[&of_vf[..], &["vlan", "42"]].concat())?;
     }
     let before = bench.vfs.iter().map(Vf::facts).collect::<Result<_>>()?;
-    let mut plugs = Plugs { bench, before };
+    let mut plugs = Plugs { bench, before, has_card: false };
     file("card", &card(CARD_MAC, NETWORK))?;
     guest(GUEST, &Guest::idle(GUEST))?;
     virsh(&["start", GUEST])?;
-    let mut kills = 0;
+    let mut left = BTreeMap::new();
     for course in [Course::Attach, Course::Detach] {
         let points = plugs.points_of(course).with_context(|| format!("{course}"))?;
         let names: BTreeSet<&str> = points.iter().map(|point| point.name.as_str()).collect();
@@ -115,13 +124,21 @@ pub(super) fn a_kill_at_every_point(host: &Host) -> Result<()> {
                 ensure!(names.contains(&*point), "{course} has not passed '{point}': {names:?}");
             }
         }
-        for point in &points {
-            let has_card =
-                plugs.die_at(course, point).with_context(|| format!("{course}, killed {point}"))?;
-            let became = if has_card { "the guest has the card" } else { "nothing is left" };
-            println!("{course}, killed {point}: {became}");
-        }
-        kills += points.len();
+        left.insert(course, VecDeque::from(points));
+    }
+    let kills: usize = left.values().map(VecDeque::len).sum();
+    loop {
+        // As the last one left it, where that will do: there is nothing to make ready then.
+        let at_hand = if plugs.has_card { Course::Detach } else { Course::Attach };
+        let Some((course, point)) = [at_hand, at_hand.other()]
+            .into_iter()
+            .find_map(|course| Some((course, left.get_mut(&course)?.pop_front()?)))
+        else {
+            break;
+        };
+        plugs.die_at(course, &point).with_context(|| format!("{course}, killed {point}"))?;
+        let became = if plugs.has_card { "the guest has the card" } else { "nothing is left" };
+        println!("{course}, killed {point}: {became}");
     }
     plugs.make_ready(Course::Attach)?;
     virsh(&["destroy", GUEST])?;
@@ -148,7 +165,7 @@ impl Plugs {
 
     /// Makes what a course begins with.
     fn make_ready(&mut self, course: Course) -> Result<()> {
-        match (course, self.has_card()?) {
+        match (course, self.has_card) {
             (Course::Attach, true) => self.run(Course::Detach),
             (Course::Detach, false) => self.run(Course::Attach),
             (Course::Attach, false) | (Course::Detach, true) => Ok(()),
@@ -156,15 +173,15 @@ impl Plugs {
     }
 
     /// Goes through a course to its end.
-    fn run(&self, course: Course) -> Result<()> {
+    fn run(&mut self, course: Course) -> Result<()> {
         let mut client = course.begin()?;
         see_through(course, &mut client)?;
         self.settle()?;
-        ensure!(self.has_card()? == (course == Course::Attach), "{course} did not come to its end");
+        ensure!(self.has_card == (course == Course::Attach), "{course} did not come to its end");
         Ok(())
     }
 
-    fn die_at(&mut self, course: Course, point: &Point) -> Result<bool> {
+    fn die_at(&mut self, course: Course, point: &Point) -> Result<()> {
         self.make_ready(course)?;
         let mut last = self.bench.take_daemon()?;
         trail::forget()?;
@@ -179,17 +196,18 @@ impl Plugs {
         trail::live()?;
         trail::forget()?;
         self.bench.go_on_with(Daemon::start_watched()?);
-        self.settle()?;
-        self.has_card()
+        self.settle()
     }
 
     /// Waits until QEMU, the records, the document and the kernel say the same, and nothing is
     /// under way.
-    fn settle(&self) -> Result<()> {
+    fn settle(&mut self) -> Result<()> {
         let mut said = String::new();
+        let mut has_card = self.has_card;
         wait_for("card and claim to be there, or neither", LIMIT, || match self.account() {
             Ok(account) => {
                 said = format!("{account:?}");
+                has_card = account.in_qemu;
                 account.agrees() && trail::under_way(&trail::passed()).is_empty()
             }
             Err(fault) => {
@@ -198,28 +216,30 @@ impl Plugs {
             }
         })
         .with_context(|| format!("{said}; {:?}", trail::under_way(&trail::passed())))?;
+        self.has_card = has_card;
         Ok(())
     }
 
-    fn has_card(&self) -> Result<bool> {
-        Ok(self.account()?.in_qemu)
-    }
-
     fn account(&self) -> Result<Account> {
-        let running = virsh(&["domstate", GUEST])?;
-        ensure!(running.trim() == "running", "the guest is '{}'", running.trim());
         if let Some(harm) = self.bench.harm()? {
             bail!("the bystander: {harm}");
         }
         let asked =
             json!({ "execute": "qom-list", "arguments": { "path": "/machine/peripheral" } });
-        let told = virsh(&["qemu-monitor-command", GUEST, &asked.to_string()])?;
-        let told: Value = serde_json::from_str(&told)?;
+        // In one process: they are slow to start here.
+        let told = virsh(&[&format!(
+            "domstate {GUEST}; qemu-monitor-command {GUEST} '{asked}'; dumpxml {GUEST}"
+        )])?;
+        let mut told = told.lines().filter(|line| !line.is_empty());
+        let state = told.next().context("virsh says nothing")?;
+        ensure!(state == "running", "the guest is '{state}'");
+        let devices = told.next().context("QEMU says nothing")?;
+        let in_document = told.any(|line| line.contains(CARD_MAC));
+        let told: Value = serde_json::from_str(devices)?;
         let devices = told["return"].as_array().context("QEMU has not said its devices")?;
         let in_qemu = devices
             .iter()
             .any(|it| it["name"].as_str().is_some_and(|it| it.starts_with("hostdev")));
-        let in_document = virsh(&["dumpxml", GUEST])?.contains(CARD_MAC);
         let (mut held, mut taken, mut changed) = (0, 0, 0);
         let known: Value = serde_json::from_str(&vfnet(&["--json", "vf", "ls"])?)?;
         for (vf, before) in self.bench.vfs.iter().zip(&self.before) {
