@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde::Deserialize;
+use vfnet_model::network::PhysicalNetworks;
 use vfnet_qemu::command_line::SPARE_ROOT_PORTS;
 use vfnet_qemu::jail::Jail;
 use vfnet_qemu::scope;
@@ -66,6 +67,8 @@ pub struct Config {
     pub jail: JailSetting,
     /// QEMU, where a guest's document names none.
     pub emulator: PathBuf,
+    /// Which PFs, by interface or PCI address, are on which physical network.
+    pub physical_networks: PhysicalNetworks,
     /// PCI Express root ports left free on a q35 guest, for devices plugged in while it runs.
     pub spare_root_ports: u8,
     /// Seconds until autostart that still waits says so.
@@ -116,6 +119,7 @@ impl Default for Config {
             guest_uid_count: 4096,
             jail: JailSetting::Auto,
             emulator: PathBuf::from("/usr/bin/qemu-system-x86_64"),
+            physical_networks: PhysicalNetworks::new(),
             spare_root_ports: SPARE_ROOT_PORTS,
             autostart_patience: 60,
             look_interval: 30,

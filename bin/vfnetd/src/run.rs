@@ -149,7 +149,12 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
     store.commit(&records)?;
     entries.extend(strangers);
     let alive = runtime.block_on(find_guests(&guests, &entries));
-    let remembered = Remembered { entries, inventory, alive };
+    let remembered = Remembered {
+        entries,
+        inventory,
+        alive,
+        physical_networks: config.physical_networks.clone(),
+    };
     let (mut engine, first) = Engine::recover(remembered);
     let hooks = config.network_hooks.clone().map(|dir| {
         engine.call_hooks();

@@ -16,7 +16,8 @@ use vfnet_model::{NetworkName, PciAddress};
 
 use crate::decision::{Announcement, Effect, NetworkHook, Turn};
 use crate::input::{Answer, Metadata, NetworkEdit, Request, Ticket};
-use crate::networks::{no_network, resolve};
+use crate::networks::no_network;
+use crate::pool::resolve;
 use crate::record::{Entry, Key};
 use crate::refusal::{Because, Refusal, RefusalKind};
 use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry, State, UnfinishedEdit};
@@ -154,7 +155,7 @@ fn edited_live(
     let in_use = state.claims_on_network(uuid).find(|claim| {
         before.vfs.contains(&claim.vf)
             && !vfs.contains(&claim.vf)
-            && !before.pfs.contains(&claim.pf)
+            && !state.lends_by_pf(before, claim.pf, claim.index)
     });
     if let Some(claim) = in_use {
         let message = format!("a member of the pool of network '{}' is in use", before.name());
@@ -174,7 +175,7 @@ fn looked_up(
     let mut alone = network.clone();
     if let Forward::Hostdev(pool) = &mut alone.forward {
         pool.members = member;
-        pool.make_vfs.clear();
+        pool.pfs.clear();
     }
     resolve(state, definition(uuid, alone))
         .map(|(live, _)| live.vfs)

@@ -142,7 +142,7 @@ impl Turn<'_> {
                 format!("the number of VFs of PF {shown} is being changed to {}", job.count);
             return Err(Refusal::invalid(message));
         }
-        let making = |live: &&LiveNetwork| live.pfs.contains(&pf);
+        let making = |live: &&LiveNetwork| self.state.lends_pf(live, pf);
         let mut jobs = self.state.network_jobs.values().map(|job| &job.live);
         if let Some(network) = jobs.find(making) {
             let message = format!(

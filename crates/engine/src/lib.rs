@@ -24,6 +24,7 @@ mod nic_changes;
 pub mod place;
 pub mod plan;
 mod plugs;
+mod pool;
 mod ports;
 mod record;
 mod recover;

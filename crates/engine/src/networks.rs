@@ -1,16 +1,17 @@
 //! Networks: definitions, start and stop, autostart.
 
 use uuid::Uuid;
-use vfnet_model::network::{Forward, Members, Network};
+use vfnet_model::network::Network;
 use vfnet_model::vf::WantedSettings;
-use vfnet_model::{MacAddress, PciAddress, VlanId};
+use vfnet_model::{MacAddress, VlanId};
 
 use crate::decision::{Announcement, Effect, NetworkHook, Turn};
 use crate::guests::Start;
 use crate::input::{Answer, Ticket};
+use crate::pool::resolve;
 use crate::record::{Entry, Key, NetworkJob, Pending};
 use crate::refusal::{Refusal, RefusalKind};
-use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry, State};
+use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry};
 
 type Outcome = Result<Option<Answer>, Refusal>;
 
@@ -184,19 +185,8 @@ impl Turn<'_> {
     }
 
     fn pool_is_there(&mut self, ticket: Option<Ticket>, live: LiveNetwork) -> Outcome {
-        let name = live.name();
-        let listed =
-            live.definition.network.pool().is_some_and(|pool| pool.members != Members::None)
-                || !live.pfs.is_empty();
-        if listed && self.state.pool(&live).is_empty() {
-            let mut message = format!("network '{name}' has no usable VFs");
-            let pfs: Vec<_> = live.pfs.iter().map(|pf| self.state.shown_pf(*pf)).collect();
-            if !pfs.is_empty() {
-                message = format!("{message}: {} has none", pfs.join(", "));
-            }
-            return Err(Refusal::new(RefusalKind::Exhausted, message).hint(
-                "make some with <vfnet:pf vfs='N'/> in the network, or through sriov_numvfs",
-            ));
+        if let Some(refusal) = self.state.empty_pool(&live) {
+            return Err(refusal);
         }
         if self.state.hooks {
             self.call_hook(NetworkHook::Started, ticket, live);
@@ -322,23 +312,7 @@ impl Turn<'_> {
         let Some(def) = self.state.network(uuid) else {
             return Err("it is not defined".to_owned());
         };
-        let (live, _) = resolve(self.state, def.clone()).map_err(|refusal| refusal.to_string())?;
-        for pf in &live.pfs {
-            let up = self
-                .state
-                .inventory
-                .pfs
-                .get(pf)
-                .is_some_and(|pf| pf.netdev.as_ref().is_some_and(|dev| dev.up));
-            if !up {
-                let name = live.name();
-                return Err(format!(
-                    "network '{name}' waits for PF {} to be up",
-                    self.state.shown_pf(*pf)
-                ));
-            }
-        }
-        Ok(())
+        self.state.pfs_are_up(def)
     }
 }
 
@@ -356,72 +330,4 @@ pub(crate) fn port_settings(
         return Err(Refusal::new(RefusalKind::Unsupported, message));
     }
     Ok(document.wanted(mac, own, portgroup))
-}
-
-/// What a document comes to on this host now: its PFs and VFs by address, and how many VFs its
-/// PFs are to have.
-pub(crate) fn resolve(
-    state: &State,
-    definition: NetworkDefinition,
-) -> Result<(LiveNetwork, Vec<(PciAddress, u16)>), Refusal> {
-    let missing = |what: String| {
-        let message = format!("network '{}': {what}", definition.network.name);
-        Refusal::new(RefusalKind::Exhausted, message)
-    };
-    let (mut pfs, mut vfs, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
-    if let Forward::Hostdev(pool) = &definition.network.forward {
-        let pf_named = |name| {
-            state.inventory.pf_by_netdev(name).ok_or_else(|| {
-                missing(format!("there is no SR-IOV PF '{name}'"))
-                    .hint("vfnet pf ls lists the PFs of this host")
-            })
-        };
-        match &pool.members {
-            Members::None => {}
-            Members::Pf(name) => pfs.push(pf_named(name)?.address),
-            Members::Addresses(addresses) => {
-                for address in addresses {
-                    if !state.inventory.vfs.contains_key(address) {
-                        return Err(missing(format!(
-                            "{address} is not an SR-IOV Virtual Function"
-                        )));
-                    }
-                    vfs.push(*address);
-                }
-            }
-            Members::Interfaces(names) => {
-                for name in names {
-                    let vf = state.inventory.vf_by_netdev(name).ok_or_else(|| {
-                        missing(format!("'{name}' is not the netdev of an SR-IOV Virtual Function"))
-                    })?;
-                    vfs.push(vf.address);
-                }
-            }
-        }
-        for make in &pool.make_vfs {
-            let pf = pf_named(&make.pf)?;
-            if !pfs.contains(&pf.address) {
-                pfs.push(pf.address);
-            }
-            if let Some(count) = make.vfs {
-                if count > pf.total_vfs {
-                    return Err(missing(format!(
-                        "PF {} allows {} VFs, {count} are wanted",
-                        make.pf, pf.total_vfs
-                    )));
-                }
-                wanted.push((pf.address, count));
-            }
-        }
-    }
-    let uuid = definition.uuid;
-    Ok((LiveNetwork { uuid, definition, pfs, vfs }, wanted))
-}
-
-impl State {
-    /// Which of a network's hardware is absent now, in words. Definitions are written before
-    /// cards are there, so that only a start is refused for it.
-    pub fn missing_hardware(&self, def: &NetworkDefinition) -> Option<String> {
-        resolve(self, def.clone()).err().map(|refusal| refusal.to_string())
-    }
 }

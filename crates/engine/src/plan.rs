@@ -140,10 +140,7 @@ impl State {
                 if hit.is_empty() { Vec::new() } else { vec![hits(says)] }
             }
             Request::PfSetVfs { pf, .. } => {
-                let lends = |vf: &PciAddress| self.inventory.vfs.get(vf).map(|vf| vf.pf);
-                let of = self.live_networks.values().filter(|live| {
-                    live.pfs.contains(pf) || live.vfs.iter().any(|vf| lends(vf) == Some(*pf))
-                });
+                let of = self.live_networks.values().filter(|live| self.lends_pf(live, *pf));
                 let says = |name| format!("network {name} lends the VFs that there are then");
                 of.map(|live| hits(says(live.name()))).collect()
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 use vfnet_model::inventory::Inventory;
+use vfnet_model::network::PhysicalNetworks;
 
 use crate::Engine;
 use crate::claim::{ClaimState, Happening, Owner};
@@ -19,6 +20,8 @@ pub struct Remembered {
     pub entries: Vec<Entry>,
     /// The host as it is now.
     pub inventory: Inventory,
+    /// Which PFs are on which physical network, as configured.
+    pub physical_networks: PhysicalNetworks,
     /// Guests whose lock is held: their process, or its launcher, lives.
     pub alive: BTreeSet<Uuid>,
 }
@@ -30,6 +33,7 @@ impl Engine {
     pub fn recover(remembered: Remembered) -> (Self, Decision) {
         let mut engine = Self::default();
         engine.state.inventory = remembered.inventory.clone();
+        engine.state.physical_networks = remembered.physical_networks;
         for entry in remembered.entries {
             engine.state.apply(Record::Put(Box::new(entry)));
         }

@@ -1,11 +1,11 @@
 //! What the engine knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vfnet_model::inventory::Inventory;
-use vfnet_model::network::Network;
+use vfnet_model::network::{LentPf, Network, PhysicalNetworks};
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
@@ -39,6 +39,8 @@ pub struct State {
     pub autostarted: bool,
     /// How each guest's last run ended, as far as this daemon has seen it.
     pub last_ends: BTreeMap<Uuid, Ended>,
+    /// Which PFs are on which physical network, as configured.
+    pub physical_networks: PhysicalNetworks,
     /// Whether networks' hook scripts are to be called.
     pub(crate) hooks: bool,
     pub(crate) network_jobs: BTreeMap<Uuid, NetworkJob>,
@@ -85,8 +87,9 @@ pub struct LiveNetwork {
     pub uuid: Uuid,
     /// The document that it was started from.
     pub definition: NetworkDefinition,
-    /// PFs whose VFs, whichever there are, belong to the pool.
-    pub pfs: Vec<PciAddress>,
+    /// PFs that the document names, and which of their VFs, whichever there are, belong to the
+    /// pool. Those that it chooses by what they are, are in [`State::lent_pfs`].
+    pub pfs: Vec<LentPf>,
     /// VFs that the document names one by one.
     pub vfs: Vec<PciAddress>,
 }
@@ -387,14 +390,6 @@ impl State {
     pub fn port(&self, network: Uuid, port: Uuid) -> Option<&Claim> {
         let is_it = |claim: &&Claim| claim.network.as_ref().is_some_and(|of| of.port == port);
         self.ports_of(network).find(is_it)
-    }
-
-    /// The VFs of an active network's pool that exist now, in pool order.
-    pub fn pool(&self, live: &LiveNetwork) -> Vec<PciAddress> {
-        let of_pfs = live.pfs.iter().flat_map(|pf| self.inventory.vfs_of(*pf)).map(|vf| vf.address);
-        let named = live.vfs.iter().copied().filter(|vf| self.inventory.vfs.contains_key(vf));
-        let mut seen = BTreeSet::new();
-        of_pfs.chain(named).filter(|vf| seen.insert(*vf)).collect()
     }
 
     /// The network of that name, kept, active or being started: its identity.

@@ -185,12 +185,17 @@ pub struct GroupMember {
     pub bridge: bool,
 }
 
+impl Pf {
+    /// Whether this is its interface's name or altname.
+    pub fn is_named(&self, name: &NetdevName) -> bool {
+        self.netdev.as_ref().is_some_and(|dev| dev.name == *name || dev.altnames.contains(name))
+    }
+}
+
 impl Inventory {
     /// The PF with this interface name or altname.
     pub fn pf_by_netdev(&self, name: &NetdevName) -> Option<&Pf> {
-        self.pfs.values().find(|pf| {
-            pf.netdev.as_ref().is_some_and(|dev| dev.name == *name || dev.altnames.contains(name))
-        })
+        self.pfs.values().find(|pf| pf.is_named(name))
     }
 
     /// The VF whose netdev has this name.

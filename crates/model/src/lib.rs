@@ -29,7 +29,9 @@ pub mod xml;
 
 pub use explain::{explain, legible};
 pub use mac::MacAddress;
-pub use names::{BootId, DriverName, GuestName, NetdevName, NetworkName, PoolName};
+pub use names::{
+    BootId, DriverName, GuestName, NetdevName, NetworkName, PhysicalNetworkName, PoolName,
+};
 pub use pci::PciAddress;
 pub use uuid::Uuid;
 pub use vlan::{Vlan, VlanId, VlanProtocol, VlanTags};

@@ -121,6 +121,10 @@ name!(
     NetdevName, "net device name", 127, |c| c == '/' || c == ':' || c.is_whitespace() || c.is_control()
 );
 name!(
+    /// Name of a physical network, as in the daemon's configuration.
+    PhysicalNetworkName, "physical network name", 255, |c| c == '/' || c.is_control()
+);
+name!(
     /// Name of a kernel driver, as in `/sys/bus/pci/drivers`.
     DriverName, "driver name", 63, |c| c == '/' || c.is_whitespace() || c.is_control()
 );

@@ -13,6 +13,7 @@ mod head;
 pub mod metadata;
 mod options;
 mod parse;
+mod pf;
 mod print;
 mod served;
 mod update;
@@ -21,6 +22,10 @@ pub use connection::{Bandwidth, Direct, DirectMode, Ip, VirtualPort};
 pub use head::{Head, Mode, head};
 pub use options::VfOptions;
 pub use parse::parse;
+pub use pf::{
+    CardId, LentPf, NotALentPf, NotAPciId, NotAVfRange, PciId, PfName, PfSelector,
+    PhysicalNetworks, PoolPf, VfRange, WhichPf,
+};
 pub use print::{Form, Live, print};
 pub(crate) use served::{NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, no_bandwidth, unsupported};
 pub use update::{Command, Section, UpdateError, update};
@@ -79,8 +84,8 @@ pub struct Pool {
     pub driver: Option<PoolDriver>,
     /// Which VFs.
     pub members: Members,
-    /// `<vfnet:pf vfs='N'>`: VFs to be made when the network starts.
-    pub make_vfs: Vec<MakeVfs>,
+    /// `<vfnet:pf>`: PFs besides, in document order.
+    pub pfs: Vec<PoolPf>,
     /// `<vfnet:vf>`: what its VFs get besides MAC and tag.
     pub vf: VfOptions,
 }
@@ -105,15 +110,6 @@ pub enum Members {
     Addresses(Vec<PciAddress>),
     /// `<interface dev=…/>`, one a VF by its netdev: the RFC's pool, resolved at network start.
     Interfaces(Vec<NetdevName>),
-}
-
-/// `<vfnet:pf dev=… vfs=…/>`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MakeVfs {
-    /// The PF's netdev.
-    pub pf: NetdevName,
-    /// How many VFs it is to have; `None` leaves that to the administrator.
-    pub vfs: Option<u16>,
 }
 
 /// `<portgroup>`.

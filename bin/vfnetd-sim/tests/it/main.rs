@@ -19,6 +19,7 @@ mod guests;
 mod hooks;
 mod hostile;
 mod limits;
+mod members;
 mod moving;
 mod names;
 mod networks;

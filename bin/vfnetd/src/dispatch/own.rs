@@ -56,11 +56,7 @@ fn inventory_of(state: &State) -> InventoryReport {
 }
 
 fn pf_report(state: &State, pf: &vfnet_model::inventory::Pf) -> PfReport {
-    let host = &state.inventory;
-    let networks = state.live_networks.values().filter(|live| {
-        let lends = |vf: &PciAddress| host.vfs.get(vf).is_some_and(|vf| vf.pf == pf.address);
-        live.pfs.contains(&pf.address) || live.vfs.iter().any(lends)
-    });
+    let networks = state.live_networks.values().filter(|live| state.lends_pf(live, pf.address));
     let lent = state.claims.values().filter(|claim| claim.pf == pf.address).count();
     PfReport {
         address: pf.address,

@@ -19,6 +19,7 @@ use vfnet_host::Host;
 use vfnet_host::lend::Lending;
 use vfnet_host_sim::{SimHost, VfFacts};
 use vfnet_model::inventory::{Incarnation, Inventory};
+use vfnet_model::network::PhysicalNetworks;
 use vfnet_model::vf::WantedSettings;
 use vfnet_model::{PciAddress, Vlan};
 
@@ -172,6 +173,8 @@ pub(crate) struct World {
     pub(crate) no_emulator: bool,
     /// Whether hook scripts are called.
     pub(crate) hooks: bool,
+    /// What the daemon is configured with, from its next start on.
+    pub(crate) physical_networks: PhysicalNetworks,
     /// What guests do that are asked to let go of a device.
     pub(crate) asked_to_let_go: LetGo,
     /// How many of the next scripts say no; the others say yes.
@@ -223,6 +226,7 @@ impl World {
             deaf: BTreeSet::new(),
             no_emulator: false,
             hooks: seed.is_multiple_of(2),
+            physical_networks: PhysicalNetworks::new(),
             asked_to_let_go: LetGo::default(),
             hooks_refuse: 0,
             guests_die_with_the_daemon: false,
@@ -458,6 +462,7 @@ impl World {
             entries: self.durable.values().cloned().collect(),
             inventory: self.host.inventory().expect("the simulated host can be read"),
             alive,
+            physical_networks: self.physical_networks.clone(),
         };
         let (engine, first) = Engine::recover(remembered);
         self.daemon.engine = engine;

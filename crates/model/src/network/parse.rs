@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::connection::{Devices, IpMask};
 use super::{
-    Direct, DirectMode, Forward, Ip, MakeVfs, Members, NAMESPACE, Network, Pool, PortGroup,
-    VfOptions, VirtualPort,
+    CardId, Direct, DirectMode, Forward, Ip, Members, NAMESPACE, Network, PfSelector, Pool, PoolPf,
+    PortGroup, VfOptions, VfRange, VirtualPort, WhichPf,
 };
 use crate::names::BadName;
 use crate::vf::LinkState;
@@ -188,7 +188,7 @@ fn pool(root: &Element<'_, '_>, forward: &Element<'_, '_>) -> Result<Pool, Docum
     if let Some(nat) = forward.children("nat").next() {
         return Err(nat.invalid("<nat>: only a network of forward mode 'nat' has it"));
     }
-    let (make_vfs, vf) = vfnet_pool(root)?;
+    let (pfs, vf) = vfnet_pool(root)?;
     Ok(Pool {
         managed: yes_no_any_case(forward, "managed")?.unwrap_or(false),
         driver: match forward.child("driver")? {
@@ -196,7 +196,7 @@ fn pool(root: &Element<'_, '_>, forward: &Element<'_, '_>) -> Result<Pool, Docum
             None => None,
         },
         members: members(forward)?,
-        make_vfs,
+        pfs,
         vf,
     })
 }
@@ -269,23 +269,62 @@ fn each_once<'d, 'a, T: Eq + Hash + Clone + fmt::Display>(
 }
 
 /// `<vfnet:pool>`.
-fn vfnet_pool(root: &Element<'_, '_>) -> Result<(Vec<MakeVfs>, VfOptions), DocumentError> {
+fn vfnet_pool(root: &Element<'_, '_>) -> Result<(Vec<PoolPf>, VfOptions), DocumentError> {
     let Some(pool) = vfnet_child(root, "pool")? else {
         return Ok((Vec::new(), VfOptions::default()));
     };
     let pfs: Vec<_> = pool.children_in(NAMESPACE, "pf").collect();
-    let make_vfs = each_once(&pfs, |pf| pf.required_parsed::<NetdevName>("dev"))?
+    let pfs = each_once(&pfs, which_pf)?
         .into_iter()
         .zip(&pfs)
-        .map(|(dev, element)| {
-            let vfs = element.parsed("vfs")?;
-            if vfs == Some(0) {
-                return Err(element.invalid("vfs='0': leave 'vfs' out to make none"));
-            }
-            Ok(MakeVfs { pf: dev, vfs })
-        })
+        .map(|(which, element)| pool_pf(which, element))
         .collect::<Result<_, _>>()?;
-    Ok((make_vfs, vf_options(&pool)?))
+    Ok((pfs, vf_options(&pool)?))
+}
+
+/// `<vfnet:pf>`: the PF's name or place, or what PFs are chosen by.
+fn which_pf(element: &Element<'_, '_>) -> Result<WhichPf, DocumentError> {
+    let dev = element.parsed("dev")?.map(WhichPf::Dev);
+    let address = element.parsed("address")?.map(WhichPf::Address);
+    let vendor = element.parsed("vendor")?;
+    let device = element.parsed("device")?;
+    if vendor.is_none() && device.is_some() {
+        return Err(element.invalid("'device': its number is the vendor's, so it needs 'vendor'"));
+    }
+    let selector = PfSelector {
+        card: vendor.map(|vendor| CardId { vendor, device }),
+        driver: element.parsed("driver")?,
+        numa: element.parsed("numa")?,
+        physnet: element.parsed("physnet")?,
+    };
+    let like = (selector != PfSelector::default()).then_some(WhichPf::Like(selector));
+    let mut ways = [dev, address, like].into_iter().flatten();
+    let way = ways.next().ok_or_else(|| {
+        element.invalid(
+            "<vfnet:pf> needs 'dev', 'address', or what PFs are chosen by: 'vendor' and 'device', \
+             'driver', 'numa', 'physnet'",
+        )
+    })?;
+    match ways.next() {
+        Some(other) => Err(element.invalid(format!("{way} and {other} exclude each other"))),
+        None => Ok(way),
+    }
+}
+
+fn pool_pf(which: WhichPf, element: &Element<'_, '_>) -> Result<PoolPf, DocumentError> {
+    let range: Option<VfRange> = element.parsed("vfRange")?;
+    let vfs = element.parsed("vfs")?;
+    if vfs == Some(0) {
+        return Err(element.invalid("vfs='0': leave 'vfs' out to make none"));
+    }
+    if let (Some(vfs), Some(range)) = (vfs, &range)
+        && range.last() >= vfs
+    {
+        return Err(
+            element.invalid(format!("vfRange='{range}': vfs='{vfs}' ends with VF {}", vfs - 1))
+        );
+    }
+    Ok(PoolPf { which, range, vfs })
 }
 
 /// The one child of that name in vfnet's namespace.

@@ -1,7 +1,9 @@
 //! From [`Network`] to text, in libvirt's order (libvirt: `virNetworkDefFormatBuf`).
 
 use super::connection::{Devices, IpMask};
-use super::{Direct, Forward, Ip, Members, NAMESPACE, Network, Pool, PortGroup, VfOptions};
+use super::{
+    Direct, Forward, Ip, Members, NAMESPACE, Network, Pool, PoolPf, PortGroup, VfOptions, WhichPf,
+};
 use crate::vf::LinkState;
 use crate::xml::Writer;
 use crate::xml::connection::{write_bandwidth, write_virtual_port};
@@ -34,7 +36,7 @@ pub fn print(network: &Network, form: Form<'_>) -> String {
         Form::Live(live) => (Some(live.connections).filter(|&n| n > 0), &live.vfs[..]),
     };
     let pool = network.pool();
-    let made = pool.map_or(&[][..], |pool| &pool.make_vfs);
+    let made = pool.map_or(&[][..], |pool| &pool.pfs);
     let vf = pool.map_or(VfOptions::default(), |pool| pool.vf);
     let of_pool = !made.is_empty() || vf != VfOptions::default();
     let ours = of_pool || network.portgroups.iter().any(|it| it.vf != VfOptions::default());
@@ -80,7 +82,7 @@ pub fn print(network: &Network, form: Form<'_>) -> String {
             if of_pool {
                 w.tag("vfnet:pool").body(|w| {
                     for pf in made {
-                        w.tag("vfnet:pf").attr("dev", &pf.pf).attr_opt("vfs", pf.vfs).empty();
+                        print_pf(w, pf);
                     }
                     print_vf_options(w, vf);
                 });
@@ -110,6 +112,20 @@ fn print_pool(w: &mut Writer, pool: &Pool, vfs: &[PciAddress]) {
             write_pci_address(w, true, address);
         }
     });
+}
+
+fn print_pf(w: &mut Writer, pf: &PoolPf) {
+    let tag = w.tag("vfnet:pf");
+    match &pf.which {
+        WhichPf::Dev(dev) => tag.attr("dev", dev),
+        WhichPf::Address(address) => tag.attr("address", address),
+        WhichPf::Like(selector) => {
+            selector.attributes().fold(tag, |tag, (name, value)| tag.attr(name, value))
+        }
+    }
+    .attr_opt("vfRange", pf.range.as_ref())
+    .attr_opt("vfs", pf.vfs)
+    .empty();
 }
 
 fn print_portgroup(w: &mut Writer, group: &PortGroup) {

@@ -399,7 +399,7 @@ fn what_vfnet_adds_to_a_pool_is_checked_too() {
             (
                 "<v:pool><v:pf dev='a'/><v:pf dev='a' vfs='1'/></v:pool>",
                 Invalid,
-                "a is listed twice",
+                "dev='a' is listed twice",
             ),
             ("<v:pool><v:pf dev='a' vfs='0'/></v:pool>", Invalid, "vfs='0'"),
             ("<v:pool><v:pf dev='a' vfs='65536'/></v:pool>", Invalid, "'65536'"),

@@ -10,8 +10,8 @@ use vfnet_model::network::connection::{
 };
 use vfnet_model::network::metadata::{Change, Item, get, set};
 use vfnet_model::network::{
-    Form, Forward, Live, MakeVfs, Members, Network, Pool, PoolDriver, PortGroup, VfOptions, head,
-    parse, print,
+    CardId, Form, Forward, Live, Members, Network, PciId, PfSelector, Pool, PoolDriver, PoolPf,
+    PortGroup, VfOptions, VfRange, WhichPf, head, parse, print,
 };
 use vfnet_model::vf::LinkState;
 use vfnet_model::vlan::{NativeMode, TrunkTag};
@@ -142,12 +142,45 @@ fn driver() -> impl Strategy<Value = Option<PoolDriver>> {
     })
 }
 
+fn which_pf() -> impl Strategy<Value = WhichPf> {
+    let id = || any::<u16>().prop_map(PciId);
+    let card = (id(), option::of(id())).prop_map(|(vendor, device)| CardId { vendor, device });
+    let driver = "[a-z0-9_-]{1,20}".prop_map(|name| name.parse().unwrap());
+    let physnet = "[a-z<&' ]{1,9}x".prop_map(|name| name.parse().unwrap());
+    let selector =
+        (option::of(card), option::of(driver), option::of(any::<u16>()), option::of(physnet))
+            .prop_map(|(card, driver, numa, physnet)| PfSelector { card, driver, numa, physnet })
+            .prop_filter("chooses by nothing", |selector| *selector != PfSelector::default());
+    prop_oneof![
+        netdev().prop_map(WhichPf::Dev),
+        address().prop_map(WhichPf::Address),
+        selector.prop_map(WhichPf::Like)
+    ]
+}
+
+fn pfs() -> impl Strategy<Value = Vec<PoolPf>> {
+    let range = vec((0..400_u16, 0..9_u16), 1..4).prop_map(|parts| {
+        let parts: Vec<_> =
+            parts.iter().map(|(first, more)| format!("{first}-{}", first + more)).collect();
+        parts.join(",").parse().unwrap()
+    });
+    let pf = (which_pf(), option::of(range), option::of(1..=u16::MAX)).prop_map(
+        |(which, range, vfs): (_, Option<VfRange>, _)| {
+            let reached = range.as_ref().map_or(0, |range| range.last() + 1);
+            PoolPf { which, range, vfs: vfs.map(|vfs: u16| vfs.max(reached)) }
+        },
+    );
+    vec(pf, 0..4).prop_map(|mut pfs: Vec<PoolPf>| {
+        let mut seen = std::collections::HashSet::new();
+        pfs.retain(|pf| seen.insert(pf.which.clone()));
+        pfs
+    })
+}
+
 fn forward() -> BoxedStrategy<Forward> {
-    let made = btree_map(netdev(), option::of(1..=u16::MAX), 0..3)
-        .prop_map(|pfs| pfs.into_iter().map(|(pf, vfs)| MakeVfs { pf, vfs }).collect());
-    let pool = (any::<bool>(), driver(), members(), made, vf_options()).prop_map(
-        |(managed, driver, members, make_vfs, vf)| {
-            Forward::Hostdev(Pool { managed, driver, members, make_vfs, vf })
+    let pool = (any::<bool>(), driver(), members(), pfs(), vf_options()).prop_map(
+        |(managed, driver, members, pfs, vf)| {
+            Forward::Hostdev(Pool { managed, driver, members, pfs, vf })
         },
     );
     let bridge = netdev().prop_map(Forward::Bridge);

@@ -8,6 +8,7 @@ use vfnet_engine::{
     GuestRun, LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending, Phase, UnfinishedEdit,
 };
 use vfnet_model::inventory::Incarnation;
+use vfnet_model::network::LentPf;
 use vfnet_model::vf::{
     Binding, LinkState, Original, OriginalState, VfAttributes, VfIndex, WantedSettings,
 };
@@ -180,7 +181,13 @@ pub(crate) fn all() -> Vec<Entry> {
     let live = LiveNetwork {
         uuid: uuid(2),
         definition: network_definition(2),
-        pfs: vec!["0000:01:00.0".parse().unwrap()],
+        pfs: vec![
+            LentPf { address: "0000:01:00.0".parse().unwrap(), range: None },
+            LentPf {
+                address: "0000:02:00.0".parse().unwrap(),
+                range: Some("0-3,6".parse().unwrap()),
+            },
+        ],
         vfs: vec![vf(3), vf(4)],
     };
     let on_bridge = BridgePort {

@@ -1,0 +1,59 @@
+//! Networks over several PFs, as libvirt's client defines and sees them.
+
+use crate::daemon::{Daemon, guest};
+use crate::{VIRSH, installed, until};
+
+const POOL: &str = "\
+<network xmlns:vfnet='urn:vfnet:network:1'>
+  <name>hw</name>
+  <uuid>11111111-1111-4111-8111-111111111111</uuid>
+  <forward mode='hostdev' managed='yes'/>
+  <vfnet:pool>
+    <vfnet:pf physnet='blue' vfRange='1-2'/>
+    <vfnet:pf address='0000:02:00.0' vfRange='0'/>
+  </vfnet:pool>
+</network>
+";
+
+#[test]
+fn a_pool_of_chosen_pfs_is_started_printed_and_lent_by_libvirts_client() {
+    if !installed(VIRSH) {
+        return;
+    }
+    let mut daemon = Daemon::stopped(&["--make=ens1f0=igb:3", "--make=ens2f0=igb:3,numa=1"]);
+    daemon.file("vfnetd.toml", "[physical_networks]\nblue = ['ens1f0', '0000:07:00.0']\n");
+    daemon.go_on();
+    daemon.define_network(POOL);
+    assert_eq!(daemon.says(&["net-dumpxml", "--inactive", "hw"]).trim_end(), POOL.trim_end());
+    daemon.says(&["net-start", "hw"]);
+    let live = daemon.says(&["net-dumpxml", "hw"]);
+    let vfs: Vec<_> = live.lines().filter(|line| line.contains("<address type='pci'")).collect();
+    assert_eq!(vfs.len(), 3, "{live}");
+    for (bus, slot, function) in [("01", "10", 2), ("01", "10", 4), ("02", "10", 0)] {
+        let vf = format!("bus='0x{bus}' slot='0x{slot}' function='0x{function}'");
+        assert!(vfs.iter().any(|line| line.contains(&vf)), "{vf} is missing: {live}");
+    }
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["start", "web1"]);
+    let first = "bus='0x02' slot='0x10' function='0x0'";
+    assert!(daemon.says(&["dumpxml", "web1"]).contains(first), "a named PF comes first");
+
+    daemon.kill_and_go_on();
+    until("the guest is found", || daemon.state_of("web1").starts_with("running"));
+    let again = daemon.says(&["net-dumpxml", "hw"]);
+    assert_eq!(again.replace(" connections='1'", ""), live);
+    daemon.says(&["destroy", "web1"]);
+}
+
+#[test]
+fn a_choice_that_fits_no_card_is_refused_at_start_with_what_the_host_has() {
+    if !installed(VIRSH) {
+        return;
+    }
+    let daemon = Daemon::over(&["--make=ens1f0=igb:3"]);
+    daemon.define_network(&POOL.replace("physnet='blue'", "vendor='0x15b3'"));
+    until("it is told", || daemon.log().contains("no SR-IOV PF has vendor='0x15b3'"));
+    let refusal = daemon.refuses(&["net-start", "hw"]);
+    let says = "this host has ens1f0 (0000:01:00.0) 8086:10c9, igb";
+    assert!(refusal.contains(says), "{refusal}");
+}
