@@ -6,8 +6,8 @@ use serde::Serialize;
 use uuid::Uuid;
 use vfnet_model::doctor::{Check, Finding, State};
 use vfnet_model::report::{
-    DaemonReport, ExplainReport, GuestReport, InventoryReport, PfReport, PlanReport, PortReport,
-    VfReport,
+    DaemonReport, ExcludedVfs, ExplainReport, ExplainedInterface, GuestReport, InventoryReport,
+    PfReport, PlanReport, PortReport, VfReport,
 };
 use vfnet_model::{Vlan, VlanId, VlanProtocol, legible};
 
@@ -273,22 +273,49 @@ pub(crate) fn guest(report: &GuestReport, width: Option<u16>) -> String {
     with_ports(head, &report.ports, width)
 }
 
+/// As many VFs that could be lent are shown; nobody reads the ranks of thousands.
+const RANKED: usize = 12;
+
 pub(crate) fn explanation(report: &ExplainReport, width: Option<u16>) -> String {
-    let mut text = String::new();
-    if report.vfs.is_empty() {
-        text = format!("Network {} has no VFs.\n", report.network);
-    } else {
-        let mut sheet = Sheet::new(["VF", "USABLE", "WHY NOT"]);
-        for (vf, why) in &report.vfs {
-            let usable = why.is_none();
-            sheet.row([vf.to_string(), yes_no(usable), why.clone().unwrap_or_default()]);
-        }
-        text.push_str(&sheet.render(width));
+    let mut parts: Vec<String> =
+        report.interfaces.iter().map(|it| explained(report, it, width)).collect();
+    if let Some(obstacle) = &report.obstacle {
+        parts.push(format!("No VF can be lent: {obstacle}\n"));
     }
-    match &report.obstacle {
-        Some(obstacle) => format!("{text}\nNo VF can be lent: {obstacle}\n"),
-        None => text,
+    parts.join("\n")
+}
+
+/// How one interface would be served: a line of what it would get, then every VF.
+fn explained(report: &ExplainReport, it: &ExplainedInterface, width: Option<u16>) -> String {
+    let mut head = String::new();
+    if let Some(mac) = it.mac {
+        let group = it.portgroup.as_ref().map(|name| format!(" of portgroup {name}"));
+        let gets = match it.usable.first() {
+            Some((vf, _)) if report.obstacle.is_none() => format!("would get {vf}"),
+            _ => "would get no VF".to_owned(),
+        };
+        head = legible(&format!("Interface {mac}{} {gets}.\n\n", group.unwrap_or_default()));
     }
+    if it.usable.is_empty() && it.others.is_empty() {
+        return format!("{head}Network {} has no VFs.\n", report.network);
+    }
+    let mut sheet = Sheet::new(["VF", "TURN", "WHY"]);
+    for ((vf, why), turn) in it.usable.iter().zip(1..).take(RANKED) {
+        sheet.row([vf.to_string(), turn.to_string(), why.clone()]);
+    }
+    if it.usable.len() > RANKED {
+        let more = it.usable.len() - RANKED;
+        sheet.row([format!("{more} more"), "later".to_owned(), String::new()]);
+    }
+    for ExcludedVfs { vf, count, rest, reason } in &it.others {
+        let which = match (rest, count) {
+            (true, count) => format!("{count} more"),
+            (false, 1) => vf.to_string(),
+            (false, count) => format!("{vf} and {} more", count - 1),
+        };
+        sheet.row([which, "no".to_owned(), reason.clone()]);
+    }
+    head + &sheet.render(width)
 }
 
 pub(crate) fn findings(findings: &[Finding], screen: &Screen) -> String {

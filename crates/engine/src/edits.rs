@@ -19,7 +19,7 @@ use crate::input::{Answer, Metadata, NetworkEdit, Request, Ticket};
 use crate::networks::no_network;
 use crate::pool::resolve;
 use crate::record::{Entry, Key};
-use crate::refusal::{Because, Refusal, RefusalKind};
+use crate::refusal::{Because, Obstacle, Refusal, RefusalKind};
 use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry, State, UnfinishedEdit};
 
 type Outcome = Result<Option<Answer>, Refusal>;
@@ -159,7 +159,8 @@ fn edited_live(
     });
     if let Some(claim) = in_use {
         let message = format!("a member of the pool of network '{}' is in use", before.name());
-        let vfs = vec![Because { vf: claim.vf, reason: format!("is {}", claim.why_taken()) }];
+        let reason = format!("is {}", claim.why_taken());
+        let vfs = vec![Because { vf: claim.vf, obstacle: Obstacle::Taken, reason }];
         return Err(Refusal { vfs, ..Refusal::invalid(message) });
     }
     Ok(LiveNetwork { uuid, definition: definition(uuid, after), pfs: before.pfs.clone(), vfs })

@@ -12,20 +12,13 @@
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
-use vfnet_model::network::Forward;
-use vfnet_model::vf::WantedSettings;
-use vfnet_model::{NetworkName, Vlan};
 
-use crate::claim::{ClaimId, ClaimState, Executor, Owner};
+use crate::claim::ClaimState;
 use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Ended, GuestChange, Ticket};
-use crate::networks::port_settings;
 use crate::record::{Entry, GuestJob, Key};
 use crate::refusal::{Refusal, RefusalKind};
-use crate::state::{
-    Cause, GuestDefinition, GuestEntry, GuestRun, HostdevNeed, NicNeed, NicSource, Phase, State,
-};
-use crate::vfs::Asked;
+use crate::state::{Cause, GuestDefinition, GuestEntry, GuestRun, NicSource, Phase, State};
 
 type Outcome = Result<Option<Answer>, Refusal>;
 
@@ -108,14 +101,7 @@ impl Turn<'_> {
             };
             return Err(Refusal::invalid(format!("guest '{name}' {what}")));
         }
-        let mut claims = Vec::new();
-        for (place, nic) in def.nics.iter().enumerate() {
-            claims.extend(self.claim_for_nic(&def, place, nic)?);
-        }
-        for (place, hostdev) in def.hostdevs.iter().enumerate() {
-            let owner = Owner::Hostdev { guest: uuid, name: name.clone(), hostdev: place };
-            claims.push(self.claim_device(owner, hostdev, None)?);
-        }
+        let claims = self.claim_for_guest(&def)?;
         let phase = if claims.is_empty() { Phase::Launching } else { Phase::Preparing };
         let run = GuestRun {
             guest: uuid,
@@ -137,82 +123,6 @@ impl Turn<'_> {
             self.effect(Effect::Prepare(claim));
         }
         Ok(None)
-    }
-
-    /// The VF behind an `<interface>`, when it needs one.
-    pub(crate) fn claim_for_nic(
-        &mut self,
-        def: &GuestDefinition,
-        place: usize,
-        nic: &NicNeed,
-    ) -> Result<Option<ClaimId>, Refusal> {
-        let owner = Owner::Nic { guest: def.uuid, name: def.name.clone(), nic: place };
-        match &nic.source {
-            NicSource::Bridge(_) => Ok(None),
-            NicSource::Device(hostdev) => self.claim_device(owner, hostdev, Some(nic)).map(Some),
-            NicSource::Network { name, portgroup } => {
-                self.claim_from_network(owner, name, portgroup.as_deref(), nic)
-            }
-        }
-    }
-
-    fn claim_from_network(
-        &mut self,
-        owner: Owner,
-        network: &NetworkName,
-        portgroup: Option<&str>,
-        nic: &NicNeed,
-    ) -> Result<Option<ClaimId>, Refusal> {
-        let uuid = self.state.network_named(network).ok_or_else(|| {
-            Refusal::new(
-                RefusalKind::NoNetwork,
-                format!("no network with matching name '{network}'"),
-            )
-        })?;
-        let live = self.state.live_networks.get(&uuid).ok_or_else(|| {
-            Refusal::invalid(format!("network '{network}' is not active"))
-                .hint(format!("vfnet net start {network}"))
-        })?;
-        let document = &live.definition.network;
-        let Forward::Hostdev(pool) = &document.forward else { return Ok(None) };
-        let wanted = port_settings(document, nic.mac, nic.vlan, portgroup)?;
-        let asked = Asked {
-            owner,
-            executor: Executor::Vfnet,
-            what: format!("network '{network}'"),
-            candidates: &self.state.pool(live),
-            network: Some((uuid, network.clone(), portgroup.map(ToOwned::to_owned))),
-            port: None,
-            wanted: Some(wanted),
-            teaming: nic.teaming,
-            managed: pool.managed,
-            driver: pool.driver.as_ref().and_then(|driver| driver.model.clone()),
-        };
-        self.claim(asked).map(Some)
-    }
-
-    pub(crate) fn claim_device(
-        &mut self,
-        owner: Owner,
-        hostdev: &HostdevNeed,
-        nic: Option<&NicNeed>,
-    ) -> Result<ClaimId, Refusal> {
-        let asked = Asked {
-            owner,
-            executor: Executor::Vfnet,
-            what: format!("device {}", hostdev.address),
-            candidates: &[hostdev.address],
-            network: None,
-            port: None,
-            wanted: nic.map(|nic| WantedSettings {
-                vlan: nic.vlan.map(Vlan::tagged),
-                ..WantedSettings::mac(nic.mac)
-            }),
-            teaming: nic.is_some_and(|nic| nic.teaming),
-            managed: hostdev.managed,
-            driver: hostdev.driver.clone(),
-        };
-        self.claim(asked)
     }
 
     fn set_phase(&mut self, guest: Uuid, phase: Phase) {

@@ -9,6 +9,7 @@
 //! Read first: [`Engine::decide`], [`claim`] (the life of a VF, with its table of transitions)
 //! and [`place`] (which VF, and why not the others).
 
+mod admission;
 pub mod claim;
 mod decision;
 mod devices;
@@ -26,12 +27,14 @@ pub mod plan;
 mod plugs;
 mod pool;
 mod ports;
+pub mod rank;
 mod record;
 mod recover;
 mod refusal;
 mod state;
 mod vfs;
 
+pub use admission::Explained;
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use input::{
@@ -42,7 +45,7 @@ pub use input::{
 pub use plugs::{Device, Plug, PlugState};
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;
-pub use refusal::{Because, Refusal, RefusalKind};
+pub use refusal::{Because, Excluded, Obstacle, Refusal, RefusalKind, excluded};
 pub use state::{
     BridgePort, Cause, GuestDefinition, GuestEntry, GuestRun, HostdevNeed, LiveNetwork,
     NetworkDefinition, NetworkEntry, NicNeed, NicSource, Phase, State, UnfinishedEdit,

@@ -1,6 +1,8 @@
 //! What a guest's document asks of vfnet.
 
-use vfnet_model::guest::{Guest, Hostdev, Interface, InterfaceSource};
+use std::collections::BTreeSet;
+
+use vfnet_model::guest::{CpuSet, Guest, Hostdev, Interface, InterfaceSource};
 
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{GuestDefinition, HostdevNeed, NicNeed, NicSource};
@@ -22,6 +24,8 @@ impl GuestDefinition {
                 .map(|interface| nic(interface).ok_or_else(|| missing("MAC on an interface")))
                 .collect::<Result<_, _>>()?,
             hostdevs: guest.hostdevs.iter().map(hostdev).collect(),
+            memory_nodes: BTreeSet::new(),
+            processors: guest.cpuset.iter().flat_map(CpuSet::iter).collect(),
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::input::{Answer, Described, GuestEdit, NicChange, Repaired, Ticket};
 use crate::networks::port_settings;
 use crate::place::{Wish, mac_clash};
 use crate::plugs::Device;
+use crate::rank::Wanted;
 use crate::record::Entry;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{GuestDefinition, GuestRun, NicNeed, NicSource};
@@ -181,6 +182,7 @@ impl Turn<'_> {
             vlan: wanted.vlan,
             teaming,
             managed: claim.managed,
+            wanted: Wanted::ANYWHERE,
         };
         let tag = |settings: &WantedSettings| settings.vlan.map_or(0, |vlan| vlan.id.get());
         let clash = self.state.inventory.vfs.get(&vf).filter(|_| tag(before) != tag(wanted));

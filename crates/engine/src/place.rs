@@ -3,9 +3,10 @@
 use vfnet_model::inventory::{HostUse, Inventory, Vf, VfioSupport};
 use vfnet_model::{MacAddress, PciAddress, Vlan};
 
-use crate::claim::{Claim, Owner};
-use crate::refusal::{Because, Refusal, RefusalKind};
-use crate::state::{GuestDefinition, LiveNetwork, NicNeed, NicSource, State};
+use crate::claim::{Claim, ClaimState, Owner};
+use crate::rank::{Rank, Ranking, Wanted, not_the_one};
+use crate::refusal::{Because, Obstacle, Refusal, RefusalKind};
+use crate::state::State;
 
 /// What a VF is wanted for.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +21,8 @@ pub struct Wish<'a> {
     pub teaming: bool,
     /// Whether vfnet binds the driver. If not, the VF must be on VFIO already.
     pub managed: bool,
-}
-
-/// Picks a VF among candidates, which are all usable and in pool order.
-pub type Placement = fn(&State, &[PciAddress], &Wish<'_>) -> Option<PciAddress>;
-
-/// The first one.
-pub fn first_fit(_: &State, usable: &[PciAddress], _: &Wish<'_>) -> Option<PciAddress> {
-    usable.first().copied()
+    /// Where it is wanted from.
+    pub wanted: Wanted<'a>,
 }
 
 /// What keeps every VF of this host from being lent, if anything.
@@ -48,22 +43,6 @@ pub fn host_obstacle(inventory: &Inventory) -> Option<Refusal> {
         );
     }
     None
-}
-
-/// Why a VF cannot be lent for this wish now; `None` when it can.
-pub fn why_not(state: &State, address: PciAddress, wish: &Wish<'_>) -> Option<String> {
-    let Some(vf) = state.inventory.vfs.get(&address) else {
-        return Some("is not an SR-IOV VF of this host".to_owned());
-    };
-    state
-        .claim_on(address)
-        .map(Claim::why_taken)
-        .or_else(|| state.is_changing(vf.pf))
-        .or_else(|| vf.uses.first().map(ToString::to_string))
-        .or_else(|| pf_is_down(state, vf))
-        .or_else(|| group_is_shared(state, vf, wish.owner))
-        .or_else(|| not_on_vfio(state, vf, wish))
-        .or_else(|| mac_clash(state, vf, wish))
 }
 
 fn pf_is_down(state: &State, vf: &Vf) -> Option<String> {
@@ -146,33 +125,67 @@ impl State {
         }
     }
 
-    /// How a network would serve a guest's first NIC on it now, or anybody where no guest is
-    /// given: for each VF of its pool, in the order in which they are tried, why not.
-    pub fn explain(
+    /// Why a VF cannot be lent for this wish now; `None` when it can.
+    pub(crate) fn why_not(
         &self,
-        live: &LiveNetwork,
-        guest: Option<&GuestDefinition>,
-    ) -> Vec<(PciAddress, Option<String>)> {
-        let asks = |nic: &&NicNeed| matches!(&nic.source, NicSource::Network { name, .. } if name == live.name());
-        let nic = guest.and_then(|guest| guest.nics.iter().find(asks));
-        let owner = guest.map_or(Owner::Administrator, |guest| Owner::Nic {
-            guest: guest.uuid,
-            name: guest.name.clone(),
-            nic: 0,
-        });
-        let portgroup = nic.and_then(|nic| match &nic.source {
-            NicSource::Network { portgroup, .. } => portgroup.as_deref(),
-            _ => None,
-        });
-        let document = &live.definition.network;
-        let wish = Wish {
-            owner: &owner,
-            mac: nic.map(|nic| nic.mac),
-            vlan: document.vlan_for(nic.and_then(|nic| nic.vlan), portgroup),
-            teaming: nic.is_some_and(|nic| nic.teaming),
-            managed: document.pool().is_none_or(|pool| pool.managed),
+        address: PciAddress,
+        wish: &Wish<'_>,
+        ranking: &Ranking<'_>,
+    ) -> Option<Because> {
+        let because = |obstacle| move |reason| Because { vf: address, obstacle, reason };
+        let Some(vf) = self.inventory.vfs.get(&address) else {
+            return Some(because(Obstacle::Host)("is not an SR-IOV VF of this host".to_owned()));
         };
-        self.pool(live).into_iter().map(|vf| (vf, why_not(self, vf, &wish))).collect()
+        let taken = |claim: &Claim| match claim.state {
+            ClaimState::Quarantined { .. } | ClaimState::Stuck { .. } | ClaimState::Vanished => {
+                because(Obstacle::Broken)(claim.why_taken())
+            }
+            _ => because(Obstacle::Taken)(claim.why_taken()),
+        };
+        let host = || {
+            self.is_changing(vf.pf)
+                .or_else(|| vf.uses.first().map(ToString::to_string))
+                .or_else(|| pf_is_down(self, vf))
+                .or_else(|| group_is_shared(self, vf, wish.owner))
+                .or_else(|| not_on_vfio(self, vf, wish))
+        };
+        not_the_one(&self.inventory, vf, wish.wanted.placement)
+            .map(because(Obstacle::Wish))
+            .or_else(|| self.claim_on(address).map(taken))
+            .or_else(|| host().map(because(Obstacle::Host)))
+            .or_else(|| mac_clash(self, vf, wish).map(because(Obstacle::Wish)))
+            .or_else(|| ranking.misplaced(vf).map(because(Obstacle::Wish)))
+    }
+
+    /// Why nobody in particular could have a VF now.
+    pub fn why_not_lent(&self, address: PciAddress) -> Option<String> {
+        let wish = Wish {
+            owner: &Owner::Administrator,
+            mac: None,
+            vlan: None,
+            teaming: false,
+            managed: true,
+            wanted: Wanted::ANYWHERE,
+        };
+        self.why_not(address, &wish, &Ranking::new(self, &wish)).map(|because| because.reason)
+    }
+
+    /// Of candidates, those that can be lent, the one to take first; and why the others cannot.
+    pub fn ranked(
+        &self,
+        candidates: &[PciAddress],
+        wish: &Wish<'_>,
+    ) -> (Vec<(Rank, PciAddress)>, Vec<Because>) {
+        let ranking = Ranking::new(self, wish);
+        let (mut usable, mut others) = (Vec::new(), Vec::new());
+        for (place, address) in candidates.iter().enumerate() {
+            match (self.why_not(*address, wish, &ranking), self.inventory.vfs.get(address)) {
+                (Some(because), _) => others.push(because),
+                (None, vf) => usable.extend(vf.map(|vf| (ranking.rank(vf, place), *address))),
+            }
+        }
+        usable.sort_unstable();
+        (usable, others)
     }
 
     /// Chooses among candidates; the refusal carries the reason for every one of them.
@@ -181,20 +194,12 @@ impl State {
         what: &str,
         candidates: &[PciAddress],
         wish: &Wish<'_>,
-        placement: Placement,
     ) -> Result<PciAddress, Refusal> {
         if let Some(refusal) = host_obstacle(&self.inventory) {
             return Err(refusal);
         }
-        let mut usable = Vec::new();
-        let mut vfs = Vec::new();
-        for vf in candidates {
-            match why_not(self, *vf, wish) {
-                None => usable.push(*vf),
-                Some(reason) => vfs.push(Because { vf: *vf, reason }),
-            }
-        }
-        placement(self, &usable, wish).ok_or_else(|| {
+        let (usable, vfs) = self.ranked(candidates, wish);
+        usable.first().map(|(_, vf)| *vf).ok_or_else(|| {
             let message = match candidates.len() {
                 0 => format!("{what} has no VFs"),
                 1 => format!("{what}: its VF cannot be lent"),

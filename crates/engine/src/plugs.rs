@@ -199,10 +199,7 @@ impl Turn<'_> {
         };
         let claim = match &device {
             Device::Nic(place, need) => self.claim_for_nic(&def, *place, need)?,
-            Device::Hostdev(hostdev, need) => {
-                let owner = Owner::Hostdev { guest, name: def.name, hostdev: *hostdev };
-                Some(self.claim_device(owner, need, None)?)
-            }
+            Device::Hostdev(hostdev, need) => Some(self.claim_for_hostdev(&def, *hostdev, need)?),
             Device::Other => None,
         };
         let state = if claim.is_some() { PlugState::Preparing } else { PlugState::Plugging };

@@ -31,7 +31,7 @@ use crate::input::{Answer, Failure, Plugged, PortRequest, Request, Ticket};
 use crate::networks::port_settings;
 use crate::place::mac_clash;
 use crate::record::{Entry, Key, PortJob};
-use crate::refusal::{Because, Refusal, RefusalKind};
+use crate::refusal::{Because, Obstacle, Refusal, RefusalKind};
 use crate::state::{BridgePort, LiveNetwork, State};
 use crate::vfs::{Asked, port_identity};
 
@@ -66,7 +66,7 @@ impl Turn<'_> {
         let live = self.network_for_ports(request.network)?;
         let mut pool = self.state.pool(live);
         pool.retain(|vf| request.tried.iter().all(|tried| tried.vf != *vf));
-        let asked = asked(live, &request, &pool)?;
+        let asked = asked(live, &request, pool)?;
         refuse_what_would_be_overwritten(&asked)?;
         let id = match self.claim(asked) {
             Ok(id) => id,
@@ -162,7 +162,7 @@ impl Turn<'_> {
         }
         let live = self.network_for_ports(request.network)?;
         let pool = self.state.pool(live);
-        let asked = Asked { managed, driver, ..asked_again(live, request, &pool)? };
+        let asked = Asked { managed, driver, ..asked_again(live, request, pool.clone())? };
         let in_the_way = if pool.contains(&vf) {
             another_holds(self.state, vf, &asked)
         } else {
@@ -170,7 +170,7 @@ impl Turn<'_> {
         };
         if let Some(reason) = in_the_way {
             let message = format!("{} cannot take up port {}", asked.what, request.port);
-            let vfs = vec![Because { vf, reason }];
+            let vfs = vec![Because { vf, obstacle: Obstacle::Taken, reason }];
             return Err(Refusal { vfs, ..Refusal::new(RefusalKind::Exhausted, message) });
         }
         let id = self.claim_this(asked, vf, ClaimState::Lent)?;
@@ -204,7 +204,7 @@ impl Turn<'_> {
             }
             (Err(Failure { why, stuck, hook }), delete) => {
                 self.port_goes_back(id, stuck);
-                let tried = Because { vf, reason: why };
+                let tried = Because { vf, obstacle: Obstacle::Host, reason: why };
                 if delete.is_none() && !hook {
                     let mut request = request;
                     request.tried.push(tried);
@@ -362,11 +362,11 @@ fn owner(request: &PortRequest) -> Owner {
 }
 
 /// What a port asks of its network's pool.
-fn asked<'a>(
+fn asked(
     live: &LiveNetwork,
     request: &PortRequest,
-    candidates: &'a [PciAddress],
-) -> Result<Asked<'a>, Refusal> {
+    candidates: Vec<PciAddress>,
+) -> Result<Asked, Refusal> {
     let (document, name) = (&live.definition.network, live.name().clone());
     let Forward::Hostdev(pool) = &document.forward else {
         let message = format!("network '{name}' is a bridge: its ports need no VF");
@@ -382,6 +382,9 @@ fn asked<'a>(
         candidates,
         // That daemon writes a tag even where none is wanted, so that it is put back in any case.
         wanted: Some(WantedSettings { vlan: wanted.vlan.or(Some(Vlan::UNTAGGED)), ..wanted }),
+        placement: document.placement(portgroup),
+        // Where another daemon's guest is, only that daemon knows.
+        nodes: None,
         network: Some((request.network, name, request.portgroup.clone())),
         port: Some(request.port),
         teaming: false,
@@ -391,11 +394,11 @@ fn asked<'a>(
 }
 
 /// The same of a port that is taken up: a portgroup that has gone meanwhile says nothing of it.
-fn asked_again<'a>(
+fn asked_again(
     live: &LiveNetwork,
     request: &PortRequest,
-    candidates: &'a [PciAddress],
-) -> Result<Asked<'a>, Refusal> {
+    candidates: Vec<PciAddress>,
+) -> Result<Asked, Refusal> {
     let known = live.definition.network.portgroup(request.portgroup.as_deref()).is_some();
     let portgroup = request.portgroup.clone().filter(|_| known);
     let mut asked = asked(live, &PortRequest { portgroup, ..request.clone() }, candidates)?;
@@ -407,7 +410,7 @@ fn asked_again<'a>(
 
 /// Who else has a VF, its IOMMU group or its MAC. What the host does with it is no matter: it is
 /// as its guest has it.
-fn another_holds(state: &State, vf: PciAddress, asked: &Asked<'_>) -> Option<String> {
+fn another_holds(state: &State, vf: PciAddress, asked: &Asked) -> Option<String> {
     if let Some(claim) = state.claim_on(vf) {
         return Some(format!("is {}", claim.why_taken()));
     }
@@ -421,7 +424,7 @@ fn another_holds(state: &State, vf: PciAddress, asked: &Asked<'_>) -> Option<Str
 
 /// Stock libvirt sets the tag itself, always without priority and as 802.1Q (libvirt:
 /// `virNetDevSetVfVlan`).
-fn refuse_what_would_be_overwritten(asked: &Asked<'_>) -> Result<(), Refusal> {
+fn refuse_what_would_be_overwritten(asked: &Asked) -> Result<(), Refusal> {
     let Some(vlan) = asked.wanted.as_ref().and_then(|wanted| wanted.vlan) else { return Ok(()) };
     if vlan.qos == 0 && vlan.protocol == VlanProtocol::Dot1Q {
         return Ok(());

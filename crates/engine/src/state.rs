@@ -1,6 +1,6 @@
 //! What the engine knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -143,6 +143,12 @@ pub struct GuestDefinition {
     pub nics: Vec<NicNeed>,
     /// Its PCI `<hostdev>`s, in document order.
     pub hostdevs: Vec<HostdevNeed>,
+    /// The host's NUMA nodes that its memory is from, empty for any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub memory_nodes: BTreeSet<u16>,
+    /// The host's processors that it may run on, empty for any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub processors: BTreeSet<u16>,
 }
 
 /// What an `<interface>` needs.

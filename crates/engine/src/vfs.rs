@@ -1,7 +1,10 @@
 //! Claims: taking a VF for an owner, and what comes of it.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 use vfnet_model::inventory::{Inventory, Vf};
+use vfnet_model::network::Placement;
 use vfnet_model::vf::{Original, WantedSettings};
 use vfnet_model::{DriverName, MacAddress, PciAddress};
 
@@ -10,20 +13,25 @@ use crate::decision::{Announcement, Effect, Turn, Urgency};
 use crate::devices::administrators;
 use crate::drift::as_marked;
 use crate::input::{Answer, Failure, GivenBack, HeldBy, Moment, Ticket};
-use crate::place::{Wish, first_fit};
+use crate::place::Wish;
 use crate::ports::is_handed_over;
+use crate::rank::Wanted;
 use crate::record::{Entry, Key};
-use crate::refusal::{Because, Refusal, RefusalKind};
+use crate::refusal::{Because, Obstacle, Refusal, RefusalKind};
 use crate::state::Phase;
 
 /// A VF asked for: from a network's pool, or this one.
 #[derive(Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Asked {
     pub(crate) owner: Owner,
     pub(crate) executor: Executor,
     /// In words, for the refusal.
     pub(crate) what: String,
-    pub(crate) candidates: &'a [PciAddress],
+    pub(crate) candidates: Vec<PciAddress>,
+    /// Which of them.
+    pub(crate) placement: Placement,
+    /// The NUMA nodes that the owner is at, where they are known.
+    pub(crate) nodes: Option<BTreeSet<u16>>,
     pub(crate) network: Option<(Uuid, vfnet_model::NetworkName, Option<String>)>,
     /// The port's identity, where a client chose one.
     pub(crate) port: Option<Uuid>,
@@ -34,7 +42,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) driver: Option<DriverName>,
 }
 
-impl Asked<'_> {
+impl Asked {
     pub(crate) fn wish(&self) -> Wish<'_> {
         Wish {
             owner: &self.owner,
@@ -42,21 +50,26 @@ impl Asked<'_> {
             vlan: self.wanted.as_ref().and_then(|wanted| wanted.vlan),
             teaming: self.teaming,
             managed: self.managed,
+            wanted: Wanted {
+                network: self.network.as_ref().map(|(uuid, ..)| *uuid),
+                placement: &self.placement,
+                nodes: self.nodes.as_ref(),
+            },
         }
     }
 }
 
 impl Turn<'_> {
     /// Takes a VF. The claim is recorded as being prepared; nothing has been done to the VF yet.
-    pub(crate) fn claim(&mut self, asked: Asked<'_>) -> Result<ClaimId, Refusal> {
-        let address = self.state.choose(&asked.what, asked.candidates, &asked.wish(), first_fit)?;
+    pub(crate) fn claim(&mut self, asked: Asked) -> Result<ClaimId, Refusal> {
+        let address = self.state.choose(&asked.what, &asked.candidates, &asked.wish())?;
         self.claim_this(asked, address, ClaimState::Preparing)
     }
 
     /// Takes this VF, whatever stands in the way.
     pub(crate) fn claim_this(
         &mut self,
-        asked: Asked<'_>,
+        asked: Asked,
         address: PciAddress,
         state: ClaimState,
     ) -> Result<ClaimId, Refusal> {
@@ -118,7 +131,7 @@ impl Turn<'_> {
                     if hook { RefusalKind::HookFailed } else { RefusalKind::OperationFailed },
                     format!("cannot prepare a VF for {}", claim.owner),
                 );
-                refusal.vfs.push(Because { vf: claim.vf, reason: why });
+                refusal.vfs.push(Because { vf: claim.vf, obstacle: Obstacle::Host, reason: why });
                 match stuck {
                     Some(step) => self.stuck(id, step),
                     None => {
@@ -157,11 +170,12 @@ impl Turn<'_> {
             GivenBack::Unclean(reason) | GivenBack::StillOpen { why: reason, .. } => {
                 self.happen(id, Happening::Unclean(reason.clone()));
                 self.announce(Announcement::VfQuarantined(vf, reason.clone()));
-                Err(Because { vf, reason })
+                Err(Because { vf, obstacle: Obstacle::Broken, reason })
             }
             GivenBack::Stuck(step) => {
                 self.stuck(id, step.clone());
-                Err(Because { vf, reason: format!("the kernel has not finished {step}") })
+                let reason = format!("the kernel has not finished {step}");
+                Err(Because { vf, obstacle: Obstacle::Broken, reason })
             }
         };
         if let Some(ticket) = self.state.vf_jobs.get(&id).copied() {
@@ -360,7 +374,7 @@ impl Turn<'_> {
             let mut refusal =
                 Refusal::new(RefusalKind::OperationFailed, format!("cannot start {}", claim.owner));
             let reason = "is not there any more".to_owned();
-            refusal.vfs.push(Because { vf: claim.vf, reason });
+            refusal.vfs.push(Because { vf: claim.vf, obstacle: Obstacle::Host, reason });
             self.start_failed(guest, refusal);
         }
     }

@@ -1,6 +1,7 @@
 //! Describing a machine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ impl HostBuilder {
             clock: Duration::ZERO,
             boot_id,
             iommu: true,
+            nodes: BTreeMap::new(),
             loaded: BTreeSet::new(),
             loadable: BTreeSet::new(),
             loaded_at_boot: BTreeSet::new(),
@@ -73,6 +75,13 @@ impl HostBuilder {
     #[must_use]
     pub fn no_iommu(mut self) -> Self {
         self.kernel.iommu = false;
+        self
+    }
+
+    /// A NUMA node with these processors.
+    #[must_use]
+    pub fn node(mut self, node: u16, processors: RangeInclusive<u16>) -> Self {
+        self.kernel.nodes.insert(node, processors.collect());
         self
     }
 

@@ -45,6 +45,7 @@ pub struct Kernel {
     pub(crate) clock: Duration,
     pub(crate) boot_id: BootId,
     pub(crate) iommu: bool,
+    pub(crate) nodes: BTreeMap<u16, BTreeSet<u16>>,
     pub(crate) loaded: BTreeSet<DriverName>,
     pub(crate) loadable: BTreeSet<DriverName>,
     pub(crate) loaded_at_boot: BTreeSet<DriverName>,
@@ -276,6 +277,7 @@ impl Kernel {
         Inventory {
             iommu: self.iommu,
             vfio: self.vfio_support(),
+            nodes: self.nodes.clone(),
             pfs: self.pfs.iter().map(|(&at, pf)| (at, self.pf_seen(at, pf))).collect(),
             vfs: self.vfs.iter().map(|(&at, vf)| (at, self.vf_seen(at, vf))).collect(),
             groups: self.groups(),

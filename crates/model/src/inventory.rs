@@ -1,7 +1,7 @@
 //! The host as it was last seen: PFs, VFs, who uses them. Made by `vfnet-host`, read by the
 //! engine, and printed by `vfnet pf ls` and `vfnet vf ls`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ pub struct Inventory {
     pub iommu: bool,
     /// Whether VFIO can be used: `/dev/vfio/vfio` is there, or vfio-pci can be loaded.
     pub vfio: VfioSupport,
+    /// NUMA nodes, and the processors at each; those of a node that has none are none.
+    #[serde(default)]
+    pub nodes: BTreeMap<u16, BTreeSet<u16>>,
     /// Devices that can make VFs (`sriov_totalvfs`).
     pub pfs: BTreeMap<PciAddress, Pf>,
     /// VFs (`physfn`).

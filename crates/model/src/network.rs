@@ -14,6 +14,7 @@ pub mod metadata;
 mod options;
 mod parse;
 mod pf;
+mod placement;
 mod print;
 mod served;
 mod update;
@@ -26,6 +27,7 @@ pub use pf::{
     CardId, LentPf, NotALentPf, NotAPciId, NotAVfRange, PciId, PfName, PfSelector,
     PhysicalNetworks, PoolPf, VfRange, WhichPf,
 };
+pub use placement::{Filling, Pin, Placement, Weight};
 pub use print::{Form, Live, print};
 pub(crate) use served::{NO_ISOLATION, NO_TRUNK, NO_VIRTUALPORT, no_bandwidth, unsupported};
 pub use update::{Command, Section, UpdateError, update};
@@ -86,6 +88,8 @@ pub struct Pool {
     pub members: Members,
     /// `<vfnet:pf>`: PFs besides, in document order.
     pub pfs: Vec<PoolPf>,
+    /// `<vfnet:placement>`: which of its VFs is lent.
+    pub placement: Placement,
     /// `<vfnet:vf>`: what its VFs get besides MAC and tag.
     pub vf: VfOptions,
 }
@@ -127,6 +131,8 @@ pub struct PortGroup {
     pub virtual_port: Option<VirtualPort>,
     /// Limits of each of its ports.
     pub bandwidth: Option<Bandwidth>,
+    /// `<vfnet:placement>`, which overrides the network's attribute by attribute.
+    pub placement: Placement,
     /// `<vfnet:vf>`, which overrides the network's attribute by attribute.
     pub vf: VfOptions,
 }

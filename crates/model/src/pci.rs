@@ -30,6 +30,11 @@ impl PciAddress {
         Ok(Self { domain, bus, slot, function })
     }
 
+    /// Whether both are functions of one device in one slot, as the ports of one card are.
+    pub const fn same_slot(self, other: Self) -> bool {
+        self.domain == other.domain && self.bus == other.bus && self.slot == other.slot
+    }
+
     /// PCI domain (segment).
     pub const fn domain(self) -> u16 {
         self.domain

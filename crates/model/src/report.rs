@@ -157,8 +157,39 @@ pub struct ExplainReport {
     pub network: NetworkName,
     /// What keeps every VF from being lent, if anything.
     pub obstacle: Option<String>,
-    /// The VFs of its pool, in the order they are tried; `None` for usable.
+    /// The VFs of its pool, as for the first of `interfaces`: those that can be lent, in the order
+    /// in which they would be; then those that cannot, and why.
     pub vfs: Vec<(PciAddress, Option<String>)>,
+    /// How it would serve each interface that the guest has on it, in the order in which they would
+    /// be served; one without a MAC stands for anybody.
+    #[serde(default)]
+    pub interfaces: Vec<ExplainedInterface>,
+}
+
+/// How a network would serve an interface now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExplainedInterface {
+    /// The MAC that the guest sees there; `None` for anybody.
+    pub mac: Option<MacAddress>,
+    /// The portgroup that the interface names.
+    pub portgroup: Option<String>,
+    /// The VFs that could be lent, the one that would be first, and what is said of each.
+    pub usable: Vec<(PciAddress, String)>,
+    /// Why the others cannot be lent, as a refusal says it.
+    pub others: Vec<ExcludedVfs>,
+}
+
+/// VFs that cannot be lent for one reason.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExcludedVfs {
+    /// The first of them.
+    pub vf: PciAddress,
+    /// How many they are.
+    pub count: usize,
+    /// Whether they are left over from lines above, and their reasons differ.
+    pub rest: bool,
+    /// The reason.
+    pub reason: String,
 }
 
 /// What a change would come to. Nothing has been done.

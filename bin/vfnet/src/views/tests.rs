@@ -288,20 +288,66 @@ fn a_guest_shows_its_vfs() {
     ");
 }
 
+fn excluded(vf: &str, count: usize, rest: bool, reason: &str) -> ExcludedVfs {
+    ExcludedVfs { vf: address(vf), count, rest, reason: reason.to_owned() }
+}
+
 #[test]
-fn an_explanation_has_a_line_per_vf() {
-    let report = ExplainReport {
+fn an_explanation_says_whose_turn_it_is_and_why_not_the_others() {
+    let usable = |vf: &str, why: &str| (address(vf), why.to_owned());
+    let mut interface = ExplainedInterface {
+        mac: Some("52:54:00:00:00:01".parse().expect("a MAC")),
+        portgroup: Some("gold".to_owned()),
+        usable: vec![
+            usable("0000:02:10.0", "at the guest's NUMA node 1"),
+            usable("0000:01:10.2", ""),
+        ],
+        others: vec![excluded("0000:01:10.0", 1, false, "held by guest web1")],
+    };
+    let mut report = ExplainReport {
         network: "hw".parse().expect("name"),
         obstacle: None,
-        vfs: vec![
-            (address("0000:01:10.0"), None),
-            (address("0000:01:10.2"), Some("held by guest web1".to_owned())),
-        ],
+        vfs: Vec::new(),
+        interfaces: vec![interface.clone()],
     };
     assert_snapshot!(explanation(&report, NARROW), @r"
-    VF            USABLE  WHY NOT
-    0000:01:10.0  yes
-    0000:01:10.2  no      held by guest web1
+    Interface 52:54:00:00:00:01 of portgroup gold would get 0000:02:10.0.
+
+    VF            TURN  WHY
+    0000:02:10.0  1     at the guest's NUMA node 1
+    0000:01:10.2  2
+    0000:01:10.0  no    held by guest web1
+    ");
+    let many = (0..8).flat_map(|slot| (0..8).map(move |function| (slot, function)));
+    interface = ExplainedInterface {
+        mac: None,
+        portgroup: None,
+        usable: many.map(|(slot, vf)| usable(&format!("0000:01:{slot:02x}.{vf}"), "")).collect(),
+        others: vec![
+            excluded("0000:05:00.0", 64, false, "its PF ens5f0 is down (ip link set ens5f0 up)"),
+            excluded("0000:06:00.3", 1, false, "held by guest web1"),
+            excluded("0000:06:00.4", 1900, true, "are taken as well"),
+        ],
+    };
+    report.interfaces = vec![interface];
+    assert_snapshot!(explanation(&report, NARROW), @r"
+    VF                        TURN   WHY
+    0000:01:00.0              1
+    0000:01:00.1              2
+    0000:01:00.2              3
+    0000:01:00.3              4
+    0000:01:00.4              5
+    0000:01:00.5              6
+    0000:01:00.6              7
+    0000:01:00.7              8
+    0000:01:01.0              9
+    0000:01:01.1              10
+    0000:01:01.2              11
+    0000:01:01.3              12
+    52 more                   later
+    0000:05:00.0 and 63 more  no     its PF ens5f0 is down (ip link set ens5f0 up)
+    0000:06:00.3              no     held by guest web1
+    1900 more                 no     are taken as well
     ");
 }
 

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use serde::Serialize;
-use vfnet_engine::{Answer, Claim, Owner, Phase, Refusal, Request, State, place};
+use vfnet_engine::{
+    Answer, Claim, Excluded, Explained, NicSource, Phase, Refusal, Request, State, excluded, place,
+};
 use vfnet_model::doctor::{self, Check, Finding};
 use vfnet_model::report::{
-    DaemonReport, ExplainReport, GuestReport, InventoryReport, PfReport, PortReport, VfReport,
+    DaemonReport, ExcludedVfs, ExplainReport, ExplainedInterface, GuestReport, InventoryReport,
+    PfReport, PortReport, VfReport,
 };
 use vfnet_model::{GuestName, NetworkName, PciAddress};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
@@ -75,7 +78,7 @@ fn pf_report(state: &State, pf: &vfnet_model::inventory::Pf) -> PfReport {
 
 fn vf_report(state: &State, vf: &vfnet_model::inventory::Vf) -> VfReport {
     let claim = state.claim_on(vf.address);
-    let why_not = why_not(state, vf.address);
+    let why_not = state.why_not_lent(vf.address);
     let word = match (claim, &why_not) {
         (Some(claim), _) => claim.state.word(),
         (None, Some(_)) => "unusable",
@@ -106,18 +109,6 @@ fn pf_netdev(state: &State, pf: PciAddress) -> Option<vfnet_model::NetdevName> {
     state.inventory.pfs.get(&pf)?.netdev.as_ref().map(|dev| dev.name.clone())
 }
 
-/// Why nobody in particular could have a VF now.
-fn why_not(state: &State, vf: PciAddress) -> Option<String> {
-    let wish = place::Wish {
-        owner: &Owner::Administrator,
-        mac: None,
-        vlan: None,
-        teaming: false,
-        managed: true,
-    };
-    place::why_not(state, vf, &wish)
-}
-
 pub(super) async fn explain(
     daemon: &Daemon,
     args: &ExplainArgs,
@@ -136,16 +127,46 @@ pub(super) async fn explain(
     let report = move |state: &State| {
         let Some(live) = state.live_networks.get(&uuid) else {
             let obstacle = state.missing_hardware(state.network(uuid)?)?;
-            return Some(ExplainReport { network: name, obstacle: Some(obstacle), vfs: vec![] });
+            let (vfs, interfaces) = (Vec::new(), Vec::new());
+            let obstacle = Some(obstacle);
+            return Some(Ok(ExplainReport { network: name, obstacle, vfs, interfaces }));
         };
-        let vfs = state.explain(live, guest.as_ref());
+        let explained = match state.explain(live, guest.as_ref()) {
+            Ok(explained) => explained,
+            Err(refusal) => return Some(Err(refusal)),
+        };
         let obstacle = place::host_obstacle(&state.inventory).map(|refusal| refusal.to_string());
-        Some(ExplainReport { network: name, obstacle, vfs })
+        let mut vfs = Vec::new();
+        if let Some(Explained { usable, others, .. }) = explained.first() {
+            vfs.extend(usable.iter().map(|(_, vf)| (*vf, None)));
+            vfs.extend(others.iter().map(|it| (it.vf, Some(it.reason.clone()))));
+        }
+        let interfaces = explained.into_iter().map(explained_interface).collect();
+        Some(Ok(ExplainReport { network: name, obstacle, vfs, interfaces }))
     };
-    daemon.engine.read(report).await.map_err(refused)?.ok_or_else(|| {
+    let report = daemon.engine.read(report).await.map_err(refused)?.ok_or_else(|| {
         let detail = format!("network '{}' is not active", args.network);
         WireError::new(ErrorDomain::Network, ErrorCode::OperationInvalid, &detail)
-    })
+    })?;
+    report.map_err(refused)
+}
+
+fn excluded_vfs(excluded: Excluded) -> ExcludedVfs {
+    let Excluded { vf, count, rest, reason } = excluded;
+    ExcludedVfs { vf, count, rest, reason }
+}
+
+fn explained_interface(explained: Explained) -> ExplainedInterface {
+    let Explained { nic, usable, others } = explained;
+    ExplainedInterface {
+        mac: nic.as_ref().map(|nic| nic.mac),
+        portgroup: nic.and_then(|nic| match nic.source {
+            NicSource::Network { portgroup, .. } => portgroup,
+            _ => None,
+        }),
+        usable: usable.into_iter().map(|(rank, vf)| (vf, rank.to_string())).collect(),
+        others: excluded(&others).into_iter().map(excluded_vfs).collect(),
+    }
 }
 
 pub(super) async fn vf_restore(daemon: &Daemon, vf: &str) -> Result<VfReport, WireError> {

@@ -18,6 +18,7 @@ mod lives;
 mod members;
 mod nic_changes;
 mod outside;
+mod placement;
 mod plans;
 mod plugs;
 mod pools;

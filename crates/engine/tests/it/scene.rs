@@ -1,5 +1,7 @@
 //! The hosts, networks and guests that the tests are about.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 use vfnet_engine::{
     GuestDefinition, HostdevNeed, NetworkDefinition, NicNeed, NicSource, PortRequest, Request,
@@ -80,6 +82,8 @@ pub(crate) fn guest_with(name: &str, nics: Vec<NicNeed>) -> GuestDefinition {
         xml: format!("<domain><name>{name}</name></domain>"),
         nics,
         hostdevs: Vec::new(),
+        memory_nodes: BTreeSet::new(),
+        processors: BTreeSet::new(),
     }
 }
 

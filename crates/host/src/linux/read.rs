@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 
 use rustix::io::Errno;
+use vfnet_model::guest::CpuSet;
 use vfnet_model::inventory::{
     GroupMember, HostUse, Incarnation, Inventory, Pf, PfNetdev, Vf, VfNetdev, VfioSupport,
 };
@@ -70,6 +71,7 @@ impl<'a> Reader<'a> {
         let mut inventory = Inventory {
             iommu: !self.host.dir("sys/class/iommu").names().is_empty(),
             vfio: self.vfio(),
+            nodes: self.nodes(),
             ..Inventory::default()
         };
         for address in self.host.dir("sys/bus/pci/devices").devices() {
@@ -96,6 +98,18 @@ impl<'a> Reader<'a> {
         inventory.groups = groups.into_iter().map(|group| (group, self.members(group))).collect();
         self.add_open_nodes(inventory.vfs.values_mut());
         Ok(inventory)
+    }
+
+    /// NUMA nodes and their processors. One that cannot be made sense of has none.
+    fn nodes(&self) -> BTreeMap<u16, BTreeSet<u16>> {
+        let nodes = self.host.dir("sys/devices/system/node");
+        let number = |name: &String| name.strip_prefix("node")?.parse::<u16>().ok();
+        let processors = |name: &str| {
+            let listed = nodes.dir(name).value::<CpuSet>("cpulist", "a list of processors");
+            listed.ok().flatten().iter().flat_map(CpuSet::iter).collect()
+        };
+        let named = nodes.names();
+        named.iter().filter_map(|name| Some((number(name)?, processors(name)))).collect()
     }
 
     pub(super) fn pf(&self, address: PciAddress) -> Result<Option<Pf>, HostError> {

@@ -182,6 +182,7 @@ impl Host for Machine {
             pfs: [(pf.address, pf)].into(),
             vfs: vf.map(|vf| (vf.address, vf)).into_iter().collect(),
             groups: [].into(),
+            nodes: [].into(),
         })
     }
 

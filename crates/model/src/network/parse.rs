@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::connection::{Devices, IpMask};
 use super::{
-    CardId, Direct, DirectMode, Forward, Ip, Members, NAMESPACE, Network, PfSelector, Pool, PoolPf,
-    PortGroup, VfOptions, VfRange, VirtualPort, WhichPf,
+    CardId, Direct, DirectMode, Forward, Ip, Members, NAMESPACE, Network, PfSelector, Placement,
+    Pool, PoolPf, PortGroup, VfOptions, VfRange, VirtualPort, WhichPf,
 };
 use crate::names::BadName;
 use crate::vf::LinkState;
@@ -188,7 +188,7 @@ fn pool(root: &Element<'_, '_>, forward: &Element<'_, '_>) -> Result<Pool, Docum
     if let Some(nat) = forward.children("nat").next() {
         return Err(nat.invalid("<nat>: only a network of forward mode 'nat' has it"));
     }
-    let (pfs, vf) = vfnet_pool(root)?;
+    let (pfs, placement, vf) = vfnet_pool(root)?;
     Ok(Pool {
         managed: yes_no_any_case(forward, "managed")?.unwrap_or(false),
         driver: match forward.child("driver")? {
@@ -197,6 +197,7 @@ fn pool(root: &Element<'_, '_>, forward: &Element<'_, '_>) -> Result<Pool, Docum
         },
         members: members(forward)?,
         pfs,
+        placement,
         vf,
     })
 }
@@ -269,9 +270,11 @@ fn each_once<'d, 'a, T: Eq + Hash + Clone + fmt::Display>(
 }
 
 /// `<vfnet:pool>`.
-fn vfnet_pool(root: &Element<'_, '_>) -> Result<(Vec<PoolPf>, VfOptions), DocumentError> {
+fn vfnet_pool(
+    root: &Element<'_, '_>,
+) -> Result<(Vec<PoolPf>, Placement, VfOptions), DocumentError> {
     let Some(pool) = vfnet_child(root, "pool")? else {
-        return Ok((Vec::new(), VfOptions::default()));
+        return Ok(Default::default());
     };
     let pfs: Vec<_> = pool.children_in(NAMESPACE, "pf").collect();
     let pfs = each_once(&pfs, which_pf)?
@@ -279,7 +282,7 @@ fn vfnet_pool(root: &Element<'_, '_>) -> Result<(Vec<PoolPf>, VfOptions), Docume
         .zip(&pfs)
         .map(|(which, element)| pool_pf(which, element))
         .collect::<Result<_, _>>()?;
-    Ok((pfs, vf_options(&pool)?))
+    Ok((pfs, placement(&pool)?, vf_options(&pool)?))
 }
 
 /// `<vfnet:pf>`: the PF's name or place, or what PFs are chosen by.
@@ -340,6 +343,12 @@ fn vfnet_child<'d, 'a>(
     }
 }
 
+/// `<vfnet:placement>` in an element.
+fn placement(parent: &Element<'_, '_>) -> Result<Placement, DocumentError> {
+    let element = vfnet_child(parent, "placement")?;
+    element.map_or_else(|| Ok(Placement::default()), |element| Placement::read(&element))
+}
+
 /// `<vfnet:vf>` in an element.
 fn vf_options(parent: &Element<'_, '_>) -> Result<VfOptions, DocumentError> {
     let Some(element) = vfnet_child(parent, "vf")? else { return Ok(VfOptions::default()) };
@@ -393,7 +402,7 @@ fn network_port(element: &Element<'_, '_>) -> Result<VirtualPort, DocumentError>
     Ok(port)
 }
 
-/// `<portgroup>`; one of VFs may have `<vfnet:vf>`.
+/// `<portgroup>`; one of VFs may have `<vfnet:placement>` and `<vfnet:vf>`.
 pub(super) fn portgroup(element: &Element<'_, '_>, vfs: bool) -> Result<PortGroup, DocumentError> {
     let name = element.required("name")?.to_owned();
     if name.is_empty() {
@@ -406,6 +415,7 @@ pub(super) fn portgroup(element: &Element<'_, '_>, vfs: bool) -> Result<PortGrou
         vlan: vlan_of(element)?,
         virtual_port: element.child("virtualport")?.map(|it| virtual_port(&it)).transpose()?,
         bandwidth: element.child("bandwidth")?.map(|it| bandwidth(&it, false)).transpose()?,
+        placement: if vfs { placement(element)? } else { Placement::default() },
         vf: if vfs { vf_options(element)? } else { VfOptions::default() },
     })
 }

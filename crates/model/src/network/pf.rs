@@ -76,7 +76,7 @@ pub struct VfRange(Vec<(u16, u16)>);
 #[error("expecting numbers of VFs, counted from 0, and ranges of them, like 0-3,6")]
 pub struct NotAVfRange;
 
-/// A PF as the daemon's configuration names it.
+/// A PF as people name it.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub enum PfName {
@@ -118,13 +118,30 @@ impl PfName {
     }
 }
 
+impl FromStr for PfName {
+    type Err = crate::names::BadName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(address) => Ok(Self::Address(address)),
+            Err(_) => text.parse().map(Self::Dev),
+        }
+    }
+}
+
 impl TryFrom<String> for PfName {
     type Error = crate::names::BadName;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.parse() {
-            Ok(address) => Ok(Self::Address(address)),
-            Err(_) => text.parse().map(Self::Dev),
+        text.parse()
+    }
+}
+
+impl fmt::Display for PfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dev(name) => name.fmt(f),
+            Self::Address(address) => address.fmt(f),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::connection::{Devices, IpMask};
 use super::{
-    Direct, Forward, Ip, Members, NAMESPACE, Network, Pool, PoolPf, PortGroup, VfOptions, WhichPf,
+    Direct, Forward, Ip, Members, NAMESPACE, Network, Placement, Pool, PoolPf, PortGroup,
+    VfOptions, WhichPf,
 };
 use crate::vf::LinkState;
 use crate::xml::Writer;
@@ -38,8 +39,12 @@ pub fn print(network: &Network, form: Form<'_>) -> String {
     let pool = network.pool();
     let made = pool.map_or(&[][..], |pool| &pool.pfs);
     let vf = pool.map_or(VfOptions::default(), |pool| pool.vf);
-    let of_pool = !made.is_empty() || vf != VfOptions::default();
-    let ours = of_pool || network.portgroups.iter().any(|it| it.vf != VfOptions::default());
+    let placement = network.pool().map(|pool| pool.placement.clone()).unwrap_or_default();
+    let says = |placement: &Placement, vf| {
+        *placement != Placement::default() || vf != VfOptions::default()
+    };
+    let of_pool = !made.is_empty() || says(&placement, vf);
+    let ours = of_pool || network.portgroups.iter().any(|it| says(&it.placement, it.vf));
     let mut w = Writer::new();
     w.tag("network")
         .attr_opt("xmlns:vfnet", ours.then_some(NAMESPACE))
@@ -84,6 +89,7 @@ pub fn print(network: &Network, form: Form<'_>) -> String {
                     for pf in made {
                         print_pf(w, pf);
                     }
+                    placement.print(w);
                     print_vf_options(w, vf);
                 });
             }
@@ -143,6 +149,7 @@ fn print_portgroup(w: &mut Writer, group: &PortGroup) {
             if let Some(bandwidth) = &group.bandwidth {
                 write_bandwidth(w, bandwidth);
             }
+            group.placement.print(w);
             print_vf_options(w, group.vf);
         });
 }

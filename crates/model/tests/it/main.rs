@@ -10,6 +10,7 @@ mod guest_random;
 mod guest_refusals;
 mod network;
 mod network_options;
+mod network_placement;
 mod network_pool;
 mod network_random;
 mod network_update;

@@ -405,7 +405,7 @@ fn what_vfnet_adds_to_a_pool_is_checked_too() {
             ("<v:pool><v:pf dev='a' vfs='65536'/></v:pool>", Invalid, "'65536'"),
             ("<v:pool><v:pf dev='a' vfs='all'/></v:pool>", Invalid, "'all'"),
             ("<v:pool><pf dev='a'/></v:pool>", Unsupported, "element <pf>"),
-            ("<v:pool><v:placement numa='prefer'/></v:pool>", Unsupported, "<v:placement>"),
+            ("<v:pool><v:topology/></v:pool>", Unsupported, "<v:topology>"),
             ("<v:pool><v:vf/><v:vf/></v:pool>", Invalid, "more than one <vfnet:vf>"),
             ("<v:pool><v:vf trust='on'/></v:pool>", Invalid, "'on'"),
             ("<v:pool><v:vf linkState='up'/></v:pool>", Invalid, "auto, enable, disable"),

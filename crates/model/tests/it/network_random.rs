@@ -10,10 +10,11 @@ use vfnet_model::network::connection::{
 };
 use vfnet_model::network::metadata::{Change, Item, get, set};
 use vfnet_model::network::{
-    CardId, Form, Forward, Live, Members, Network, PciId, PfSelector, Pool, PoolDriver, PoolPf,
-    PortGroup, VfOptions, VfRange, WhichPf, head, parse, print,
+    CardId, Filling, Form, Forward, Live, Members, Network, PciId, PfName, PfSelector, Pin,
+    Placement, Pool, PoolDriver, PoolPf, PortGroup, VfOptions, VfRange, Weight, WhichPf, head,
+    parse, print,
 };
-use vfnet_model::vf::LinkState;
+use vfnet_model::vf::{LinkState, VfIndex};
 use vfnet_model::vlan::{NativeMode, TrunkTag};
 use vfnet_model::{NetdevName, PciAddress, Uuid, VlanId, VlanProtocol, VlanTags};
 
@@ -177,10 +178,25 @@ fn pfs() -> impl Strategy<Value = Vec<PoolPf>> {
     })
 }
 
+fn placement() -> impl Strategy<Value = Placement> {
+    let weight = || {
+        option::of(proptest::sample::select(vec![Weight::Ignore, Weight::Prefer, Weight::Require]))
+    };
+    let filling = proptest::sample::select(vec![Filling::Spread, Filling::Pack]);
+    let pf = || prop_oneof![netdev().prop_map(PfName::Dev), address().prop_map(PfName::Address)];
+    let pin = prop_oneof![
+        pf().prop_map(Pin::Pf),
+        (pf(), any::<u16>()).prop_map(|(pf, vf)| Pin::Numbered(pf, VfIndex(vf))),
+        address().prop_map(Pin::Vf),
+    ];
+    (weight(), weight(), option::of(filling), option::of(pin))
+        .prop_map(|(numa, legs, guests, pin)| Placement { numa, legs, guests, pin })
+}
+
 fn forward() -> BoxedStrategy<Forward> {
-    let pool = (any::<bool>(), driver(), members(), pfs(), vf_options()).prop_map(
-        |(managed, driver, members, pfs, vf)| {
-            Forward::Hostdev(Pool { managed, driver, members, pfs, vf })
+    let pool = (any::<bool>(), driver(), members(), pfs(), placement(), vf_options()).prop_map(
+        |(managed, driver, members, pfs, placement, vf)| {
+            Forward::Hostdev(Pool { managed, driver, members, pfs, placement, vf })
         },
     );
     let bridge = netdev().prop_map(Forward::Bridge);
@@ -199,20 +215,24 @@ fn portgroups(of_vfs: bool) -> BoxedStrategy<Vec<PortGroup>> {
         vlan(),
         option::of(virtual_port()),
         option::of(bandwidth(false)),
+        placement(),
         vf_options(),
     );
     (btree_map(text("ab <>&'\"\t\r\né"), group, 0..4), any::<prop::sample::Index>())
         .prop_map(move |(groups, default)| {
             // One past the end: none is the default.
             let default = default.index(groups.len() + 1);
-            let group = |(place, (name, (trust, vlan, virtual_port, bandwidth, vf)))| PortGroup {
-                name,
-                default: place == default,
-                trust_guest_rx_filters: trust,
-                vlan,
-                virtual_port,
-                bandwidth,
-                vf: if of_vfs { vf } else { VfOptions::default() },
+            let group = |(place, (name, (trust, vlan, virtual_port, bandwidth, placement, vf)))| {
+                PortGroup {
+                    name,
+                    default: place == default,
+                    trust_guest_rx_filters: trust,
+                    vlan,
+                    virtual_port,
+                    bandwidth,
+                    placement: if of_vfs { placement } else { Placement::default() },
+                    vf: if of_vfs { vf } else { VfOptions::default() },
+                }
             };
             groups.into_iter().enumerate().map(group).collect()
         })
