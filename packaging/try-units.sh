@@ -177,7 +177,7 @@ cat > /run/hw.xml <<'X'
 <network xmlns:vfnet='urn:vfnet:network:1'>
   <name>hw</name>
   <forward mode='hostdev' managed='yes'><pf dev='eth0'/></forward>
-  <vfnet:pool><vfnet:pf dev='eth0' vfs='2'/></vfnet:pool>
+  <vfnet:pool><vfnet:pf dev='eth0' vfs='2' autoprobe='yes'/></vfnet:pool>
 </network>
 X
 cat > /run/web1.xml <<'X'

@@ -246,13 +246,29 @@ impl Hands {
         });
     }
 
-    fn make_vfs(&self, network: Uuid, pf: PciAddress, count: u16) {
+    fn make_vfs(&self, network: Uuid, pf: PciAddress, count: u16, unprobed: bool) {
         let (host, engine) = (Arc::clone(&self.host), self.engine.clone());
         let observer = self.observer.clone();
         self.runtime.spawn(async move {
-            let made = blocking(move || crate::vfs::make(&*host, pf, count)).await;
+            let make = if unprobed { crate::vfs::make_unprobed } else { crate::vfs::make };
+            let made = blocking(move || make(&*host, pf, count)).await;
             observer.look().await;
-            engine.tell(Input::VfsMade(network, made.and_then(|made| made))).await;
+            engine.tell(Input::VfsMade(network, pf, made.and_then(|made| made))).await;
+        });
+    }
+
+    fn restore_autoprobe(&self, pf: PciAddress) {
+        let (host, engine) = (Arc::clone(&self.host), self.engine.clone());
+        self.runtime.spawn(async move {
+            let restored = blocking(move || {
+                host.set_drivers_autoprobe(pf, true).map_err(|fault| explain(&fault))
+            });
+            let restored = restored.await.and_then(|restored| restored);
+            match &restored {
+                Ok(()) => tracing::info!("PF {pf}: the kernel looks for drivers for new VFs again"),
+                Err(why) => tracing::warn!("PF {pf}: {why}; tried again at the next look"),
+            }
+            engine.tell(Input::AutoprobeRestored(pf, restored)).await;
         });
     }
 
@@ -328,7 +344,10 @@ impl CarryOut for Hands {
                 }
             }
             Effect::CallHook(hook, live) => self.call_hook(hook, &live, state),
-            Effect::MakeVfs { network, pf, count } => self.make_vfs(network, pf, count),
+            Effect::MakeVfs { network, pf, count, unprobed } => {
+                self.make_vfs(network, pf, count, unprobed);
+            }
+            Effect::RestoreAutoprobe(pf) => self.restore_autoprobe(pf),
             Effect::SetVfs { pf, count } => self.set_vfs(pf, count),
             Effect::Launch { guest, paused } => self.launch(guest, paused, state),
             Effect::Adopt(guest) => self.adopt(guest, state),

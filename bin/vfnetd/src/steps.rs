@@ -88,6 +88,8 @@ steps! {
     Reset "reset"
     /// [`Effect::MakeVfs`].
     MakeVfs "make VFs"
+    /// [`Effect::RestoreAutoprobe`].
+    RestoreAutoprobe "restore autoprobe"
     /// [`Effect::SetVfs`].
     SetVfs "set VFs"
     /// [`Effect::CallHook`]; it has no end where nobody waits for the script.
@@ -128,6 +130,7 @@ impl Step {
             Effect::Repair(_) => Self::Repair,
             Effect::Reset(_) => Self::Reset,
             Effect::MakeVfs { .. } => Self::MakeVfs,
+            Effect::RestoreAutoprobe(_) => Self::RestoreAutoprobe,
             Effect::SetVfs { .. } => Self::SetVfs,
             Effect::CallHook(..) => Self::CallHook,
             Effect::Launch { .. } => Self::Launch,
@@ -149,6 +152,7 @@ impl Step {
             Input::Repaired(..) => Some(Self::Repair),
             Input::WasReset { .. } => Some(Self::Reset),
             Input::VfsMade(..) => Some(Self::MakeVfs),
+            Input::AutoprobeRestored(..) => Some(Self::RestoreAutoprobe),
             Input::VfsSet(..) => Some(Self::SetVfs),
             Input::HookRan { .. } => Some(Self::CallHook),
             Input::Launched(..) => Some(Self::Launch),

@@ -41,6 +41,20 @@ pub(crate) fn make(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), St
     Ok(())
 }
 
+/// [`make`], without the kernel looking for drivers for the VFs. That it may, it does before, and it
+/// is to again.
+pub(crate) fn make_unprobed(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), String> {
+    host.set_drivers_autoprobe(pf, false).map_err(|fault| {
+        format!("the host's drivers cannot be kept from the VFs of PF {pf}: {}", explain(&fault))
+    })?;
+    let made = make(host, pf, count);
+    if let Err(fault) = host.set_drivers_autoprobe(pf, true) {
+        // It is on record, and tried again; the VFs are as they should be.
+        tracing::warn!("PF {pf}: {}", explain(&fault));
+    }
+    made
+}
+
 /// Has a PF make this number of VFs in the place of those it has, by way of 0, and waits until
 /// they can be used; in words why not, and what it has then.
 pub(crate) fn set(host: &dyn Host, pf: PciAddress, count: u16) -> Result<(), String> {

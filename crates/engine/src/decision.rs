@@ -63,7 +63,13 @@ pub enum Effect {
         pf: PciAddress,
         /// How many it is to have.
         count: u16,
+        /// Whether the kernel must not look for drivers for them: that is to be switched off
+        /// before, and on again after.
+        unprobed: bool,
     },
+    /// Have the kernel look for drivers for a PF's VFs again; then
+    /// [`crate::Input::AutoprobeRestored`].
+    RestoreAutoprobe(PciAddress),
     /// Have a PF make this number of VFs in the place of those there are; then
     /// [`crate::Input::VfsSet`].
     SetVfs {

@@ -61,8 +61,10 @@ pub enum Input {
         /// When that was.
         at: Moment,
     },
-    /// [`crate::Effect::MakeVfs`] has ended.
-    VfsMade(Uuid, Result<(), String>),
+    /// [`crate::Effect::MakeVfs`] of this PF for this network has ended.
+    VfsMade(Uuid, PciAddress, Result<(), String>),
+    /// [`crate::Effect::RestoreAutoprobe`] of this PF has ended.
+    AutoprobeRestored(PciAddress, Result<(), String>),
     /// [`crate::Effect::SetVfs`] of this PF has ended.
     VfsSet(PciAddress, Result<(), String>),
     /// [`crate::Effect::CallHook`] of a start has ended; in words why the network must not start.

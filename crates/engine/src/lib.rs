@@ -19,6 +19,7 @@ mod guards;
 mod guest_edits;
 mod guests;
 mod input;
+mod making;
 mod needs;
 mod networks;
 mod nic_changes;
@@ -90,7 +91,8 @@ impl Engine {
                 turn.saw_returned(claim, seen, at);
                 turn.given_back(claim, outcome);
             }
-            Input::VfsMade(network, outcome) => turn.vfs_made(network, outcome),
+            Input::VfsMade(network, pf, outcome) => turn.vfs_made(network, pf, outcome),
+            Input::AutoprobeRestored(pf, outcome) => turn.autoprobe_restored(pf, &outcome),
             Input::VfsSet(pf, outcome) => turn.vfs_set(pf, outcome),
             Input::HookRan { network, hook, outcome } => turn.hook_ran(network, hook, outcome),
             Input::Launched(guest, outcome) => turn.launched(guest, outcome),

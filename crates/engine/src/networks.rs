@@ -1,5 +1,7 @@
 //! Networks: definitions, start and stop, autostart.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 use vfnet_model::network::Network;
 use vfnet_model::vf::WantedSettings;
@@ -8,7 +10,6 @@ use vfnet_model::{MacAddress, VlanId};
 use crate::decision::{Announcement, Effect, NetworkHook, Turn};
 use crate::guests::Start;
 use crate::input::{Answer, Ticket};
-use crate::pool::resolve;
 use crate::record::{Entry, Key, NetworkJob, Pending};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{LiveNetwork, NetworkDefinition, NetworkEntry};
@@ -90,7 +91,7 @@ impl Turn<'_> {
     /// Calls a hook script that may say no to a start.
     fn call_hook(&mut self, hook: NetworkHook, ticket: Option<Ticket>, live: LiveNetwork) {
         self.effect(Effect::CallHook(hook, Box::new(live.clone())));
-        let job = NetworkJob { ticket, live, waiting: 0, failed: Vec::new() };
+        let job = NetworkJob { ticket, live, making: BTreeSet::new(), failed: Vec::new() };
         self.put(Entry::NetworkJob(job.live.uuid, job));
     }
 
@@ -118,7 +119,12 @@ impl Turn<'_> {
     }
 
     /// Tells whoever waits what has become of a start that was waited for.
-    fn network_begun(&mut self, ticket: Option<Ticket>, live: LiveNetwork, outcome: Outcome) {
+    pub(crate) fn network_begun(
+        &mut self,
+        ticket: Option<Ticket>,
+        live: LiveNetwork,
+        outcome: Outcome,
+    ) {
         if outcome.is_err() && self.state.hooks {
             // As libvirt has it, so that scripts can take back what they have done.
             self.effect(Effect::CallHook(NetworkHook::Stopped, Box::new(live)));
@@ -131,60 +137,8 @@ impl Turn<'_> {
         }
     }
 
-    fn make_pool(&mut self, ticket: Option<Ticket>, def: NetworkDefinition) -> Outcome {
-        let (live, wanted) = resolve(self.state, def)?;
-        let short: Vec<_> = wanted
-            .into_iter()
-            .filter(|(pf, count)| {
-                self.state.inventory.pfs.get(pf).is_some_and(|pf| pf.num_vfs < *count)
-            })
-            .collect();
-        if short.is_empty() {
-            return self.pool_is_there(ticket, live);
-        }
-        for (pf, count) in &short {
-            if let Some(why) = self.state.is_changing(*pf) {
-                let message = format!("network '{}' is not started: {why}", live.name());
-                return Err(Refusal::invalid(message));
-            }
-            if let Some(found) = self.state.inventory.pfs.get(pf)
-                && found.num_vfs > 0
-            {
-                let message = format!(
-                    "PF {pf} has {} VFs and is to have {count}; the kernel changes that only by way of 0",
-                    found.num_vfs
-                );
-                let hint =
-                    format!("when none is in use: echo 0 > /sys/bus/pci/devices/{pf}/sriov_numvfs");
-                return Err(Refusal::invalid(message).hint(hint));
-            }
-            self.effect(Effect::MakeVfs { network: live.uuid, pf: *pf, count: *count });
-        }
-        let (uuid, waiting) = (live.uuid, short.len());
-        self.put(Entry::NetworkJob(uuid, NetworkJob { ticket, live, waiting, failed: Vec::new() }));
-        Ok(None)
-    }
-
-    pub(crate) fn vfs_made(&mut self, uuid: Uuid, outcome: Result<(), String>) {
-        let Some(mut job) = self.state.network_jobs.get(&uuid).cloned() else { return };
-        job.waiting = job.waiting.saturating_sub(1);
-        job.failed.extend(outcome.err());
-        if job.waiting > 0 {
-            self.put(Entry::NetworkJob(uuid, job));
-            return;
-        }
-        self.forget(Key::NetworkJob(uuid));
-        let name = job.live.name().clone();
-        let outcome = if job.failed.is_empty() {
-            self.pool_is_there(job.ticket, job.live.clone())
-        } else {
-            let message = format!("cannot start network '{name}': {}", job.failed.join("; "));
-            Err(Refusal::new(RefusalKind::OperationFailed, message))
-        };
-        self.network_begun(job.ticket, job.live, outcome);
-    }
-
-    fn pool_is_there(&mut self, ticket: Option<Ticket>, live: LiveNetwork) -> Outcome {
+    /// The end of a start, once every VF that it wants is there.
+    pub(crate) fn pool_is_there(&mut self, ticket: Option<Ticket>, live: LiveNetwork) -> Outcome {
         if let Some(refusal) = self.state.empty_pool(&live) {
             return Err(refusal);
         }

@@ -178,7 +178,7 @@ fn hoped(state: &State, effect: &Effect) -> Option<Input> {
             let at = state.last_look;
             Input::WasReset { claim: *id, outcome: Ok(()), seen: None, at }
         }
-        Effect::MakeVfs { network, .. } => Input::VfsMade(*network, Ok(())),
+        Effect::MakeVfs { network, pf, .. } => Input::VfsMade(*network, *pf, Ok(())),
         Effect::SetVfs { pf, .. } => Input::VfsSet(*pf, Ok(())),
         Effect::CallHook(hook @ (NetworkHook::Start | NetworkHook::Started), live) => {
             Input::HookRan { network: live.uuid, hook: *hook, outcome: Ok(()) }

@@ -7,6 +7,7 @@
 //! the last look at the host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use vfnet_model::PciAddress;
 use vfnet_model::inventory::Pf;
@@ -19,16 +20,28 @@ use crate::state::{LiveNetwork, NetworkDefinition, State};
 /// PFs that a message names; the others are counted.
 const NAMED: usize = 12;
 
-/// How many VFs PFs are to have.
-pub(crate) type Wanted = BTreeMap<PciAddress, u16>;
+/// The VFs that a PF is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) count: u16,
+    /// Whether the kernel may look for drivers for them.
+    pub(crate) autoprobe: bool,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drivers = if self.autoprobe { "with" } else { "without" };
+        write!(f, "{} VFs {drivers} the host's drivers", self.count)
+    }
+}
 
 /// What a document comes to on this host now: the PFs and VFs that it names, by address, and how
 /// many VFs PFs are to have.
 pub(crate) fn resolve(
     state: &State,
     definition: NetworkDefinition,
-) -> Result<(LiveNetwork, Wanted), Refusal> {
-    let (mut pfs, mut vfs, mut wanted) = (Vec::new(), Vec::new(), Wanted::new());
+) -> Result<(LiveNetwork, BTreeMap<PciAddress, Wanted>), Refusal> {
+    let (mut pfs, mut vfs, mut wanted) = (Vec::new(), Vec::new(), BTreeMap::new());
     if let Forward::Hostdev(pool) = &definition.network.forward {
         let found = members(state, pool, &mut vfs)
             .and_then(|first| further(state, pool, first, &mut wanted))
@@ -81,7 +94,7 @@ fn further(
     state: &State,
     pool: &Pool,
     first: Option<LentPf>,
-    wanted: &mut Wanted,
+    wanted: &mut BTreeMap<PciAddress, Wanted>,
 ) -> Result<Vec<LentPf>, Refusal> {
     let mut pfs: Vec<_> = first.into_iter().collect();
     for further in &pool.pfs {
@@ -111,10 +124,11 @@ fn further(
                     "PF {shown} allows {allowed} VFs, {count} are wanted"
                 )));
             }
-            if let Some(other) = wanted.insert(pf.address, count)
-                && other != count
+            let these = Wanted { count, autoprobe: further.autoprobe.unwrap_or(false) };
+            if let Some(others) = wanted.insert(pf.address, these)
+                && others != these
             {
-                let message = format!("PF {shown} is to have {other} VFs and {count} VFs");
+                let message = format!("PF {shown} is to have {others}, and {these}");
                 return Err(Refusal::invalid(message));
             }
         }

@@ -1,7 +1,7 @@
 //! What is written down. A record puts or drops one entry; the state is what all records made
 //! of it, and the store keeps those that outlive the daemon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -46,6 +46,8 @@ pub enum Key {
     Pending(Uuid),
     /// Autostart has been decided in this boot.
     Autostarted,
+    /// vfnet has switched off, or is about to, that the kernel looks for drivers for a PF's VFs.
+    AutoprobeOff(PciAddress),
     /// A network that is being started.
     NetworkJob(Uuid),
     /// Who waits for a guest.
@@ -69,7 +71,8 @@ impl Key {
             | Self::BridgePort(_)
             | Self::Edit(_)
             | Self::Pending(_)
-            | Self::Autostarted => Home::Live,
+            | Self::Autostarted
+            | Self::AutoprobeOff(_) => Home::Live,
             Self::NetworkJob(_)
             | Self::GuestJob(_)
             | Self::VfJob(_)
@@ -100,6 +103,8 @@ pub enum Entry {
     Pending(Uuid, Pending),
     /// See [`Key::Autostarted`].
     Autostarted,
+    /// See [`Key::AutoprobeOff`].
+    AutoprobeOff(PciAddress),
     /// See [`Key::NetworkJob`].
     NetworkJob(Uuid, NetworkJob),
     /// See [`Key::GuestJob`].
@@ -125,6 +130,7 @@ impl Entry {
             Self::Edit(edit) => Key::Edit(edit.live.uuid),
             Self::Pending(uuid, _) => Key::Pending(*uuid),
             Self::Autostarted => Key::Autostarted,
+            Self::AutoprobeOff(pf) => Key::AutoprobeOff(*pf),
             Self::NetworkJob(uuid, _) => Key::NetworkJob(*uuid),
             Self::GuestJob(uuid, _) => Key::GuestJob(*uuid),
             Self::VfJob(claim, _) => Key::VfJob(*claim),
@@ -151,8 +157,8 @@ pub struct NetworkJob {
     pub ticket: Option<Ticket>,
     /// What it will be once its VFs are there.
     pub live: LiveNetwork,
-    /// How many PFs are still at work.
-    pub waiting: usize,
+    /// PFs that are still at work.
+    pub making: BTreeSet<PciAddress>,
     /// What failed so far.
     pub failed: Vec<String>,
 }

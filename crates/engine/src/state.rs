@@ -37,6 +37,8 @@ pub struct State {
     pub pending: BTreeMap<Uuid, Pending>,
     /// Whether autostart has been decided in this boot.
     pub autostarted: bool,
+    /// PFs of which vfnet has switched off that the kernel looks for drivers for their VFs.
+    pub autoprobe_off: BTreeSet<PciAddress>,
     /// How each guest's last run ended, as far as this daemon has seen it.
     pub last_ends: BTreeMap<Uuid, Ended>,
     /// Which PFs are on which physical network, as configured.
@@ -52,6 +54,8 @@ pub struct State {
     /// VFs seen one by one after they were given back, and when: a look at the whole host that
     /// began before that must not bring back what it saw of them.
     pub(crate) seen_alone: BTreeMap<PciAddress, Moment>,
+    /// PFs of which that is being switched on again.
+    pub(crate) restoring_autoprobe: BTreeSet<PciAddress>,
     /// When the last look at the whole host began.
     pub(crate) last_look: Moment,
     pub(crate) last_claim: u64,
@@ -296,6 +300,9 @@ impl State {
             Entry::Autostarted => {
                 std::mem::replace(&mut self.autostarted, true).then_some(Entry::Autostarted)
             }
+            Entry::AutoprobeOff(pf) => {
+                (!self.autoprobe_off.insert(pf)).then_some(Entry::AutoprobeOff(pf))
+            }
             Entry::NetworkJob(uuid, x) => {
                 self.network_jobs.insert(uuid, x).map(|x| Entry::NetworkJob(uuid, x))
             }
@@ -321,6 +328,9 @@ impl State {
             Key::Edit(uuid) => self.edits.remove(&uuid).map(|x| Entry::Edit(Box::new(x))),
             Key::Pending(uuid) => self.pending.remove(&uuid).map(|x| Entry::Pending(uuid, x)),
             Key::Autostarted => std::mem::take(&mut self.autostarted).then_some(Entry::Autostarted),
+            Key::AutoprobeOff(pf) => {
+                self.autoprobe_off.remove(&pf).then_some(Entry::AutoprobeOff(pf))
+            }
             Key::NetworkJob(uuid) => {
                 self.network_jobs.remove(&uuid).map(|x| Entry::NetworkJob(uuid, x))
             }

@@ -325,6 +325,7 @@ impl Turn<'_> {
         }
         self.reappeared();
         self.repair_what_drifted();
+        self.restore_autoprobe();
         self.try_pending();
     }
 

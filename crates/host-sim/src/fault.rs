@@ -24,6 +24,8 @@ pub enum OpKind {
     SetRate,
     /// `sriov_numvfs`.
     NumVfs,
+    /// `sriov_drivers_autoprobe`.
+    Autoprobe,
     /// `driver_override`.
     Override,
     /// `unbind`.

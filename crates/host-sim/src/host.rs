@@ -585,6 +585,25 @@ impl Host for SimHost {
         })
     }
 
+    fn set_drivers_autoprobe(&self, pf: PciAddress, on: bool) -> Result<(), HostError> {
+        self.write(Write { device: Some(pf), operation: Operation::Autoprobe(on) }, |kernel| {
+            let told =
+                |errno| refused(pf, "sriov_drivers_autoprobe", if on { "1" } else { "0" }, errno);
+            match kernel.meet_unlocked(OpKind::Autoprobe, Some(pf), LOCK_LIMIT) {
+                Ok(Met::Refused(errno)) => return Err(told(errno)),
+                Ok(Met::Ignored) => return Ok(()),
+                Ok(Met::Go(_)) => {}
+                Err(limit) => {
+                    let step = format!("writing sriov_drivers_autoprobe of {pf}");
+                    return Err(HostError::Stuck { step, limit });
+                }
+            }
+            let state = kernel.pfs.get_mut(&pf).ok_or_else(|| gone(format!("PF {pf}")))?;
+            state.autoprobe = on;
+            Ok(())
+        })
+    }
+
     fn set_driver_override(
         &self,
         device: PciAddress,

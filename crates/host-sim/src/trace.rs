@@ -23,6 +23,8 @@ pub enum Operation {
     Set(VfSetting),
     /// `sriov_numvfs`.
     NumVfs(u16),
+    /// `sriov_drivers_autoprobe`.
+    Autoprobe(bool),
     /// `driver_override`.
     Override(Option<DriverName>),
     /// `unbind` from this driver.
@@ -62,6 +64,7 @@ impl fmt::Display for Operation {
             }),
             Self::Set(VfSetting::Rate { min, max }) => write!(f, "rate {min} to {max} Mbit/s"),
             Self::NumVfs(count) => write!(f, "numvfs {count}"),
+            Self::Autoprobe(on) => write!(f, "autoprobe {}", on_off(*on)),
             Self::Override(Some(driver)) => write!(f, "driver_override {driver}"),
             Self::Override(None) => f.write_str("driver_override cleared"),
             Self::Unbind(driver) => write!(f, "unbind {driver}"),

@@ -64,6 +64,10 @@ pub trait Host: Send + Sync + 'static {
     /// Sets `sriov_numvfs`.
     fn set_num_vfs(&self, pf: PciAddress, count: u16, deadline: Duration) -> Result<(), HostError>;
 
+    /// Sets `sriov_drivers_autoprobe`: whether the kernel looks for a driver for VFs of this PF that
+    /// have no `driver_override`, now and later (kernel: `pci_device_can_probe`).
+    fn set_drivers_autoprobe(&self, pf: PciAddress, on: bool) -> Result<(), HostError>;
+
     /// Sets or clears `driver_override`.
     fn set_driver_override(
         &self,

@@ -159,6 +159,11 @@ impl Host for LinuxHost {
         self.write(&self.device(pf).path("sriov_numvfs"), &count.to_string(), deadline)
     }
 
+    fn set_drivers_autoprobe(&self, pf: PciAddress, on: bool) -> Result<(), HostError> {
+        let path = self.device(pf).path("sriov_drivers_autoprobe");
+        self.write(&path, if on { "1" } else { "0" }, OVERRIDE_LIMIT)
+    }
+
     fn set_driver_override(
         &self,
         device: PciAddress,

@@ -57,6 +57,7 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
         | Entry::Edit(_)
         | Entry::Pending(..)
         | Entry::Autostarted
+        | Entry::AutoprobeOff(_)
         | Entry::NetworkJob(..)
         | Entry::GuestJob(..)
         | Entry::VfJob(..)

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use vfnet_engine::{
     BridgePort, Claim, ClaimId, Entry, GuestRun, Key, LiveNetwork, Pending, UnfinishedEdit,
 };
-use vfnet_model::BootId;
+use vfnet_model::{BootId, PciAddress};
 
 use crate::database::{Kind, META};
 use crate::definitions::{FORMAT, network_definition};
@@ -24,6 +24,7 @@ pub(crate) const KIND: Kind = Kind {
         include_str!("schema/live-1.sql"),
         include_str!("schema/live-2.sql"),
         include_str!("schema/live-3.sql"),
+        include_str!("schema/live-4.sql"),
     ],
     synced: Synced::EachCheckpoint,
     remedy: remedy::LIVE,
@@ -58,6 +59,8 @@ const EDIT: Table = Table {
 };
 const PENDING: Table =
     Table { name: "pending", what: "pending autostart of", columns: &["uuid", "kind"] };
+const AUTOPROBE_OFF: Table =
+    Table { name: "autoprobe_off", what: "PF without search for drivers", columns: &["pf"] };
 
 const BOOT_ID: &str = "boot_id";
 const AUTOSTARTED: &str = "autostarted";
@@ -73,7 +76,7 @@ pub(crate) fn void_other_boots(
     if of.as_deref() == Some(boot.as_str()) {
         return Ok(());
     }
-    for table in [&NETWORK, &RUN, &CLAIM, &BRIDGE_PORT, &EDIT, &PENDING] {
+    for table in [&NETWORK, &RUN, &CLAIM, &BRIDGE_PORT, &EDIT, &PENDING, &AUTOPROBE_OFF] {
         transaction.execute(&format!("DELETE FROM {}", table.name), [])?;
     }
     transaction.execute("DELETE FROM set_aside", [])?;
@@ -117,6 +120,7 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
         }
         Entry::Pending(uuid, kind) => PENDING.put(transaction, &[&uuid.to_string(), &word(kind)?]),
         Entry::Autostarted => META.put(transaction, &[&AUTOSTARTED, &"yes"]),
+        Entry::AutoprobeOff(pf) => AUTOPROBE_OFF.put(transaction, &[&pf.to_string()]),
         Entry::Network(_)
         | Entry::Guest(_)
         | Entry::NetworkJob(..)
@@ -153,6 +157,7 @@ fn drop(transaction: &Transaction<'_>, key: Key) -> rusqlite::Result<()> {
         Key::Edit(uuid) => EDIT.drop(transaction, &uuid.to_string()),
         Key::Pending(uuid) => PENDING.drop(transaction, &uuid.to_string()),
         Key::Autostarted => META.drop(transaction, &AUTOSTARTED),
+        Key::AutoprobeOff(pf) => AUTOPROBE_OFF.drop(transaction, &pf.to_string()),
         _ => Ok(()),
     }
 }
@@ -165,6 +170,7 @@ fn keep(transaction: &Transaction<'_>, key: Key) -> rusqlite::Result<()> {
         Key::BridgePort(port) => BRIDGE_PORT.keep(transaction, &port.to_string()),
         Key::Edit(uuid) => EDIT.keep(transaction, &uuid.to_string()),
         Key::Pending(uuid) => PENDING.keep(transaction, &uuid.to_string()),
+        Key::AutoprobeOff(pf) => AUTOPROBE_OFF.keep(transaction, &pf.to_string()),
         _ => Ok(()),
     }
 }
@@ -215,6 +221,13 @@ pub(crate) fn read(connection: &Connection, mut rows: Rows) -> rusqlite::Result<
         let kind: Pending = serde_json::from_value(kind.into())?;
         Ok(Entry::Pending(uuid(row, "uuid")?, kind))
     })?;
+
+    let pf = |row: &Row<'_>| -> Result<PciAddress, Reason> {
+        let text: String = row.get("pf")?;
+        Ok(text.parse()?)
+    };
+    let key = |row: &Row<'_>| pf(row).map(Key::AutoprobeOff);
+    AUTOPROBE_OFF.read(connection, &mut rows, key, |row, _| pf(row).map(Entry::AutoprobeOff))?;
 
     let autostarted = "SELECT count(*) FROM meta WHERE key = ?1";
     let autostarted: u32 = match connection.query_row(autostarted, [AUTOSTARTED], |row| row.get(0))

@@ -183,7 +183,7 @@ fn network_document(pf: &Pf) -> String {
     format!(
         "<network xmlns:vfnet='urn:vfnet:network:1'>\n  <name>{NETWORK}</name>\n  \
          <forward mode='hostdev' managed='yes'>\n    <pf dev='{netdev}'/>\n  </forward>\n  \
-         <vfnet:pool><vfnet:pf dev='{netdev}' vfs='{VFS}'/></vfnet:pool>\n</network>\n"
+         <vfnet:pool><vfnet:pf dev='{netdev}' vfs='{VFS}' autoprobe='yes'/></vfnet:pool>\n</network>\n"
     )
 }
 
@@ -322,6 +322,6 @@ mod tests {
         let pf = Pf { address: "0000:01:00.0".to_owned(), netdev: "eth0".to_owned() };
         let document = network_document(&pf);
         assert!(document.contains("<pf dev='eth0'/>"), "{document}");
-        assert!(document.contains("<vfnet:pf dev='eth0' vfs='7'/>"), "{document}");
+        assert!(document.contains("<vfnet:pf dev='eth0' vfs='7' autoprobe='yes'/>"), "{document}");
     }
 }

@@ -34,6 +34,7 @@ pub const WRITES: &[&str] = &[
     "set link state",
     "set rate",
     "set sriov_numvfs",
+    "set sriov_drivers_autoprobe",
     "set driver_override",
     "unbind",
     "probe",
@@ -227,6 +228,10 @@ impl Host for Watched {
 
     fn set_num_vfs(&self, pf: PciAddress, count: u16, deadline: Duration) -> Result<(), HostError> {
         self.trail.around("set sriov_numvfs", || self.host.set_num_vfs(pf, count, deadline))
+    }
+
+    fn set_drivers_autoprobe(&self, pf: PciAddress, on: bool) -> Result<(), HostError> {
+        self.trail.around("set sriov_drivers_autoprobe", || self.host.set_drivers_autoprobe(pf, on))
     }
 
     fn set_driver_override(

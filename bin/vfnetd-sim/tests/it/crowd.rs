@@ -83,7 +83,10 @@ fn with_room_for(guests: usize) -> Daemon {
     let mut daemon = Daemon::stopped(&options);
     daemon.file("vfnetd.toml", "max_clients = 3000\n");
     daemon.go_on();
-    let pool: String = pfs.iter().map(|pf| format!("<vfnet:pf dev='{pf}' vfs='{VFS}'/>")).collect();
+    let pool: String = pfs
+        .iter()
+        .map(|pf| format!("<vfnet:pf dev='{pf}' vfs='{VFS}' autoprobe='yes'/>"))
+        .collect();
     let network = format!(
         "<network xmlns:vfnet='urn:vfnet:network:1'><name>hw</name>\
          <forward mode='hostdev' managed='yes'><pf dev='{}'/></forward>\

@@ -20,7 +20,7 @@ pub(crate) const HW: &str = "\
     <pf dev='ens1f0'/>
   </forward>
   <vfnet:pool>
-    <vfnet:pf dev='ens1f0' vfs='7'/>
+    <vfnet:pf dev='ens1f0' vfs='7' autoprobe='yes'/>
   </vfnet:pool>
 </network>
 ";

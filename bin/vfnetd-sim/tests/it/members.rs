@@ -1,5 +1,7 @@
 //! Networks over several PFs, as libvirt's client defines and sees them.
 
+use vfnet_host::Host as _;
+
 use crate::daemon::{Daemon, guest};
 use crate::{VIRSH, installed, until};
 
@@ -56,4 +58,29 @@ fn a_choice_that_fits_no_card_is_refused_at_start_with_what_the_host_has() {
     let refusal = daemon.refuses(&["net-start", "hw"]);
     let says = "this host has ens1f0 (0000:01:00.0) 8086:10c9, igb";
     assert!(refusal.contains(says), "{refusal}");
+}
+
+#[test]
+fn vfs_that_a_network_makes_have_no_driver_before_and_after_a_guest() {
+    if !installed(VIRSH) {
+        return;
+    }
+    let daemon = Daemon::start();
+    daemon.define_network(
+        &POOL
+            .replace("physnet='blue' vfRange='1-2'", "dev='ens1f0' vfs='2'")
+            .replace("    <vfnet:pf address='0000:02:00.0' vfRange='0'/>\n", ""),
+    );
+    daemon.says(&["net-start", "hw"]);
+    let drivers = || -> Vec<_> {
+        let facts = daemon.host().facts();
+        facts.values().map(|vf| vf.driver.as_ref().map(ToString::to_string)).collect()
+    };
+    assert_eq!(drivers(), [None, None]);
+    assert!(daemon.host().inventory().expect("read").pfs.values().all(|pf| pf.autoprobe));
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.says(&["start", "web1"]);
+    assert_eq!(drivers(), [Some("vfio-pci".to_owned()), None]);
+    daemon.says(&["destroy", "web1"]);
+    assert_eq!(drivers(), [None, None]);
 }

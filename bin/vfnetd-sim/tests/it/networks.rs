@@ -28,7 +28,7 @@ const LIVE_HW: &str = "\
     <address type='pci' domain='0x0000' bus='0x01' slot='0x11' function='0x4'/>
   </forward>
   <vfnet:pool>
-    <vfnet:pf dev='ens1f0' vfs='7'/>
+    <vfnet:pf dev='ens1f0' vfs='7' autoprobe='yes'/>
   </vfnet:pool>
 </network>
 ";

@@ -102,7 +102,7 @@ fn the_network_daemons_socket_serves_the_same() {
 fn a_port_that_is_taken_up_is_as_its_guest_has_it() {
     let daemon = Daemon::over(&["--make=ens1f0=igb:2"]);
     let mut client = Client::of(&daemon);
-    let document = HW.replace("vfs='7'", "");
+    let document = HW.replace(" vfs='7' autoprobe='yes'", "");
     let hw = client.ask::<NetworkDefineXml>(&Text::clipped(&document)).expect("defined");
     client.ask::<NetworkCreate>(&hw).expect("started");
     let plugged = "<group>gone</group><mac address='52:54:00:00:00:01'/>\

@@ -40,7 +40,7 @@ const WISHING: &str = "\
 <uuid>11111111-1111-4111-8111-111111111111</uuid>\
 <forward mode='hostdev' managed='yes'><pf dev='ens1f0'/></forward>\
 <vlan><tag id='42'/></vlan><portgroup name='gold'/>\
-<vfnet:pool><vfnet:pf dev='ens1f0' vfs='3'/><vfnet:vf trust='yes' spoofchk='no'/></vfnet:pool>\
+<vfnet:pool><vfnet:pf dev='ens1f0' vfs='3' autoprobe='yes'/><vfnet:vf trust='yes' spoofchk='no'/></vfnet:pool>\
 </network>";
 
 /// A host with the network active, served where a network daemon would be.

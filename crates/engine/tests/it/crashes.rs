@@ -44,7 +44,7 @@ fn assert_nothing_is_lent(world: &World) {
 }
 
 /// Every place to die in a run of `life` that is not interrupted.
-fn deaths(mut world: World, least: usize, life: impl Fn(&mut World)) -> Vec<Death> {
+pub(crate) fn deaths(mut world: World, least: usize, life: impl Fn(&mut World)) -> Vec<Death> {
     let (points, writes) = world.passed();
     life(&mut world);
     let (points, writes) = (world.passed().0 - points, world.passed().1 - writes);

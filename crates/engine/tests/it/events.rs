@@ -212,6 +212,7 @@ fn op() -> impl Strategy<Value = OpKind> {
         OpKind::ReadVf,
         OpKind::ReadAttributes,
         OpKind::NumVfs,
+        OpKind::Autoprobe,
         OpKind::Reset,
         OpKind::SetLinkState,
         OpKind::SetRate,
@@ -659,6 +660,7 @@ impl Scenery<'_> {
             world.settle();
         }
         crate::promises::what_was_typed_over_is_put_back(world);
+        crate::promises::drivers_are_looked_for_as_before(world);
         // A look, and a VF that is there again, may have autostart try once more what had failed.
         // What is in use in a group goes back before what is to be restored in it; and what then
         // did not come back at once is restored.

@@ -484,7 +484,8 @@ fn what_is_heard_of_nobody_changes_nothing() {
         Input::Prepared(nobody, Ok(held)),
         Input::Launched(guest("ghost"), Ok(1)),
         Input::GuestEnded(guest("ghost"), Ended::PoweredOff),
-        Input::VfsMade(net("ghost"), Ok(())),
+        Input::VfsMade(net("ghost"), pci(PF), Ok(())),
+        Input::AutoprobeRestored(pci(PF), Ok(())),
     ] {
         world.tell(input).expect("it lives on");
         world.settle();

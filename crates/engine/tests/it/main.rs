@@ -15,6 +15,7 @@ mod edits;
 mod events;
 mod guards;
 mod lives;
+mod making;
 mod members;
 mod nic_changes;
 mod outside;

@@ -134,7 +134,10 @@ fn one_pf_cannot_be_wanted_with_two_numbers_of_vfs() {
     let pfs = "<vfnet:pf dev='ens1f0' vfs='3'/><vfnet:pf driver='igb' vfs='2'/>";
     granted(world.ask(define_network(pool_of(pfs))));
     let refused = refusal(world.ask(Request::NetworkStart(net("hw")))).to_string();
-    assert!(refused.contains("is to have 3 VFs and 2 VFs"), "{refused}");
+    assert!(
+        refused.contains("is to have 3 VFs without the host's drivers, and 2 VFs without"),
+        "{refused}"
+    );
 }
 
 #[test]

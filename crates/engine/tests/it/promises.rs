@@ -17,7 +17,7 @@ use crate::world::{Opened, World, short};
 /// Everything that a person can see of a state, for comparing.
 pub(crate) fn picture(state: &State) -> String {
     format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
         state.networks,
         state.live_networks,
         state.guests,
@@ -27,6 +27,7 @@ pub(crate) fn picture(state: &State) -> String {
         state.edits,
         state.pending,
         state.autostarted,
+        state.autoprobe_off,
         state.inventory,
     )
 }
@@ -131,6 +132,19 @@ pub(crate) fn what_was_typed_over_is_put_back(world: &World) {
         if held && !is_as_wanted(world, claim.vf, claim.wanted.as_ref()) {
             world.broken(&format!("{} was typed over, and nothing is done about it", claim.vf));
         }
+    }
+}
+
+/// Whether the kernel looks for drivers for VFs is as it was before vfnet came.
+pub(crate) fn drivers_are_looked_for_as_before(world: &World) {
+    let now = world.host.inventory().expect("the simulated host can be read");
+    for (pf, was) in &world.autoprobe {
+        if now.pfs.get(pf).is_some_and(|pf| pf.autoprobe != *was) {
+            world.broken(&format!("drivers for VFs of {pf} are looked for: not {was}"));
+        }
+    }
+    if let Some(pf) = world.state().autoprobe_off.first() {
+        world.broken(&format!("{pf} is still on record as without search for drivers"));
     }
 }
 

@@ -31,7 +31,10 @@ impl World {
             Job::GiveBack(id, lending) => Some(self.give_back(id, &lending)?),
             Job::Repair(id, lending) => Some(self.repair(id, &lending)?),
             Job::Reset(id, lending) => Some(self.reset(id, &lending)?),
-            Job::MakeVfs { network, pf, count } => Some(self.make_vfs(network, pf, count)?),
+            Job::MakeVfs { network, pf, count, unprobed } => {
+                Some(self.make_vfs(network, pf, count, unprobed)?)
+            }
+            Job::RestoreAutoprobe(pf) => Some(self.restore_autoprobe(pf)?),
             Job::SetVfs { pf, count } => Some(self.set_vfs(pf, count)?),
             Job::Launch { guest, vfs } => Some(self.launch(guest, vfs)),
             Job::Adopt(guest) => Some(self.adopt(guest)),
@@ -200,12 +203,35 @@ impl World {
         Ok(Input::WasReset { claim: id, outcome, seen, at })
     }
 
-    fn make_vfs(&mut self, network: Uuid, pf: PciAddress, count: u16) -> Result<Input, Crashed> {
+    fn make_vfs(
+        &mut self,
+        network: Uuid,
+        pf: PciAddress,
+        count: u16,
+        unprobed: bool,
+    ) -> Result<Input, Crashed> {
         let host = self.host.clone();
-        let made = self.at_the_kernel(|| host.set_num_vfs(pf, count, Duration::from_secs(120)))?;
+        let make = || host.set_num_vfs(pf, count, Duration::from_secs(120));
+        let made = self.at_the_kernel(|| {
+            if !unprobed {
+                return make();
+            }
+            host.set_drivers_autoprobe(pf, false)?;
+            let made = make();
+            let _tried_again = host.set_drivers_autoprobe(pf, true);
+            made
+        })?;
         self.look();
         self.story.push(format!("make {count} VFs of {pf}: {made:?}"));
-        Ok(Input::VfsMade(network, made.map_err(|fault| vfnet_model::explain(&fault))))
+        Ok(Input::VfsMade(network, pf, made.map_err(|fault| vfnet_model::explain(&fault))))
+    }
+
+    fn restore_autoprobe(&mut self, pf: PciAddress) -> Result<Input, Crashed> {
+        let host = self.host.clone();
+        let restored = self.at_the_kernel(|| host.set_drivers_autoprobe(pf, true))?;
+        self.story.push(format!("have drivers for {pf} looked for again: {restored:?}"));
+        let restored = restored.map_err(|fault| vfnet_model::explain(&fault));
+        Ok(Input::AutoprobeRestored(pf, restored))
     }
 
     /// By way of none, as the kernel has it.

@@ -54,7 +54,9 @@ pub(crate) enum Job {
         network: Uuid,
         pf: PciAddress,
         count: u16,
+        unprobed: bool,
     },
+    RestoreAutoprobe(PciAddress),
     SetVfs {
         pf: PciAddress,
         count: u16,
@@ -144,6 +146,8 @@ pub(crate) struct Daemon {
 pub(crate) struct World {
     pub(crate) host: SimHost,
     pub(crate) daemon: Daemon,
+    /// Whether the kernel looks for drivers for each PF's VFs, before vfnet came.
+    pub(crate) autoprobe: BTreeMap<PciAddress, bool>,
     /// What is on disk, by its key.
     pub(crate) durable: BTreeMap<Key, Entry>,
     pub(crate) processes: BTreeMap<Uuid, Process>,
@@ -207,7 +211,9 @@ impl World {
     /// A daemon started for the first time on this host; `seed` orders what runs side by side,
     /// and hook scripts are called when it is even.
     pub(crate) fn new(host: SimHost, seed: u64) -> Self {
+        let seen = host.inventory().expect("the simulated host can be read");
         let mut world = Self {
+            autoprobe: seen.pfs.iter().map(|(at, pf)| (*at, pf.autoprobe)).collect(),
             host,
             daemon: Daemon::default(),
             durable: BTreeMap::new(),
@@ -627,7 +633,10 @@ impl World {
             Effect::Repair(_) if self.bug == Some(Bug::DriftLeft) => return,
             Effect::Repair(id) => claim(id).map(|claim| Job::Repair(id, lending(claim))),
             Effect::Reset(id) => claim(id).map(|claim| Job::Reset(id, lending(claim))),
-            Effect::MakeVfs { network, pf, count } => Some(Job::MakeVfs { network, pf, count }),
+            Effect::MakeVfs { network, pf, count, unprobed } => {
+                Some(Job::MakeVfs { network, pf, count, unprobed })
+            }
+            Effect::RestoreAutoprobe(pf) => Some(Job::RestoreAutoprobe(pf)),
             Effect::SetVfs { pf, count } => Some(Job::SetVfs { pf, count }),
             Effect::Launch { guest, .. } => {
                 Some(Job::Launch { guest, vfs: self.to_be_opened(guest) })

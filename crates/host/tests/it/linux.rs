@@ -295,7 +295,9 @@ fn drivers_are_bound_by_the_files_meant_for_it() {
     host.unbind(vf(0), limit).unwrap();
     host.probe(vf(0), limit).unwrap();
     host.set_driver_override(vf(0), None).unwrap();
+    host.set_drivers_autoprobe(pf(), false).unwrap();
     host.set_num_vfs(pf(), 3, limit).unwrap();
+    host.set_drivers_autoprobe(pf(), true).unwrap();
     let device = "/sys/bus/pci/devices/0000:01:10.0";
     assert_eq!(
         *tree.writer.written.lock().unwrap(),
@@ -304,7 +306,9 @@ fn drivers_are_bound_by_the_files_meant_for_it() {
             format!("{device}/driver/unbind 0000:01:10.0"),
             "/sys/bus/pci/drivers_probe 0000:01:10.0".to_owned(),
             format!("{device}/driver_override \n"),
+            format!("/sys/bus/pci/devices/{PF}/sriov_drivers_autoprobe 0"),
             format!("/sys/bus/pci/devices/{PF}/sriov_numvfs 3"),
+            format!("/sys/bus/pci/devices/{PF}/sriov_drivers_autoprobe 1"),
         ]
     );
 }

@@ -239,6 +239,10 @@ impl Host for Machine {
         })
     }
 
+    fn set_drivers_autoprobe(&self, _: PciAddress, _: bool) -> Result<(), HostError> {
+        self.change(|_| Ok(()))
+    }
+
     fn set_num_vfs(&self, _: PciAddress, _: u16, _: Duration) -> Result<(), HostError> {
         self.change(|_| Ok(()))
     }

@@ -327,7 +327,11 @@ fn pool_pf(which: WhichPf, element: &Element<'_, '_>) -> Result<PoolPf, Document
             element.invalid(format!("vfRange='{range}': vfs='{vfs}' ends with VF {}", vfs - 1))
         );
     }
-    Ok(PoolPf { which, range, vfs })
+    let autoprobe = element.yes_no("autoprobe")?;
+    if autoprobe.is_some() && vfs.is_none() {
+        return Err(element.invalid("'autoprobe' is about VFs that are made, so it needs 'vfs'"));
+    }
+    Ok(PoolPf { which, range, vfs, autoprobe })
 }
 
 /// The one child of that name in vfnet's namespace.

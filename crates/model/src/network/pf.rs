@@ -23,6 +23,9 @@ pub struct PoolPf {
     /// How many VFs each is to have when the network starts; `None` leaves that to the
     /// administrator.
     pub vfs: Option<u16>,
+    /// `autoprobe`: whether the kernel may look for drivers for the VFs that are made; `None` for
+    /// no. Only where `vfs` is.
+    pub autoprobe: Option<bool>,
 }
 
 /// How `<vfnet:pf>` says which PF it means. Prints as the attributes.

@@ -131,6 +131,7 @@ fn print_pf(w: &mut Writer, pf: &PoolPf) {
     }
     .attr_opt("vfRange", pf.range.as_ref())
     .attr_opt("vfs", pf.vfs)
+    .yes_no_opt("autoprobe", pf.autoprobe)
     .empty();
 }
 

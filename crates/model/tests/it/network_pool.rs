@@ -15,7 +15,7 @@ fn pool(pfs: &str) -> String {
 fn pfs_are_named_or_chosen_and_printed_as_they_were() {
     let text = pool(
         "    <vfnet:pf dev='ens1f0'/>
-    <vfnet:pf address='0000:02:00.0' vfRange='0-3,6' vfs='7'/>
+    <vfnet:pf address='0000:02:00.0' vfRange='0-3,6' vfs='7' autoprobe='yes'/>
     <vfnet:pf vendor='0x8086'/>
     <vfnet:pf vendor='0x8086' device='0x10c9' driver='igb' numa='0' physnet='blue' vfRange='1'/>
 ",
@@ -46,6 +46,8 @@ fn what_means_no_pf_or_no_vf_is_refused() {
         ("dev='a' vfRange='3-1'", "like 0-3,6"),
         ("dev='a' vfRange=''", "like 0-3,6"),
         ("dev='a' vfRange='0-3' vfs='3'", "vfRange='0-3': vfs='3' ends with VF 2"),
+        ("dev='a' autoprobe='no'", "needs 'vfs'"),
+        ("dev='a' vfs='2' autoprobe='1'", "'1'"),
         ("dev='a'/><vfnet:pf dev='a' vfs='2'", "dev='a' is listed twice"),
         ("numa='0' driver='igb'/><vfnet:pf driver='igb' numa='0'", "numa='0' is listed twice"),
     ] {

@@ -165,10 +165,12 @@ fn pfs() -> impl Strategy<Value = Vec<PoolPf>> {
             parts.iter().map(|(first, more)| format!("{first}-{}", first + more)).collect();
         parts.join(",").parse().unwrap()
     });
-    let pf = (which_pf(), option::of(range), option::of(1..=u16::MAX)).prop_map(
-        |(which, range, vfs): (_, Option<VfRange>, _)| {
+    let autoprobe = option::of(any::<bool>());
+    let pf = (which_pf(), option::of(range), option::of(1..=u16::MAX), autoprobe).prop_map(
+        |(which, range, vfs, autoprobe): (_, Option<VfRange>, _, _)| {
             let reached = range.as_ref().map_or(0, |range| range.last() + 1);
-            PoolPf { which, range, vfs: vfs.map(|vfs: u16| vfs.max(reached)) }
+            let vfs = vfs.map(|vfs: u16| vfs.max(reached));
+            PoolPf { which, range, vfs, autoprobe: autoprobe.filter(|_| vfs.is_some()) }
         },
     );
     vec(pf, 0..4).prop_map(|mut pfs: Vec<PoolPf>| {

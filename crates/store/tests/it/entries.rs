@@ -213,6 +213,7 @@ pub(crate) fn all() -> Vec<Entry> {
         Entry::Pending(uuid(1), Pending::Network),
         Entry::Pending(uuid(4), Pending::Guest),
         Entry::Autostarted,
+        Entry::AutoprobeOff("0000:01:00.0".parse().unwrap()),
     ];
     entries.extend(claims().into_iter().map(Entry::Claim));
     entries

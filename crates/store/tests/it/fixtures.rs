@@ -15,10 +15,11 @@ use crate::place::{Place, ask, spelled, sql};
 
 const STATE: [&str; 2] =
     [include_str!("../fixtures/state-1.sql"), include_str!("../fixtures/state-2.sql")];
-const LIVE: [&str; 3] = [
+const LIVE: [&str; 4] = [
     include_str!("../fixtures/live-1.sql"),
     include_str!("../fixtures/live-2.sql"),
     include_str!("../fixtures/live-3.sql"),
+    include_str!("../fixtures/live-4.sql"),
 ];
 
 /// Files of these versions, from 1.
@@ -102,6 +103,18 @@ fn rows_of_versions_2_and_3_have_checksums_that_hold() {
     let there = spelled(&loaded.entries).into_keys().collect::<Vec<_>>();
     let (_store, before) = written_by(1, 2).open();
     assert_eq!(there, spelled(&before.entries).into_keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn version_4_of_the_live_file_is_read() {
+    let (_store, loaded) = written_by(2, 4).open();
+    assert_eq!(loaded.set_aside, Vec::<String>::new());
+    let mut state = State::default();
+    for entry in loaded.entries {
+        state.apply(vfnet_engine::Record::Put(Box::new(entry)));
+    }
+    assert_eq!(state.autoprobe_off, ["0000:01:00.0".parse().unwrap()].into());
+    assert_eq!(state.live_networks[&uuid(2)].pfs[1].range, Some("0-3,6".parse().unwrap()));
 }
 
 #[test]

@@ -74,6 +74,7 @@ const fn courses(step: Step) -> &'static [Course] {
         // Of networks, of PFs, of devices detached by hand, of autostart, of drift, and (see
         // `super::plugs`) of cards that come and go: no guest's start or end, and no port's.
         Step::MakeVfs
+        | Step::RestoreAutoprobe
         | Step::SetVfs
         | Step::CallHook
         | Step::StartPending
@@ -247,6 +248,7 @@ mod tests {
         let all: BTreeSet<&str> = COURSES.into_iter().flat_map(required).collect();
         let elsewhere = [
             Step::MakeVfs,
+            Step::RestoreAutoprobe,
             Step::SetVfs,
             Step::CallHook,
             Step::StartPending,

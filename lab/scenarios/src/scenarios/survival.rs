@@ -158,7 +158,7 @@ pub(super) fn before_the_power_cut(host: &Host) -> Result<()> {
     let daemon = Daemon::start()?;
     let document = network_of_pf("hw", &pf.netdev);
     let pool = format!(
-        "<vfnet:pool xmlns:vfnet='urn:vfnet:network:1'><vfnet:pf dev='{}' vfs='7'/></vfnet:pool></network>",
+        "<vfnet:pool xmlns:vfnet='urn:vfnet:network:1'><vfnet:pf dev='{}' vfs='7' autoprobe='yes'/></vfnet:pool></network>",
         pf.netdev
     );
     network("hw", &document.replace("</network>", &pool))?;

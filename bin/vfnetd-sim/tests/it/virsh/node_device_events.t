@@ -59,7 +59,7 @@ VFs come at the start of their network
   >     <pf dev='ens2f0'/>
   >   </forward>
   >   <vfnet:pool>
-  >     <vfnet:pf dev='ens2f0' vfs='2'/>
+  >     <vfnet:pf dev='ens2f0' vfs='2' autoprobe='yes'/>
   >   </vfnet:pool>
   > </network>
   > END

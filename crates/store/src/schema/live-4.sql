@@ -1,0 +1,4 @@
+CREATE TABLE autoprobe_off (
+    pf  TEXT PRIMARY KEY,
+    sum INTEGER
+) STRICT;
