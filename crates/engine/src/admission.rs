@@ -1,8 +1,8 @@
 //! From what a guest needs to claims: which VFs are asked for, and in which order.
 //!
 //! What can be one device only is claimed first, so that no pool gives it away. Interfaces that
-//! their network keeps apart follow as long as they have the fewest PFs left to go to: each has its
-//! choice while another could still do without it.
+//! their network keeps apart follow, next the one that has the fewest cards, then the fewest PFs,
+//! left to go to: a choice is made late by whoever has one.
 
 use vfnet_model::network::{Forward, Placement};
 use vfnet_model::vf::WantedSettings;
@@ -69,6 +69,9 @@ impl Turn<'_> {
     }
 }
 
+/// After all whose choice matters.
+const LAST: (usize, usize) = (usize::MAX, usize::MAX);
+
 type AskedFor = Result<Option<Asked>, Refusal>;
 
 impl State {
@@ -78,11 +81,12 @@ impl State {
             let nic = def.nics.get(*place)?;
             let asked = self.asked_for_nic(def, *place, nic);
             let choice = match (&nic.source, &asked) {
-                (NicSource::Device(_), _) => 0,
-                (_, Ok(Some(asked))) => self
-                    .pfs_for(&asked.candidates, &asked.wish())
-                    .map_or(usize::MAX, |pfs| pfs.saturating_add(1)),
-                _ => usize::MAX,
+                (NicSource::Device(_), _) => (0, 0),
+                (_, Ok(Some(asked))) => {
+                    let choice = self.choice(&asked.candidates, &asked.wish());
+                    choice.map_or(LAST, |(cards, pfs)| (cards + 1, pfs))
+                }
+                _ => LAST,
             };
             Some((choice, asked))
         });

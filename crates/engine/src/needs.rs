@@ -1,8 +1,6 @@
 //! What a guest's document asks of vfnet.
 
-use std::collections::BTreeSet;
-
-use vfnet_model::guest::{CpuSet, Guest, Hostdev, Interface, InterfaceSource};
+use vfnet_model::guest::{CpuSet, Guest, Hostdev, Interface, InterfaceSource, NumaTune};
 
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{GuestDefinition, HostdevNeed, NicNeed, NicSource};
@@ -24,7 +22,7 @@ impl GuestDefinition {
                 .map(|interface| nic(interface).ok_or_else(|| missing("MAC on an interface")))
                 .collect::<Result<_, _>>()?,
             hostdevs: guest.hostdevs.iter().map(hostdev).collect(),
-            memory_nodes: BTreeSet::new(),
+            memory_nodes: guest.numatune.iter().flat_map(NumaTune::nodes).collect(),
             processors: guest.cpuset.iter().flat_map(CpuSet::iter).collect(),
         })
     }

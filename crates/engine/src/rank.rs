@@ -228,8 +228,13 @@ impl State {
             .filter(|nodes: &BTreeSet<u16>| !nodes.is_empty())
     }
 
-    /// On how many PFs a NIC could have a VF, where its network has a guest's interfaces apart.
-    pub(crate) fn pfs_for(&self, candidates: &[PciAddress], wish: &Wish<'_>) -> Option<usize> {
+    /// On how many cards and PFs, apart from the guest's other VFs, a NIC could have its own, where
+    /// its network keeps a guest's interfaces apart.
+    pub(crate) fn choice(
+        &self,
+        candidates: &[PciAddress],
+        wish: &Wish<'_>,
+    ) -> Option<(usize, usize)> {
         matters(wish.wanted.placement.legs).then(|| {
             let ranking = Ranking::new(self, wish);
             let apart = candidates.iter().filter_map(|address| {
@@ -237,7 +242,12 @@ impl State {
                 let near = matches!(ranking.nearness(vf), Some(Nearness::OnPf | Nearness::OnCard));
                 (!near && self.why_not(vf.address, wish, &ranking).is_none()).then_some(vf.pf)
             });
-            apart.collect::<BTreeSet<_>>().len()
+            let pfs: BTreeSet<PciAddress> = apart.collect();
+            // In the order of addresses, the functions of a slot are neighbours.
+            let same_card = |pair: &[PciAddress]| pair[0].same_slot(pair[1]);
+            let ordered: Vec<_> = pfs.into_iter().collect();
+            let shared = ordered.windows(2).filter(|pair| same_card(pair)).count();
+            (ordered.len() - shared, ordered.len())
         })
     }
 }

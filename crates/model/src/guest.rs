@@ -31,6 +31,7 @@ mod interface;
 mod live;
 mod memory;
 pub mod metadata;
+mod numatune;
 mod os;
 mod parse;
 mod print;
@@ -54,6 +55,7 @@ pub use interface::{
 };
 pub use live::{Attachment, LiveGuest};
 pub use memory::{Allocation, MemoryBacking};
+pub use numatune::{MemoryMode, MemoryNodes, NumaTune};
 pub use os::{BootDevice, Features, HyperV, Loader, MachineFamily, Nvram, Os};
 pub use parse::parse;
 pub use print::{Form, print, print_with_secrets};
@@ -108,6 +110,9 @@ pub struct Guest {
     /// `<memoryBacking>`.
     #[serde(default)]
     pub memory_backing: Option<MemoryBacking>,
+    /// `<numatune>`.
+    #[serde(default)]
+    pub numatune: Option<NumaTune>,
     /// Path of QEMU; `None` for the default one.
     pub emulator: Option<String>,
     /// Disks, in document order.

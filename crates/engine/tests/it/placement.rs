@@ -263,7 +263,7 @@ fn found() -> impl Strategy<Value = Found> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Two legs are on one PF only when no two PFs have room, and on one card only when no two
     /// cards have; required, they never are. What is required of NUMA holds. Twice the same is

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use super::words::{Text as _, at, served, served_text};
 use super::{
     Clock, ConsoleTarget, Controller, ControllerKind, CpuSet, Disk, DiskBus, Features, Guest,
-    Hypervisor, Input, MAX_VCPUS, MachineFamily, Memballoon, MemoryBacking, OnCrash, OnPoweroff,
-    OnReboot, Os, PciModel, Placement, Pm, Serial, Teaming, Video, VideoModel, Vnc, chardev, cpu,
-    interface,
+    Hypervisor, Input, MAX_VCPUS, MachineFamily, Memballoon, MemoryBacking, NumaTune, OnCrash,
+    OnPoweroff, OnReboot, Os, PciModel, Placement, Pm, Serial, Teaming, Video, VideoModel, Vnc,
+    chardev, cpu, interface,
 };
 use crate::xml::{Document, DocumentError, Element, Kind};
 
@@ -99,6 +99,11 @@ fn read(root: Element<'_, '_>) -> Result<Guest, DocumentError> {
         on_crash: word(root, "on_crash", OnCrash::WORDS)?.unwrap_or(OnCrash::Destroy),
         pm: root.child("pm")?.map(Pm::read).transpose()?.unwrap_or_default(),
         memory_backing: root.child("memoryBacking")?.map(MemoryBacking::read).transpose()?,
+        numatune: root
+            .child("numatune")?
+            .map(NumaTune::read)
+            .transpose()?
+            .filter(NumaTune::says_something),
         emulator: None,
         disks: Vec::new(),
         controllers: Vec::new(),
@@ -335,6 +340,13 @@ fn agrees(root: Element<'_, '_>, guest: &Guest) -> Result<(), DocumentError> {
                     cell.id
                 )));
             }
+        }
+    }
+    let cells = guest.cpu.iter().flat_map(|cpu| &cpu.numa).map(|cell| cell.id);
+    let cells: HashSet<u32> = cells.collect();
+    for (cell, _) in guest.numatune.iter().flat_map(|it| &it.cells) {
+        if !cells.contains(cell) {
+            return Err(root.invalid(format!("<memnode> of NUMA cell {cell}, which is not there")));
         }
     }
     if guest.placements().count() > MOST_DEVICES {

@@ -63,6 +63,9 @@ fn write(guest: &Guest, form: Form<'_>, secrets: bool) -> String {
             vcpu.attr_opt("cpuset", guest.cpuset.as_ref())
                 .attr_opt("current", current)
                 .text(guest.vcpus);
+            if let Some(numatune) = &guest.numatune {
+                numatune.print(w);
+            }
             w.tag("os").body(|w| guest.os.print(w));
             if guest.features != Features::default() {
                 w.tag("features").body(|w| guest.features.print(w));

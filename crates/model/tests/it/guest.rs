@@ -224,6 +224,26 @@ fn the_first_console_and_the_first_serial_port_are_one() {
 }
 
 #[test]
+fn the_hosts_nodes_of_a_guests_memory_come_back_as_they_were_written() {
+    let tune = "  <numatune>\n    <memory mode='interleave' nodeset='0-1'/>\n    \
+                <memnode cellid='1' mode='strict' nodeset='3'/>\n  </numatune>\n";
+    let text = format!(
+        "<domain type='qemu'><name>a</name><memory>1</memory><vcpu>2</vcpu>{tune}<os>\
+         <type>hvm</type></os><cpu><numa><cell id='0' cpus='0' memory='1024'/>\
+         <cell id='1' cpus='1' memory='1024'/></numa></cpu></domain>"
+    );
+    let guest = parse(&text).unwrap();
+    assert!(print(&guest, Form::Inactive).contains(tune));
+    let tune = guest.numatune.unwrap();
+    assert_eq!(tune.nodes().collect::<Vec<_>>(), [0, 1, 3]);
+    let of_cell = |cell| tune.of_cell(cell).unwrap().nodes.to_string();
+    assert_eq!([of_cell(0), of_cell(1)], ["0-1", "3"]);
+    let empty = text
+        .replace(&text[text.find("<memory mode").unwrap()..text.find("</numatune>").unwrap()], "");
+    assert_eq!(parse(&empty).unwrap().numatune, None);
+}
+
+#[test]
 fn memory_is_counted_in_the_unit_that_was_written() {
     for (memory, kib) in [
         ("<memory>65536</memory>", 65536),

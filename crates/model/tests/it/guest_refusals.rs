@@ -27,7 +27,6 @@ fn refused(text: &str, kind: Kind, path: &str, words: &str) {
 fn what_is_not_served_is_named_with_its_path() {
     let elements = [
         ("<genid/>", "genid"),
-        ("<numatune/>", "numatune"),
         ("<iothreads>1</iothreads>", "iothreads"),
         ("<cputune/>", "cputune"),
         ("<resource/>", "resource"),
@@ -71,6 +70,12 @@ fn words_that_are_not_served_are_named_with_those_that_are() {
             "cpu/feature/@policy",
             "served: force, require, optional, disable",
         ),
+        (
+            "<numatune><memory mode='restrictive' nodeset='0'/></numatune>",
+            "numatune/memory/@mode",
+            "served: strict, preferred, interleave",
+        ),
+        ("<numatune><memory placement='auto'/></numatune>", "numatune/memory/@placement", "static"),
         ("<cpu><topology sockets='2' cores='1' threads='1'/></cpu>", "", "topology"),
         ("<clock offset='variable'/>", "clock/@offset", "served: utc, localtime"),
         ("<clock><timer name='platform'/></clock>", "clock/timer/@name", "platform"),
@@ -211,6 +216,17 @@ fn hostile_values_are_refused() {
     ] {
         let text = whole(&format!("<name>g</name>{memory}<os><type>hvm</type></os>"));
         assert_eq!(parse(&text).unwrap_err().kind, Invalid, "{memory}");
+    }
+    for (piece, path, words) in [
+        ("<memory/>", "/memory", "nodeset"),
+        ("<memory nodeset='x'/>", "/memory", "no list of NUMA nodes"),
+        ("<memory mode='preferred' nodeset='0-1'/>", "/memory", "of one node"),
+        ("<memnode cellid='0' nodeset='0'/>", "", "NUMA cell 0, which is not there"),
+        ("<memnode cellid='a' nodeset='0'/>", "/memnode", "cellid"),
+    ] {
+        let text = guest(&format!("<numatune>{piece}</numatune>"));
+        let path = if path.is_empty() { "/domain" } else { &format!("/domain/numatune{path}") };
+        refused(&text, Invalid, path, words);
     }
     refused(&guest("<vcpu>0</vcpu>"), Invalid, "/domain/vcpu", "more than 0");
     refused(&guest("<vcpu current='3'>2</vcpu>"), Invalid, "/domain/vcpu", "current='3' of 2");

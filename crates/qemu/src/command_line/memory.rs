@@ -1,7 +1,7 @@
 //! Memory: how much, of which NUMA nodes of the guest, and how the host keeps it.
 
 use serde_json::json;
-use vfnet_model::guest::{Allocation, Guest, NumaCell};
+use vfnet_model::guest::{Allocation, Guest, MemoryMode, MemoryNodes, NumaCell};
 
 use super::arguments::Arguments;
 
@@ -35,11 +35,18 @@ pub(super) fn write(guest: &Guest, out: &mut Arguments) {
     }
     let prealloc = is_immediate(guest).then_some(true);
     if is_one_object(guest) {
-        object(out, WHOLE, kib, prealloc);
+        object(
+            out,
+            WHOLE,
+            kib,
+            prealloc,
+            guest.numatune.as_ref().and_then(|it| it.memory.as_ref()),
+        );
     }
     for cell in cells {
         let name = format!("ram-node{}", cell.id);
-        object(out, &name, size_kib(cell), prealloc);
+        let nodes = guest.numatune.as_ref().and_then(|it| it.of_cell(cell.id));
+        object(out, &name, size_kib(cell), prealloc, nodes);
         let cpus: String =
             cell.cpus.to_string().split(',').map(|range| format!(",cpus={range}")).collect();
         out.plain("-numa", format!("node,nodeid={}{cpus},memdev={name}", cell.id));
@@ -64,7 +71,8 @@ fn is_immediate(guest: &Guest) -> bool {
 }
 
 fn is_one_object(guest: &Guest) -> bool {
-    is_immediate(guest) && guest.cpu.as_ref().is_none_or(|cpu| cpu.numa.is_empty())
+    let placed = guest.numatune.as_ref().is_some_and(|it| it.memory.is_some());
+    (placed || is_immediate(guest)) && guest.cpu.as_ref().is_none_or(|cpu| cpu.numa.is_empty())
 }
 
 /// Whole mebibytes, as libvirt rounds it up: the cells have to come to the machine's memory, whose
@@ -73,10 +81,22 @@ fn size_kib(cell: &NumaCell) -> u64 {
     cell.memory_kib.div_ceil(1024).saturating_mul(1024)
 }
 
-fn object(out: &mut Arguments, name: &str, kib: u64, prealloc: Option<bool>) {
+fn object(
+    out: &mut Arguments,
+    name: &str,
+    kib: u64,
+    prealloc: Option<bool>,
+    nodes: Option<&MemoryNodes>,
+) {
+    let policy = nodes.map(|nodes| match nodes.mode {
+        MemoryMode::Strict => "bind",
+        MemoryMode::Preferred => "preferred",
+        MemoryMode::Interleave => "interleave",
+    });
+    let nodes = nodes.map(|it| it.nodes.iter().collect::<Vec<_>>());
     let object = json!({
         "qom-type": "memory-backend-ram", "id": name, "size": kib.saturating_mul(1024),
-        "prealloc": prealloc,
+        "prealloc": prealloc, "host-nodes": nodes, "policy": policy,
     });
     out.json("-object", &serde_json::Value::Object(super::devices::object(object)));
 }

@@ -513,6 +513,37 @@ fn a_guest_that_is_not_filled_in_is_not_planned() {
 }
 
 #[test]
+fn memory_is_from_the_hosts_nodes_that_the_document_says() {
+    let objects = |numatune: &str, cpu: &str| {
+        let text = format!(
+            "<domain type='qemu'><name>a</name><memory>65536</memory><vcpu>2</vcpu>\
+             <numatune>{numatune}</numatune><os><type machine='q35'>hvm</type></os>{cpu}</domain>"
+        );
+        let plan = planned(&ready(&text)).unwrap();
+        let args: Vec<String> =
+            plan.args.iter().map(|arg| arg.to_str().unwrap().to_owned()).collect();
+        let objects = args.iter().filter(|arg| arg.contains("memory-backend-ram"));
+        let of = |object: &String| {
+            let object: serde_json::Value = serde_json::from_str(object).unwrap();
+            format!("{} {} {}", object["id"], object["policy"], object["host-nodes"])
+        };
+        let named = args.iter().any(|arg| arg.contains("=pc.ram"));
+        (objects.map(of).collect::<Vec<_>>(), named)
+    };
+    let (whole, named) = objects("<memory mode='strict' nodeset='0-1,3'/>", "");
+    assert_eq!((whole, named), (vec![r#""pc.ram" "bind" [0,1,3]"#.to_owned()], true));
+    let cells = "<cpu><numa><cell id='0' cpus='0' memory='32768'/>\
+                 <cell id='1' cpus='1' memory='32768'/></numa></cpu>";
+    let tune = "<memory mode='interleave' nodeset='0-1'/>\
+                <memnode cellid='1' mode='preferred' nodeset='1'/>";
+    let expected = [r#""ram-node0" "interleave" [0,1]"#, r#""ram-node1" "preferred" [1]"#];
+    assert_eq!(objects(tune, cells), (expected.map(str::to_owned).to_vec(), false));
+    let one = "<memnode cellid='1' mode='strict' nodeset='0'/>";
+    let expected = [r#""ram-node0" null null"#, r#""ram-node1" "bind" [0]"#];
+    assert_eq!(objects(one, cells).0, expected);
+}
+
+#[test]
 fn memory_is_locked_for_passthrough_alone() {
     let plain = ready(&fixture("smallest"));
     assert_eq!(locked_memory(&plain, &[]), None);
