@@ -4,7 +4,8 @@ use vfnet_model::PciAddress;
 use vfnet_model::doctor::{Finding, State};
 use vfnet_model::report::{DaemonReport, InventoryReport, PfReport, PortReport, VfReport};
 use vfnet_rpc::vfnet::{
-    DaemonInfo, Doctor, Inventory, PfSetVfs, PfSetVfsArgs, PortList, VfRestore,
+    DaemonInfo, Doctor, Inventory, PfDrain, PfDrainArgs, PfSetVfs, PfSetVfsArgs, PfUndrain,
+    PortList, VfRestore,
 };
 
 use crate::connection::{Connection, text};
@@ -37,14 +38,36 @@ pub(crate) fn pf(mut daemon: Connection, screen: &Screen, command: PfCommand) ->
             screen.report(&report.pfs, |_| views::pfs(&report, screen.width))
         }
         PfCommand::Set { pf, vfs, .. } => set_vfs(daemon, screen, &pf, vfs),
+        PfCommand::Drain { pf, why, .. } => {
+            let address = pf_address(&mut daemon, &pf)?;
+            let args = PfDrainArgs {
+                pf: text("a PF's address", address.to_string())?,
+                why: text("a reason", why.unwrap_or_default())?,
+            };
+            let report = daemon.report::<PfDrain, _>(&args, &format!("drain {pf}"))?;
+            screen.report(&report, |report: &PfReport| {
+                format!("{pf}: drained, {} of its VFs lent\n", report.lent)
+            })
+        }
+        PfCommand::Undrain { pf, .. } => {
+            let address = pf_address(&mut daemon, &pf)?;
+            let args = text("a PF's address", address.to_string())?;
+            let report: PfReport =
+                daemon.report::<PfUndrain, _>(&args, &format!("lend VFs of {pf} again"))?;
+            screen.report(&report, |_| format!("{pf}: not drained\n"))
+        }
+    }
+}
+
+fn pf_address(daemon: &mut Connection, name: &str) -> Result<PciAddress, Fault> {
+    match name.parse::<PciAddress>() {
+        Ok(address) => Ok(address),
+        Err(_) => pf_named(&inventory(daemon)?, name),
     }
 }
 
 fn set_vfs(mut daemon: Connection, screen: &Screen, name: &str, vfs: u16) -> Result<(), Fault> {
-    let address = match name.parse::<PciAddress>() {
-        Ok(address) => address,
-        Err(_) => pf_named(&inventory(&mut daemon)?, name)?,
-    };
+    let address = pf_address(&mut daemon, name)?;
     let waiting = Waiting::until(format!("changing the number of VFs of {name}"));
     let args = PfSetVfsArgs { pf: text("a PF's address", address.to_string())?, vfs: vfs.into() };
     let doing = format!("change the number of VFs of {name}");

@@ -114,7 +114,11 @@ impl Command {
         use GuestCommand as G;
         use NetCommand as N;
         let planning = match self {
-            Self::Pf(PfCommand::Set { planning, .. })
+            Self::Pf(
+                PfCommand::Set { planning, .. }
+                | PfCommand::Drain { planning, .. }
+                | PfCommand::Undrain { planning, .. },
+            )
             | Self::Vf(VfCommand::Restore { planning, .. }) => planning,
             Self::Net(N::Define(document) | N::Create(document))
             | Self::Guest(G::Define(document) | G::Create { document, .. }) => &document.planning,
@@ -275,6 +279,29 @@ Examples:
         /// How many VFs it is to have
         #[arg(long, value_name = "N")]
         vfs: u16,
+        #[command(flatten)]
+        planning: Planning,
+    },
+    /// Lend none of a PF's VFs any more, also after a reboot; those that are lent stay so
+    #[command(after_help = "\
+Example:
+  vfnet pf drain ens1f0 --why 'cable is replaced on Friday'")]
+    Drain {
+        /// PCI address, or interface
+        pf: String,
+        /// Why, for whoever meets it
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+        #[command(flatten)]
+        planning: Planning,
+    },
+    /// Lend a drained PF's VFs again
+    #[command(after_help = "\
+Example:
+  vfnet pf undrain ens1f0")]
+    Undrain {
+        /// PCI address, or interface
+        pf: String,
         #[command(flatten)]
         planning: Planning,
     },

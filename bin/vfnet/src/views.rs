@@ -157,12 +157,16 @@ pub(crate) fn pfs(report: &InventoryReport, width: Option<u16>) -> String {
 }
 
 fn link(pf: &PfReport) -> String {
-    match (pf.up, pf.carrier) {
+    let link = match (pf.up, pf.carrier) {
         (true, true) => "up",
         (true, false) => "no carrier",
         (false, _) => "down",
+    };
+    match pf.drained.as_deref() {
+        None => link.to_owned(),
+        Some("") => format!("{link}, drained"),
+        Some(why) => format!("{link}, drained: {why}"),
     }
-    .to_owned()
 }
 
 pub(crate) fn ports(ports: &[PortReport], width: Option<u16>) -> String {

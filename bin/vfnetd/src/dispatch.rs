@@ -227,6 +227,8 @@ pub(crate) async fn own(daemon: &Daemon, call: vfnet::Call) -> Outcome {
         Call::Events(args, a) => {
             a.with(&own::json(&daemon.history.after(args.after, args.wait).await)?)
         }
+        Call::PfDrain(args, a) => a.with(&own::json(&own::pf_drain(daemon, &args).await?)?),
+        Call::PfUndrain(pf, a) => a.with(&own::json(&own::pf_undrain(daemon, &pf).await?)?),
         Call::PfSetVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args).await?)?),
         Call::Plan(args, a) => a.with(&own::json(&plan::plan(daemon, &args).await?)?),
         Call::Claims((), a) => a.with(&own::json(&own::claims(daemon).await?)?),

@@ -66,7 +66,7 @@ impl History {
             About::Guest(name) => event.guest = Some(name.clone()),
             About::Vf(vf) => event.vf = Some(vf),
             About::Port(port, vf) => (event.port, event.vf) = (Some(port), Some(vf)),
-            About::Autostart => {}
+            About::Autostart | About::Pf => {}
         }
         kept.push_back(event);
         if kept.len() > KEPT {

@@ -30,6 +30,8 @@ pub(crate) enum About<'a> {
     Port(Uuid, PciAddress),
     /// What is to be started with the host.
     Autostart,
+    /// A PF, which its text names.
+    Pf,
 }
 
 impl Told<'_> {
@@ -138,6 +140,11 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
         A::PortInUse(vf, id, who) => {
             port(*id, *vf, "port-in-use", format!("port {id} stays: {who} has its VF {vf} open"))
         }
+        A::PfDrained(name, why) => {
+            let because = if why.is_empty() { String::new() } else { format!(": {why}") };
+            pf("pf-drained", format!("PF {name}: drained{because}"))
+        }
+        A::PfUndrained(name) => pf("pf-undrained", format!("PF {name}: not drained any more")),
         A::StartFailed(why) => autostart(Error, "start-failed", why.clone()),
         A::AutostartWaits(why) => {
             autostart(Warning, "autostart-waits", format!("autostart: {why}"))
@@ -173,6 +180,10 @@ fn vf(at: PciAddress, severity: Severity, event: &'static str, what: &str) -> To
 
 fn port(port: Uuid, vf: PciAddress, event: &'static str, text: String) -> Told<'static> {
     Told { event, severity: Severity::Warning, about: About::Port(port, vf), text }
+}
+
+const fn pf(event: &'static str, text: String) -> Told<'static> {
+    Told { event, severity: Severity::Info, about: About::Pf, text }
 }
 
 fn autostart(severity: Severity, event: &'static str, text: String) -> Told<'static> {

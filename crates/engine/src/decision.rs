@@ -188,6 +188,10 @@ pub enum Announcement {
     PortUnused(PciAddress, Uuid, String),
     /// Such a port is taken back, as the administrator has it.
     PortReclaimed(PciAddress, Uuid, String),
+    /// A PF's VFs are not lent any more: which, and why.
+    PfDrained(String, String),
+    /// They are again.
+    PfUndrained(String),
     /// A port was to be taken back or deleted, and stays, because this process has its VF open.
     PortInUse(PciAddress, Uuid, String),
     /// A start failed with nobody waiting for it.
@@ -261,6 +265,8 @@ impl<'s> Turn<'s> {
             Request::DeviceReattach(device) => self.device_reattach(ticket, device),
             Request::DeviceReset(device) => self.device_reset(ticket, device),
             Request::VfRestore(vf) => self.vf_restore(ticket, vf),
+            Request::PfDrain { pf, why } => self.pf_drain(pf, why),
+            Request::PfUndrain(pf) => self.pf_undrain(pf),
             Request::PfSetVfs { pf, count } => self.pf_set_vfs(ticket, pf, count),
         };
         match done {

@@ -129,9 +129,7 @@ impl Turn<'_> {
     pub(crate) fn pf_set_vfs(&mut self, ticket: Ticket, pf: PciAddress, count: u16) -> Outcome {
         let shown = self.state.shown_pf(pf);
         let Some(found) = self.state.inventory.pfs.get(&pf) else {
-            let message = format!("{pf} is not an SR-IOV PF of this host");
-            return Err(Refusal::new(RefusalKind::NoDevice, message)
-                .hint("vfnet pf ls lists the PFs of this host"));
+            return Err(no_pf(pf));
         };
         if count > found.total_vfs {
             let message = format!("PF {shown} allows {} VFs, {count} are wanted", found.total_vfs);
@@ -176,6 +174,11 @@ impl Turn<'_> {
         // There may be room now for what autostart has still to start.
         self.try_pending();
     }
+}
+
+pub(crate) fn no_pf(pf: PciAddress) -> Refusal {
+    let message = format!("{pf} is not an SR-IOV PF of this host");
+    Refusal::new(RefusalKind::NoDevice, message).hint("vfnet pf ls lists the PFs of this host")
 }
 
 /// Refuses to unbind or reset a PF, as `virsh nodedev-detach` asks for it.

@@ -298,6 +298,15 @@ pub enum Request {
     DeviceReset(PciAddress),
     /// Try again to give back a VF, or set a left-over one to its driver's baseline.
     VfRestore(PciAddress),
+    /// Lend none of a PF's VFs any more.
+    PfDrain {
+        /// The PF.
+        pf: PciAddress,
+        /// Why, in words for people; may be empty.
+        why: String,
+    },
+    /// Lend them again.
+    PfUndrain(PciAddress),
     /// Have a PF make so many VFs in the place of those there are, which must all be free.
     PfSetVfs {
         /// The PF.

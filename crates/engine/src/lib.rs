@@ -13,6 +13,7 @@ mod admission;
 pub mod claim;
 mod decision;
 mod devices;
+mod drain;
 pub mod drift;
 mod edits;
 mod guards;
@@ -38,6 +39,7 @@ mod vfs;
 pub use admission::Explained;
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
+pub use drain::Drain;
 pub use input::{
     Answer, Attach, Described, Detach, Edited, Ended, Failure, GivenBack, GuestChange, GuestEdit,
     HeldBy, Input, Metadata, Moment, NetworkEdit, NicChange, Plugged, Plugging, PortRequest,

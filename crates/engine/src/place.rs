@@ -145,6 +145,7 @@ impl State {
         let host = || {
             self.is_changing(vf.pf)
                 .or_else(|| vf.uses.first().map(ToString::to_string))
+                .or_else(|| self.is_drained(vf.pf))
                 .or_else(|| pf_is_down(self, vf))
                 .or_else(|| group_is_shared(self, vf, wish.owner))
                 .or_else(|| not_on_vfio(self, vf, wish))

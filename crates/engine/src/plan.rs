@@ -355,6 +355,7 @@ fn put(entry: &Entry) -> Option<(String, Option<PciAddress>)> {
     let says = match entry {
         Entry::Network(it) => kept("network", &it.definition.network.name, it.autostart),
         Entry::Guest(it) => kept("guest", &it.definition.name, it.autostart),
+        Entry::Drain(drain) => format!("PF {} is drained, over reboots too", drain.pf),
         Entry::LiveNetwork(live) => format!("network {} is active", live.name()),
         Entry::Run(run) => {
             let phase = match run.phase {
@@ -383,6 +384,7 @@ fn dropped(before: &Entry) -> Option<(String, Option<PciAddress>)> {
     let says = match before {
         Entry::Network(it) => format!("network {} is forgotten", it.definition.network.name),
         Entry::Guest(it) => format!("guest {} is forgotten", it.definition.name),
+        Entry::Drain(drain) => format!("PF {} is not drained", drain.pf),
         Entry::LiveNetwork(live) => format!("network {} is not active", live.name()),
         Entry::Run(run) => format!("guest {} does not run", run.definition.name),
         Entry::Claim(claim) => {

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vfnet_model::PciAddress;
+use vfnet_model::pf::PfIdentity;
 
 use crate::claim::{Claim, ClaimId};
+use crate::drain::Drain;
 use crate::input::{PortRequest, Ticket};
 use crate::nic_changes::NicJob;
 use crate::plugs::PlugJob;
@@ -32,6 +34,8 @@ pub enum Key {
     Network(Uuid),
     /// A kept guest.
     Guest(Uuid),
+    /// A PF that is drained.
+    Drain(PfIdentity),
     /// An active network.
     LiveNetwork(Uuid),
     /// A guest that runs, starts or ends.
@@ -64,7 +68,7 @@ impl Key {
     /// Where the entry lives.
     pub const fn home(self) -> Home {
         match self {
-            Self::Network(_) | Self::Guest(_) => Home::Definitions,
+            Self::Network(_) | Self::Guest(_) | Self::Drain(_) => Home::Definitions,
             Self::LiveNetwork(_)
             | Self::Run(_)
             | Self::Claim(_)
@@ -89,6 +93,8 @@ pub enum Entry {
     Network(NetworkEntry),
     /// See [`Key::Guest`].
     Guest(GuestEntry),
+    /// See [`Key::Drain`].
+    Drain(Drain),
     /// See [`Key::LiveNetwork`].
     LiveNetwork(LiveNetwork),
     /// See [`Key::Run`].
@@ -123,6 +129,7 @@ impl Entry {
         match self {
             Self::Network(entry) => Key::Network(entry.uuid),
             Self::Guest(entry) => Key::Guest(entry.uuid),
+            Self::Drain(drain) => Key::Drain(drain.pf),
             Self::LiveNetwork(live) => Key::LiveNetwork(live.uuid),
             Self::Run(run) => Key::Run(run.guest),
             Self::Claim(claim) => Key::Claim(claim.id),

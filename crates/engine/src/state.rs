@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vfnet_model::inventory::Inventory;
 use vfnet_model::network::{LentPf, Network, PhysicalNetworks};
+use vfnet_model::pf::PfIdentity;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
+use crate::drain::Drain;
 use crate::drift::Repairs;
 use crate::input::{Ended, Moment, Ticket};
 use crate::plugs::Plug;
@@ -25,6 +27,8 @@ pub struct State {
     pub live_networks: BTreeMap<Uuid, LiveNetwork>,
     /// Kept guests.
     pub guests: BTreeMap<Uuid, GuestEntry>,
+    /// PFs whose VFs are not lent any more.
+    pub drains: BTreeMap<PfIdentity, Drain>,
     /// Guests that run, start or end, kept or not.
     pub runs: BTreeMap<Uuid, GuestRun>,
     /// VFs that are not free.
@@ -283,6 +287,7 @@ impl State {
         match entry {
             Entry::Network(x) => self.networks.insert(x.uuid, x).map(Entry::Network),
             Entry::Guest(x) => self.guests.insert(x.uuid, x).map(Entry::Guest),
+            Entry::Drain(x) => self.drains.insert(x.pf, x).map(Entry::Drain),
             Entry::LiveNetwork(x) => self.live_networks.insert(x.uuid, x).map(Entry::LiveNetwork),
             Entry::Run(x) => {
                 self.last_id = self.last_id.max(x.id);
@@ -321,6 +326,7 @@ impl State {
         match key {
             Key::Network(uuid) => self.networks.remove(&uuid).map(Entry::Network),
             Key::Guest(uuid) => self.guests.remove(&uuid).map(Entry::Guest),
+            Key::Drain(pf) => self.drains.remove(&pf).map(Entry::Drain),
             Key::LiveNetwork(uuid) => self.live_networks.remove(&uuid).map(Entry::LiveNetwork),
             Key::Run(uuid) => self.runs.remove(&uuid).map(Entry::Run),
             Key::Claim(id) => self.claims.remove(&id).map(Entry::Claim),

@@ -398,6 +398,7 @@ impl Kernel {
 
     fn pf_seen(&self, address: PciAddress, pf: &PfState) -> Pf {
         let netdev = pf.driver.is_some().then(|| PfNetdev {
+            permanent_mac: Some(pf.mac),
             name: pf.name.clone(),
             altnames: Vec::new(),
             mac: pf.mac,

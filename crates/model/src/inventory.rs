@@ -68,8 +68,11 @@ pub struct PfNetdev {
     pub name: NetdevName,
     /// Its other names.
     pub altnames: Vec<NetdevName>,
-    /// Its own MAC.
+    /// Its own MAC, as it is now.
     pub mac: MacAddress,
+    /// The one that its card was made with, where the driver says so.
+    #[serde(default)]
+    pub permanent_mac: Option<MacAddress>,
     /// Whether it is administratively up (`IFF_UP`).
     pub up: bool,
     /// Whether it has carrier.

@@ -19,6 +19,7 @@ pub mod names;
 pub mod network;
 pub mod node_device;
 pub mod pci;
+pub mod pf;
 pub mod port;
 pub mod report;
 pub mod storage;

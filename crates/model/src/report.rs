@@ -58,6 +58,9 @@ pub struct PfReport {
     pub numa_node: Option<u16>,
     /// Names of the active networks that lend its VFs.
     pub networks: Vec<NetworkName>,
+    /// Why it is drained, where it is: in words, empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<String>,
 }
 
 /// A VF.

@@ -38,6 +38,16 @@ xdr! {
 }
 
 xdr! {
+    /// `PF_DRAIN`
+    pub struct PfDrainArgs {
+        /// The PF's address.
+        pub pf: Text,
+        /// Why, in words; empty for none.
+        pub why: Text,
+    }
+}
+
+xdr! {
     /// `PLAN`
     pub struct PlanArgs {
         /// The program of the call that is not to be made: [`PROGRAM`] or libvirt's.
@@ -76,6 +86,8 @@ program! {
         10 Events "EVENTS" Read (EventsArgs) -> Json;
         11 PfSetVfs "PF_SET_VFS" Write (PfSetVfsArgs) -> Json;
         12 Plan "PLAN" Write (PlanArgs) -> Json;
+        13 PfDrain "PF_DRAIN" Write (PfDrainArgs) -> Json;
+        14 PfUndrain "PF_UNDRAIN" Write (Text) -> Json;
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row, Transaction};
 use uuid::Uuid;
-use vfnet_engine::{Entry, GuestDefinition, GuestEntry, Key, NetworkDefinition, NetworkEntry};
+use vfnet_engine::{
+    Drain, Entry, GuestDefinition, GuestEntry, Key, NetworkDefinition, NetworkEntry,
+};
+use vfnet_model::pf::PfIdentity;
 use vfnet_model::{guest, network};
 
 use crate::database::Kind;
@@ -20,7 +23,11 @@ pub(crate) const FORMAT: i64 = 1;
 pub(crate) const KIND: Kind = Kind {
     name: crate::STATE_FILE,
     application_id: 0x7666_6e53,
-    migrations: &[include_str!("schema/state-1.sql"), include_str!("schema/state-2.sql")],
+    migrations: &[
+        include_str!("schema/state-1.sql"),
+        include_str!("schema/state-2.sql"),
+        include_str!("schema/state-3.sql"),
+    ],
     synced: Synced::EachTransaction,
     remedy: remedy::STATE,
 };
@@ -37,6 +44,7 @@ const GUEST: Table = Table {
     what: "guest",
     columns: &["uuid", "name", "autostart", "format", "xml"],
 };
+const DRAIN: Table = Table { name: "drain", what: "drained PF", columns: &["pf", "why"] };
 
 fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
     match entry {
@@ -50,6 +58,7 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
             let key = uuid.to_string();
             GUEST.put(transaction, &[&key, &name, autostart, &FORMAT, &definition.xml])
         }
+        Entry::Drain(Drain { pf, why }) => DRAIN.put(transaction, &[&pf.to_string(), why]),
         Entry::LiveNetwork(_)
         | Entry::Run(_)
         | Entry::Claim(_)
@@ -78,6 +87,7 @@ fn place(key: Key) -> Option<(&'static Table, String)> {
     match key {
         Key::Network(uuid) => Some((&NETWORK, uuid.to_string())),
         Key::Guest(uuid) => Some((&GUEST, uuid.to_string())),
+        Key::Drain(pf) => Some((&DRAIN, pf.to_string())),
         _ => None,
     }
 }
@@ -101,6 +111,15 @@ pub(crate) fn read(connection: &Connection, mut rows: Rows) -> rusqlite::Result<
         let autostart = row.get("autostart")?;
         one_of_a_name(&mut names, definition.name.as_str())?;
         Ok(Entry::Guest(GuestEntry { uuid, definition, autostart }))
+    })?;
+
+    let pf = |row: &Row<'_>| -> Result<PfIdentity, Reason> {
+        let text: String = row.get("pf")?;
+        Ok(text.parse()?)
+    };
+    let key = |row: &Row<'_>| pf(row).map(Key::Drain);
+    DRAIN.read(connection, &mut rows, key, |row, _| {
+        Ok(Entry::Drain(Drain { pf: pf(row)?, why: row.get("why")? }))
     })?;
     Ok(rows)
 }

@@ -123,6 +123,7 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
         Entry::AutoprobeOff(pf) => AUTOPROBE_OFF.put(transaction, &[&pf.to_string()]),
         Entry::Network(_)
         | Entry::Guest(_)
+        | Entry::Drain(_)
         | Entry::NetworkJob(..)
         | Entry::GuestJob(..)
         | Entry::VfJob(..)

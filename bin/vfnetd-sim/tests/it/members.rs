@@ -1,8 +1,10 @@
 //! Networks over several PFs, as libvirt's client defines and sees them.
 
+use std::process::Command;
+
 use vfnet_host::Host as _;
 
-use crate::daemon::{Daemon, guest};
+use crate::daemon::{Daemon, Ran, guest};
 use crate::{VIRSH, installed, until};
 
 const POOL: &str = "\
@@ -83,4 +85,40 @@ fn vfs_that_a_network_makes_have_no_driver_before_and_after_a_guest() {
     assert_eq!(drivers(), [Some("vfio-pci".to_owned()), None]);
     daemon.says(&["destroy", "web1"]);
     assert_eq!(drivers(), [None, None]);
+}
+
+#[test]
+fn a_drained_pf_is_shown_explained_told_and_drained_after_a_restart() {
+    if !installed(VIRSH) {
+        return;
+    }
+    let Some(mut daemon) = Daemon::with_pool() else { return };
+    let vfnet = |daemon: &Daemon, args: &[&str]| -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
+        command.arg("--socket").arg(daemon.socket()).args(args);
+        command.output().expect("vfnet runs").into()
+    };
+    daemon.define_guest(&guest("web1", "52:54:00:00:00:01"));
+    daemon.define_guest(&guest("web2", "52:54:00:00:00:02"));
+    daemon.says(&["start", "web1"]);
+    let drained = vfnet(&daemon, &["pf", "drain", "ens1f0", "--why", "new cable on Friday"]);
+    assert_eq!(drained.stdout, "ens1f0: drained, 1 of its VFs lent\n", "{drained:?}");
+
+    daemon.kill_and_go_on();
+    until("the guest is found", || daemon.state_of("web1").starts_with("running"));
+    let why = "its PF ens1f0 (0000:01:00.0) is drained: new cable on Friday";
+    assert!(daemon.refuses(&["start", "web2"]).contains(why));
+    assert!(vfnet(&daemon, &["pf", "ls"]).stdout.contains("up, drained: new cable on Friday"));
+    assert!(vfnet(&daemon, &["net", "explain", "hw"]).stdout.contains(why));
+    assert!(daemon.state_of("web1").starts_with("running"));
+
+    let again = vfnet(&daemon, &["pf", "undrain", "ens1f0"]);
+    assert_eq!(again.stdout, "ens1f0: not drained\n", "{again:?}");
+    let events = vfnet(&daemon, &["events", "--no-follow"]).stdout;
+    assert!(events.contains("PF ens1f0 (0000:01:00.0): not drained any more"), "{events}");
+    daemon.says(&["start", "web2"]);
+    let two_lines = vfnet(&daemon, &["pf", "drain", "ens1f0", "--why", "a\nb"]);
+    assert!(two_lines.stderr.contains("one line"), "{two_lines:?}");
+    daemon.says(&["destroy", "web1"]);
+    daemon.says(&["destroy", "web2"]);
 }

@@ -273,7 +273,7 @@ fn state_is_checked_beside_the_daemon_and_after_its_end() {
     let ran = vfnet_state(&daemon, "check");
     assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains(&format!("in use by vfnetd (pid {})", daemon.pid())));
-    assert!(ran.stdout.contains("state.db: whole, of version 2, with 1 records"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("state.db: whole, of version 3, with 1 records"), "{}", ran.stdout);
 
     let mut json = vfnet_command(&daemon, "check");
     let json: Ran = json.arg("--json").output().expect("ran").into();

@@ -13,7 +13,7 @@ use vfnet_model::report::{
 };
 use vfnet_model::{GuestName, NetworkName, PciAddress};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
-use vfnet_rpc::vfnet::{ExplainArgs, PfSetVfsArgs};
+use vfnet_rpc::vfnet::{ExplainArgs, PfDrainArgs, PfSetVfsArgs};
 use vfnet_rpc::xdr::Text;
 
 use crate::aside::aside;
@@ -73,6 +73,7 @@ fn pf_report(state: &State, pf: &vfnet_model::inventory::Pf) -> PfReport {
         lent: u16::try_from(lent).unwrap_or(u16::MAX),
         numa_node: pf.numa_node,
         networks: networks.map(|live| live.name().clone()).collect(),
+        drained: state.drain_of(pf.address).map(|drain| drain.why.clone()),
     }
 }
 
@@ -192,14 +193,45 @@ pub(super) async fn pf_set_vfs(
     daemon: &Daemon,
     args: &PfSetVfsArgs,
 ) -> Result<PfReport, WireError> {
-    let refused = |refusal: Refusal| wire_error::refusal(ErrorDomain::NodeDevice, &refusal);
-    let pf: PciAddress = args.pf.parse().map_err(|fault: vfnet_model::pci::NotAPciAddress| {
-        wire_error::invalid(ErrorDomain::NodeDevice, &fault.to_string())
-    })?;
+    let pf = pf_address(&args.pf)?;
     // More than a PF can say of itself (`sriov_totalvfs`) is more than it allows.
     let count = u16::try_from(args.vfs).unwrap_or(u16::MAX);
+    ask_about_pf(daemon, pf, Request::PfSetVfs { pf, count }).await
+}
+
+/// Words that are shown on a line of a table.
+const LONGEST_WHY: usize = 255;
+
+pub(super) async fn pf_drain(daemon: &Daemon, args: &PfDrainArgs) -> Result<PfReport, WireError> {
+    let pf = pf_address(&args.pf)?;
+    let why = args.why.to_string();
+    if why.len() > LONGEST_WHY || why.contains(char::is_control) {
+        let detail = format!("a reason is one line of at most {LONGEST_WHY} bytes");
+        return Err(wire_error::invalid(ErrorDomain::NodeDevice, &detail));
+    }
+    ask_about_pf(daemon, pf, Request::PfDrain { pf, why }).await
+}
+
+pub(super) async fn pf_undrain(daemon: &Daemon, pf: &str) -> Result<PfReport, WireError> {
+    let pf = pf_address(pf)?;
+    ask_about_pf(daemon, pf, Request::PfUndrain(pf)).await
+}
+
+fn pf_address(text: &str) -> Result<PciAddress, WireError> {
+    text.parse().map_err(|fault: vfnet_model::pci::NotAPciAddress| {
+        wire_error::invalid(ErrorDomain::NodeDevice, &fault.to_string())
+    })
+}
+
+/// Has something done to a PF, and says what it is then.
+async fn ask_about_pf(
+    daemon: &Daemon,
+    pf: PciAddress,
+    request: Request,
+) -> Result<PfReport, WireError> {
+    let refused = |refusal: Refusal| wire_error::refusal(ErrorDomain::NodeDevice, &refusal);
     daemon.observer.look().await;
-    daemon.engine.ask(Request::PfSetVfs { pf, count }).await.map_err(refused)?;
+    daemon.engine.ask(request).await.map_err(refused)?;
     let find = move |state: &State| state.inventory.pfs.get(&pf).map(|pf| pf_report(state, pf));
     daemon.engine.read(find).await.map_err(refused)?.ok_or_else(|| {
         let detail = format!("{pf} is not there any more");

@@ -100,6 +100,8 @@ async fn ours(daemon: &Daemon, call: vfnet::Call) -> Outcome {
             a.with(&own::json(&())?)
         }
         C::VfRestore(vf, a) => a.with(&own::json(&own::vf_restore(daemon, &vf).await?)?),
+        C::PfDrain(args, a) => a.with(&own::json(&own::pf_drain(daemon, &args).await?)?),
+        C::PfUndrain(pf, a) => a.with(&own::json(&own::pf_undrain(daemon, &pf).await?)?),
         C::PfSetVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args).await?)?),
         call => return Err(no_plan(call.facts().name)),
     })

@@ -138,6 +138,11 @@ pub(crate) enum Event {
         pf: usize,
         vfs: u16,
     },
+    /// A PF is drained, or not any more.
+    Drain {
+        pf: usize,
+        on: bool,
+    },
     DetachVf(usize),
     ReattachVf(usize),
     ResetVf(usize),
@@ -270,6 +275,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         3 => (0..4_usize, 0..4_usize, prop::bool::weighted(0.2))
             .prop_map(|(which, setting, deaf)| E::TypedOver { which, setting, deaf }),
         1 => (pf(), 0..8_u16).prop_map(|(pf, vfs)| E::SetVfs { pf, vfs }),
+        3 => (pf(), prop::bool::weighted(0.4)).prop_map(|(pf, on)| E::Drain { pf, on }),
         2 => vf().prop_map(E::DetachVf),
         1 => vf().prop_map(E::ReattachVf),
         1 => vf().prop_map(E::ResetVf),
@@ -500,6 +506,14 @@ impl Scenery<'_> {
             Event::SetVfs { pf, vfs } => {
                 let Card { pf, vfs: most, .. } = self.cards[*pf];
                 world.begin(Request::PfSetVfs { pf, count: (*vfs).min(most) });
+            }
+            Event::Drain { pf, on } => {
+                let pf = self.cards[*pf].pf;
+                world.begin(if *on {
+                    Request::PfDrain { pf, why: "a life goes on".into() }
+                } else {
+                    Request::PfUndrain(pf)
+                });
             }
             Event::DetachVf(index) => {
                 world.begin(Request::DeviceDetach { device: self.vf(*index), driver: None });

@@ -10,6 +10,7 @@ mod coverage;
 mod crashes;
 mod devices;
 mod document;
+mod drain;
 mod drift;
 mod edits;
 mod events;

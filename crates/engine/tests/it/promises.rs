@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
-use vfnet_engine::{Claim, ClaimState, Entry, Executor, Phase, State};
+use vfnet_engine::{Claim, ClaimId, ClaimState, Entry, Executor, Owner, Phase, State};
 use vfnet_host::Host;
 use vfnet_host_sim::{Driver, Operation, Personality, VfFacts, Write};
 use vfnet_model::drivers;
@@ -17,7 +17,7 @@ use crate::world::{Opened, World, short};
 /// Everything that a person can see of a state, for comparing.
 pub(crate) fn picture(state: &State) -> String {
     format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
         state.networks,
         state.live_networks,
         state.guests,
@@ -28,6 +28,7 @@ pub(crate) fn picture(state: &State) -> String {
         state.pending,
         state.autostarted,
         state.autoprobe_off,
+        state.drains,
         state.inventory,
     )
 }
@@ -132,6 +133,21 @@ pub(crate) fn what_was_typed_over_is_put_back(world: &World) {
         if held && !is_as_wanted(world, claim.vf, claim.wanted.as_ref()) {
             world.broken(&format!("{} was typed over, and nothing is done about it", claim.vf));
         }
+    }
+}
+
+/// What another daemon's guest has is taken up again all the same, and the administrator's own work
+/// lends nothing.
+pub(crate) fn nothing_is_claimed_on_a_drained_pf(world: &World, taken: &BTreeSet<ClaimId>) {
+    let state = world.state();
+    let new = state.claims.values().find(|claim| {
+        !taken.contains(&claim.id)
+            && claim.state == ClaimState::Preparing
+            && claim.owner != Owner::Administrator
+            && state.drain_of(claim.pf).is_some()
+    });
+    if let Some(claim) = new {
+        world.broken(&format!("{} is claimed, and its PF is drained", claim.vf));
     }
 }
 

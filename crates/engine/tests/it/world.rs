@@ -496,7 +496,9 @@ impl World {
         let planned = (self.last_ticket.is_multiple_of(8))
             .then(|| crate::plans::of(self.state(), &input))
             .flatten();
+        let taken: BTreeSet<_> = self.state().claims.keys().copied().collect();
         let decision = self.daemon.engine.decide(input);
+        crate::promises::nothing_is_claimed_on_a_drained_pf(self, &taken);
         if let Some(unplanned) = planned.and_then(|it| crate::plans::unplanned(&it, &decision)) {
             self.broken(&format!("a request does not come to what was planned: {unplanned}"));
         }

@@ -193,6 +193,7 @@ impl<'a> Reader<'a> {
                 carrier: dir.read("carrier")?.as_deref() == Some("1"),
                 mtu: dir.value("mtu", "an MTU")?.ok_or_else(|| dir.missing("mtu"))?,
                 altnames: link.altnames,
+                permanent_mac: link.permanent_mac,
                 name: name.clone(),
             })
         })

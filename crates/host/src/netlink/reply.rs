@@ -19,6 +19,7 @@ const NLMSG_MIN_TYPE: u16 = 16;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
 const IFLA_NUM_VF: u16 = 21;
+const IFLA_PERM_ADDRESS: u16 = 54;
 const IFLA_VFINFO_LIST: u16 = 22;
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
@@ -116,6 +117,8 @@ fn error(payload: &[u8], flags: u16) -> Result<(), Refusal> {
 pub struct Link {
     /// Its other names.
     pub altnames: Vec<NetdevName>,
+    /// The MAC that its card was made with (since Linux 5.6).
+    pub permanent_mac: Option<MacAddress>,
     /// How many VFs the kernel says it has.
     pub num_vfs: u32,
     /// Its table of VFs. Shorter than `num_vfs` when the reply had no room for all.
@@ -128,6 +131,9 @@ impl Link {
         let mut link = Self::default();
         for (kind, value) in attributes(payload.get(16..)?) {
             match kind {
+                IFLA_PERM_ADDRESS => {
+                    link.permanent_mac = <[u8; 6]>::try_from(value).ok().map(MacAddress::new);
+                }
                 IFLA_NUM_VF => link.num_vfs = number(value, 0).unwrap_or(0),
                 IFLA_VFINFO_LIST => {
                     link.vfs = attributes(value)
@@ -359,6 +365,7 @@ mod tests {
             vec![0; 16],
             attribute(3, b"ens1\0"),
             attribute(IFLA_NUM_VF, &numbers(&[claimed])),
+            attribute(IFLA_PERM_ADDRESS, &[0, 0x1b, 0x21, 0xaa, 0xbb, 0xcc]),
             attribute(IFLA_VFINFO_LIST, &rows),
             attribute(0x8000 | IFLA_PROP_LIST, &attribute(IFLA_ALT_IFNAME, b"enp1s0f0\0")),
         ]
@@ -372,6 +379,7 @@ mod tests {
             assert_eq!(link.num_vfs, count);
             assert_eq!(u32::try_from(link.vfs.len()).unwrap(), count);
             assert_eq!(link.altnames, ["enp1s0f0".parse().unwrap()]);
+            assert_eq!(link.permanent_mac, Some("00:1b:21:aa:bb:cc".parse().unwrap()));
             let last = &link.vfs[&VfIndex(u16::try_from(count - 1).unwrap())];
             assert_eq!(last.mac.octets()[5], u8::try_from(count - 1).unwrap());
         }

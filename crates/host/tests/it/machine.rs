@@ -162,6 +162,7 @@ impl Host for Machine {
         let pf = Pf {
             address: pf_address(),
             netdev: Some(PfNetdev {
+                permanent_mac: None,
                 name: "ens1".parse().unwrap(),
                 altnames: Vec::new(),
                 mac: MacAddress::new([2; 6]),

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use vfnet_engine::claim::NetworkOf;
 use vfnet_engine::{
-    BridgePort, Cause, Claim, ClaimId, ClaimState, Entry, Executor, GuestDefinition, GuestEntry,
-    GuestRun, LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending, Phase, UnfinishedEdit,
+    BridgePort, Cause, Claim, ClaimId, ClaimState, Drain, Entry, Executor, GuestDefinition,
+    GuestEntry, GuestRun, LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending, Phase,
+    UnfinishedEdit,
 };
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::network::LentPf;
+use vfnet_model::pf::PfIdentity;
 use vfnet_model::vf::{
     Binding, LinkState, Original, OriginalState, VfAttributes, VfIndex, WantedSettings,
 };
@@ -207,6 +209,7 @@ pub(crate) fn all() -> Vec<Entry> {
         network(2),
         guest(3),
         guest(4),
+        Entry::Drain(Drain { pf: PfIdentity::Mac(mac(1)), why: "bad cable".to_owned() }),
         Entry::LiveNetwork(live),
         run(3, Phase::Running, Some(4242)),
         run(5, Phase::ShuttingDown, None),

@@ -13,8 +13,11 @@ use vfnet_engine::State;
 use crate::entries::uuid;
 use crate::place::{Place, ask, spelled, sql};
 
-const STATE: [&str; 2] =
-    [include_str!("../fixtures/state-1.sql"), include_str!("../fixtures/state-2.sql")];
+const STATE: [&str; 3] = [
+    include_str!("../fixtures/state-1.sql"),
+    include_str!("../fixtures/state-2.sql"),
+    include_str!("../fixtures/state-3.sql"),
+];
 const LIVE: [&str; 4] = [
     include_str!("../fixtures/live-1.sql"),
     include_str!("../fixtures/live-2.sql"),
@@ -106,13 +109,17 @@ fn rows_of_versions_2_and_3_have_checksums_that_hold() {
 }
 
 #[test]
-fn version_4_of_the_live_file_is_read() {
-    let (_store, loaded) = written_by(2, 4).open();
+fn versions_3_and_4_are_read() {
+    let (_store, loaded) = written_by(3, 4).open();
     assert_eq!(loaded.set_aside, Vec::<String>::new());
     let mut state = State::default();
     for entry in loaded.entries {
         state.apply(vfnet_engine::Record::Put(Box::new(entry)));
     }
+    assert_eq!(
+        state.drains.values().map(|drain| drain.why.as_str()).collect::<Vec<_>>(),
+        ["bad cable"]
+    );
     assert_eq!(state.autoprobe_off, ["0000:01:00.0".parse().unwrap()].into());
     assert_eq!(state.live_networks[&uuid(2)].pfs[1].range, Some("0-3,6".parse().unwrap()));
 }
