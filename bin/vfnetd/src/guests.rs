@@ -347,6 +347,10 @@ impl Guests {
                 self.running().insert(guest, running);
                 self.coming().remove(&guest);
                 self.count_vcpus(guest, &handle).await;
+                // One may have been changed on record, and QEMU not told of it.
+                if let Err(fault) = self.set_links(guest, None).await {
+                    tracing::warn!("guest {name}: its links are not as they are to be: {fault}");
+                }
             }
             // By its run directory it can still be ended.
             Err(fault) => tracing::error!("guest {name}: has no live document: {fault}"),

@@ -4,9 +4,8 @@
 //! their network keeps apart follow, next the one that has the fewest cards, then the fewest PFs,
 //! left to go to: a choice is made late by whoever has one.
 
+use vfnet_model::NetworkName;
 use vfnet_model::network::{Forward, Placement};
-use vfnet_model::vf::WantedSettings;
-use vfnet_model::{NetworkName, Vlan};
 
 use crate::claim::{ClaimId, Executor, Owner};
 use crate::decision::{Turn, Urgency};
@@ -142,7 +141,7 @@ impl State {
     ) -> AskedFor {
         let document = &live.definition.network;
         let Forward::Hostdev(pool) = &document.forward else { return Ok(None) };
-        let wanted = port_settings(document, nic.mac, nic.vlan, portgroup)?;
+        let wanted = nic.with_link(port_settings(document, nic.mac, nic.vlan, portgroup)?);
         Ok(Some(Asked {
             owner,
             executor: Executor::Vfnet,
@@ -225,10 +224,7 @@ fn asked_for_device(owner: Owner, hostdev: &HostdevNeed, nic: Option<&NicNeed>) 
         nodes: None,
         network: None,
         port: None,
-        wanted: nic.map(|nic| WantedSettings {
-            vlan: nic.vlan.map(Vlan::tagged),
-            ..WantedSettings::mac(nic.mac)
-        }),
+        wanted: nic.map(NicNeed::of_device),
         teaming: nic.is_some_and(|nic| nic.teaming),
         managed: hostdev.managed,
         driver: hostdev.driver.clone(),

@@ -1,6 +1,6 @@
 //! What a guest's document asks of vfnet.
 
-use vfnet_model::guest::{CpuSet, Guest, Hostdev, Interface, InterfaceSource, NumaTune};
+use vfnet_model::guest::{CpuSet, Guest, Hostdev, Interface, InterfaceSource, LinkState, NumaTune};
 
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{GuestDefinition, HostdevNeed, NicNeed, NicSource};
@@ -46,6 +46,7 @@ fn nic(interface: &Interface) -> Option<NicNeed> {
         mac: interface.mac?,
         vlan: interface.vlan,
         teaming: interface.teaming.is_some(),
+        link_up: interface.link.map(|link| link == LinkState::Up),
     })
 }
 

@@ -6,7 +6,6 @@
 //! refuses, what was recorded is taken back, and another repair puts back what was set.
 
 use uuid::Uuid;
-use vfnet_model::Vlan;
 use vfnet_model::drivers::{self, Row};
 use vfnet_model::network::Forward;
 use vfnet_model::vf::WantedSettings;
@@ -124,10 +123,7 @@ impl Turn<'_> {
     fn settings_of(&self, nic: &NicNeed) -> Result<Option<WantedSettings>, Refusal> {
         match &nic.source {
             NicSource::Bridge(_) => Ok(None),
-            NicSource::Device(_) => Ok(Some(WantedSettings {
-                vlan: nic.vlan.map(Vlan::tagged),
-                ..WantedSettings::mac(nic.mac)
-            })),
+            NicSource::Device(_) => Ok(Some(nic.of_device())),
             NicSource::Network { name, portgroup } => {
                 let live = self.state.live_networks.values().find(|live| live.name() == name);
                 let document = live.map(|live| &live.definition.network);
@@ -136,7 +132,8 @@ impl Turn<'_> {
                         .hint(format!("vfnet net start {name}"))
                 })?;
                 let Forward::Hostdev(_) = &document.forward else { return Ok(None) };
-                port_settings(document, nic.mac, nic.vlan, portgroup.as_deref()).map(Some)
+                let wanted = port_settings(document, nic.mac, nic.vlan, portgroup.as_deref())?;
+                Ok(Some(nic.with_link(wanted)))
             }
         }
     }

@@ -7,7 +7,10 @@ use uuid::Uuid;
 use vfnet_model::inventory::Inventory;
 use vfnet_model::network::{LentPf, Network, PhysicalNetworks};
 use vfnet_model::pf::PfIdentity;
-use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
+use vfnet_model::vf::{LinkState, WantedSettings};
+use vfnet_model::{
+    DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, Vlan, VlanId,
+};
 
 use crate::claim::{Claim, ClaimId, ClaimState, Owner};
 use crate::drain::Drain;
@@ -170,6 +173,30 @@ pub struct NicNeed {
     pub vlan: Option<VlanId>,
     /// Whether it is one of a `<teaming>` pair.
     pub teaming: bool,
+    /// Whether its link is to be up, where the document says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_up: Option<bool>,
+}
+
+impl NicNeed {
+    /// What a VF that the document names itself is to be set to.
+    pub(crate) fn of_device(&self) -> WantedSettings {
+        self.with_link(WantedSettings {
+            vlan: self.vlan.map(Vlan::tagged),
+            ..WantedSettings::mac(self.mac)
+        })
+    }
+
+    /// What the document says of the link goes before what its network says. A VF whose link is up
+    /// follows its PF's, unless its network has it up whatever the PF's does.
+    pub(crate) fn with_link(&self, mut wanted: WantedSettings) -> WantedSettings {
+        wanted.link_state = match (self.link_up, wanted.link_state) {
+            (Some(false), _) => Some(LinkState::Disable),
+            (Some(true), Some(LinkState::Disable) | None) => Some(LinkState::Auto),
+            (_, of_network) => of_network,
+        };
+        wanted
+    }
 }
 
 /// Where a NIC comes from.

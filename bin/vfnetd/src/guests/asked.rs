@@ -164,7 +164,7 @@ impl Guests {
         }
     }
 
-    fn one(&self, guest: Uuid) -> Result<Running, CommandError> {
+    pub(super) fn one(&self, guest: Uuid) -> Result<Running, CommandError> {
         self.running().get(&guest).cloned().ok_or(CommandError::NotRunning)
     }
 }

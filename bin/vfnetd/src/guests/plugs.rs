@@ -12,18 +12,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 use uuid::Uuid;
 use vfnet_engine::{Input, Plug, PlugState, Plugging, Unplugging};
 use vfnet_model::NetdevName;
 use vfnet_model::explain;
-use vfnet_model::guest::{Attachment, Device, Interface};
+use vfnet_model::guest::{Attachment, Device, Interface, LinkState};
 use vfnet_qemu::command_line::{self, hotplug};
 use vfnet_qemu::plugging::{self, PlugError, Unplug};
 
 use super::order::{owner_of_taps, remove_taps, tap_of};
-use super::{Guests, LaunchOrder, Launched, LiveDocument, Places, Running};
+use super::{CommandError, Guests, LaunchOrder, Launched, LiveDocument, Places, Running};
 use crate::engine_task::EngineHandle;
 
 /// Wait before another look at the devices of a guest whose QEMU does not say which it has.
@@ -216,6 +217,29 @@ impl Guests {
             part.device = Device::Interface(Box::new(interface.clone()));
             part.attachment = Some(attachment);
         }
+    }
+
+    /// Has QEMU's cards of interfaces on bridges, of all or of this alias, have the link that the
+    /// guest's document says. A VF's is set at its PF.
+    pub(crate) async fn set_links(
+        &self,
+        guest: Uuid,
+        alias: Option<&str>,
+    ) -> Result<(), CommandError> {
+        let running = self.one(guest)?;
+        let LiveDocument { guest, live } = &running.document;
+        for (interface, became) in guest.interfaces.iter().zip(&live.interfaces) {
+            let name = interface.placement.alias.as_deref();
+            if matches!(became, Attachment::Bridge { .. })
+                && (alias.is_none() || name == alias)
+                && let Some(link) = interface.link
+            {
+                let up = link == LinkState::Up;
+                let arguments = json!({ "name": name, "up": up });
+                running.handle.execute("set_link", arguments).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a guest the device of a plug, and tells the engine how that went.

@@ -6,6 +6,7 @@ use vfnet_engine::{
     Request,
 };
 use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, SimHost};
+use vfnet_model::vf::LinkState;
 
 use crate::plugs::deaths;
 use crate::scene::{PF, define, destroy, guest, guest_with, mac, nic, seeded, start, vf, vfs_of};
@@ -17,7 +18,11 @@ fn tagged(id: u16) -> NicNeed {
 
 fn described(need: NicNeed) -> GuestDefinition {
     let tag = need.vlan.map_or(0, |tag| tag.get());
-    GuestDefinition { xml: format!("<domain tag='{tag}'/>"), ..guest_with("web", vec![need]) }
+    let link = need.link_up;
+    GuestDefinition {
+        xml: format!("<domain tag='{tag}' link='{link:?}'/>"),
+        ..guest_with("web", vec![need])
+    }
 }
 
 /// A guest that runs with one VF, untagged.
@@ -73,6 +78,49 @@ fn a_tag_is_changed_under_the_guest_and_stays() {
     assert!(!world.said[said..].iter().any(put_back), "nobody has typed anything");
     granted(world.ask(destroy("web")));
     assert_eq!(world.host.facts()[&vf(0)].vlan.id.get(), 0);
+}
+
+/// The same guest, whose document says of the link that it is up, or down.
+fn linked(up: bool) -> NicNeed {
+    NicNeed { link_up: Some(up), ..nic("hw", mac(1)) }
+}
+
+#[test]
+fn a_link_goes_down_under_the_guest_and_up_again_and_is_as_it_was_at_the_end() {
+    let mut world = running(Driver::Ixgbe, 1);
+    let link = |world: &World| world.host.facts()[&vf(0)].link_state;
+    let before = link(&world);
+    for (up, expected) in [(false, LinkState::Disable), (true, LinkState::Auto)] {
+        let change = change_to(&world, linked(up));
+        assert_eq!(granted(world.ask(change)), Answer::Done);
+        world.look();
+        world.settle();
+        world.restart();
+        world.settle();
+        assert_eq!(link(&world), expected);
+    }
+    let change = change_to(&world, linked(false));
+    granted(world.ask(change));
+    granted(world.ask(destroy("web")));
+    assert_eq!(link(&world), before);
+    granted(world.ask(start("web")));
+    assert_eq!(link(&world), LinkState::Disable, "it is kept");
+}
+
+#[test]
+fn a_link_that_the_driver_cannot_set_is_refused_by_name_at_start_and_under_the_guest() {
+    let mut world = running(Driver::Igb, 1);
+    let writes = world.host.writes();
+    let change = change_to(&world, linked(false));
+    let said = refusal(world.ask(change)).to_string();
+    assert!(said.contains("link state") && said.contains("igb"), "{said}");
+    assert_eq!(world.host.writes(), writes, "nothing was tried");
+    let change = change_to(&world, linked(true));
+    granted(world.ask(change));
+    granted(world.ask(destroy("web")));
+    granted(world.ask(define(described(linked(false)))));
+    let said = refusal(world.ask(start("web"))).to_string();
+    assert!(said.contains("link state") && said.contains("igb"), "{said}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn with_network(engine: &mut Engine, placement: &str, groups: &str) {
 /// A VF that is another guest's, with this MAC.
 fn take(engine: &mut Engine, vf: PciAddress, name: &str, mac: MacAddress) {
     let source = NicSource::Device(device(vf));
-    let taken = NicNeed { source, mac, vlan: None, teaming: false };
+    let taken = NicNeed { source, mac, vlan: None, teaming: false, link_up: None };
     ask(engine, create(guest_with(name, vec![taken]))).expect("it is free");
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn network(name: &str, pf: &str, vlan: u16) -> NetworkDefinition {
 pub(crate) fn nic(network: &str, mac: MacAddress) -> NicNeed {
     let name = network.parse().expect("a network's name");
     let source = NicSource::Network { name, portgroup: None };
-    NicNeed { source, mac, vlan: None, teaming: false }
+    NicNeed { source, mac, vlan: None, teaming: false, link_up: None }
 }
 
 pub(crate) fn guest_with(name: &str, nics: Vec<NicNeed>) -> GuestDefinition {

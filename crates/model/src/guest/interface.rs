@@ -193,9 +193,6 @@ pub(super) fn read_interface(element: Element<'_, '_>) -> Result<Interface, Docu
         virtual_port: read_virtual_port(element, kind == Type::Hostdev)?,
         placement: Placement::read(element, AddressType::Pci)?,
     };
-    if kind == Type::Hostdev && interface.link == Some(LinkState::Down) {
-        return Err(element.unsupported("<link state='down'> of a VF"));
-    }
     match &interface.teaming {
         Some(Teaming::Persistent)
             if interface.model != Some(InterfaceModel::Virtio) || kind == Type::Hostdev =>

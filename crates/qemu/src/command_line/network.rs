@@ -23,9 +23,6 @@ pub(super) fn check(guest: &Guest, attachments: &[Attachment]) -> Result<(), Pla
             Some(Teaming::Transient { .. }) if !vf => {
                 "the transient interface of a team became none of a VF; it needs a hostdev network"
             }
-            _ if vf && interface.link == Some(LinkState::Down) => {
-                "<link state='down'> of an interface that became a VF"
-            }
             _ if !vf && interface.vlan.is_some() => "<vlan> of an interface on a bridge",
             _ => continue,
         };

@@ -284,12 +284,7 @@ pub(super) fn no_iommu(host: &Host) -> Result<()> {
 /// A network on a bridge of the host, and an interface that names the bridge itself: each is a
 /// tap in it while the guest runs, and nothing afterwards.
 pub(super) fn on_a_bridge(_host: &Host) -> Result<()> {
-    let ip = |words: &str| program::run("ip", &words.split(' ').collect::<Vec<_>>());
-    ip("link add name br-lab type bridge")?;
-    // The rights that udev gives everywhere else.
-    program::run("modprobe", &["tun"])?;
-    program::run("chmod", &["666", "/dev/net/tun"])?;
-    let outcome = (|| {
+    with_bridge("br-lab", || {
         let _daemon = Daemon::start()?;
         network(
             "mgmt",
@@ -308,12 +303,21 @@ pub(super) fn on_a_bridge(_host: &Host) -> Result<()> {
             ensure!(!Path::new("/sys/class/net").join(&tap).exists(), "{tap} is left");
         }
         Ok(())
-    })();
-    ip("link del br-lab")?;
+    })
+}
+
+/// Does something while the host has this bridge.
+pub(super) fn with_bridge(bridge: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    program::run("ip", &["link", "add", "name", bridge, "type", "bridge"])?;
+    // The rights that udev gives everywhere else.
+    program::run("modprobe", &["tun"])?;
+    program::run("chmod", &["666", "/dev/net/tun"])?;
+    let outcome = act();
+    program::run("ip", &["link", "del", bridge])?;
     outcome
 }
 
-fn in_bridge(bridge: &str) -> Result<Vec<String>> {
+pub(super) fn in_bridge(bridge: &str) -> Result<Vec<String>> {
     let ports = fs::read_dir(format!("/sys/class/net/{bridge}/brif"))?;
     ports.map(|port| Ok(port?.file_name().to_string_lossy().into_owned())).collect()
 }

@@ -7,7 +7,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::lending::{LIMIT, ensure_as_before, facts_of, file, mac, network, seven};
+use super::lending::{
+    LIMIT, ensure_as_before, facts_of, file, in_bridge, mac, network, seven, with_bridge,
+};
 use crate::daemon::{Daemon, URI, virsh};
 use crate::documents::{Guest, address, network_of, network_of_pf};
 use crate::guest::{BOOT_LIMIT, gone_nics, seen_nics};
@@ -81,6 +83,8 @@ pub(super) fn nothing_but_virsh(host: &Host) -> Result<()> {
     let live = virsh(&["dumpxml", GUEST])?;
     ensure!(!live.contains(&fourth), "{live}");
 
+    a_card_on_a_bridge_comes_and_goes(&console)?;
+
     console.is_heard("hello")?;
     console.leave()?;
     console = Console::open()?;
@@ -101,6 +105,45 @@ pub(super) fn nothing_but_virsh(host: &Host) -> Result<()> {
             .with_context(|| format!("virsh event has said:\n{}", events.heard()))?;
     }
     ensure_as_before(&vfs, &before)
+}
+
+/// One more card comes, on a bridge; its link goes down and up; it goes, and its tap with it.
+fn a_card_on_a_bridge_comes_and_goes(console: &Console) -> Result<()> {
+    let card = mac(5);
+    with_bridge("br-lab", || {
+        virsh(&[
+            "attach-interface",
+            GUEST,
+            "bridge",
+            "br-lab",
+            "--model",
+            "virtio",
+            "--mac",
+            &card,
+            "--live",
+        ])?;
+        wait_for("the guest to report the card on the bridge", BOOT_LIMIT, || {
+            let seen = seen_nics(&console.said);
+            seen.iter().any(|nic| nic.mac == card && nic.driver == "virtio_net")
+        })?;
+        let taps = in_bridge("br-lab")?;
+        ensure!(taps.len() == 1, "in the bridge: {taps:?}");
+        for state in ["down", "up"] {
+            virsh(&["domif-setlink", GUEST, &card, state])?;
+            let link = virsh(&["domif-getlink", GUEST, &card])?;
+            ensure!(link.contains(state), "its link is {link}");
+        }
+        virsh(&["detach-interface", GUEST, "bridge", "--mac", &card, "--live"])?;
+        wait_for("the guest to report that the card has gone", BOOT_LIMIT, || {
+            gone_nics(&console.said).contains(&card)
+        })?;
+        wait_for("the tap to be gone", LIMIT, || {
+            in_bridge("br-lab").is_ok_and(|taps| taps.is_empty())
+        })?;
+        let live = virsh(&["dumpxml", GUEST])?;
+        ensure!(!live.contains(&card), "{live}");
+        Ok(())
+    })
 }
 
 /// `virsh event`, until it is dropped.

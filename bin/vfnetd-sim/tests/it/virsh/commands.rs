@@ -48,7 +48,7 @@ const STORAGE: [&str; 22] = [
 ];
 
 /// Commands for guests.
-const GUESTS: [&str; 45] = [
+const GUESTS: [&str; 47] = [
     "list",
     "define",
     "undefine",
@@ -94,6 +94,8 @@ const GUESTS: [&str; 45] = [
     "attach-interface",
     "detach-interface",
     "update-device",
+    "domif-setlink",
+    "domif-getlink",
 ];
 
 /// An option as `virsh help COMMAND` lists it.

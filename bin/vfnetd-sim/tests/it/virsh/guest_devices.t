@@ -428,5 +428,43 @@ An interface is changed
    Interface   Type      Source   Model     MAC
   -------------------------------------------------------------
    -           hostdev   -        rtl8139   52:54:00:00:00:02
+  $ virsh domif-getlink web 52:54:00:00:00:02
+  52:54:00:00:00:02 up
+  $ virsh domif-setlink web 52:54:00:00:00:02 down
+  error: Failed to update interface link state
+  error: unsupported configuration: cannot change the link state of VF 0000:01:11.4, whose PF's driver is igb: it does not know that setting
+  [1]
+  $ virsh domif-setlink web 52:54:00:00:00:02 up
+  Device updated successfully
+  $ virsh dumpxml web --xpath "//interface" > nic.xml && virsh update-device web nic.xml
+  Device updated successfully
+  $ virsh net-port-list other | grep -c .
+  3
+  $ virsh domif-getlink --domain web --interface 52:54:00:00:00:02
+  52:54:00:00:00:02 up
+  $ virsh domif-setlink web 52:54:00:00:00:02 down --config
+  Device updated successfully
+  $ virsh domif-getlink web 52:54:00:00:00:02 --config
+  52:54:00:00:00:02 down
+  $ virsh domif-setlink --domain web --interface 52:54:00:00:00:02 --state up --config
+  Device updated successfully
+  $ virsh domif-setlink web 52:54:00:00:00:02 down --print-xml
+  <interface type="hostdev" managed="yes">
+        <mac address="52:54:00:00:00:02"/>
+        <driver name="vfio"/>
+        <source>
+          <address type="pci" domain="0x0000" bus="0x01" slot="0x11" function="0x4"/>
+        </source>
+        <model type="rtl8139"/>
+        <link state="down"/>
+        <alias name="hostdev1"/>
+        <address type="pci" domain="0x0000" bus="0x01" slot="0x00" function="0x0"/>
+      </interface>
+  $ virsh domif-setlink web 52:54:00:00:00:02 sideways
+  error: invalid link state 'sideways'
+  [1]
+  $ virsh domif-setlink web 52:54:00:00:00:0e down
+  error: interface '52:54:00:00:00:0e' not found
+  [1]
   $ virsh destroy web
   Domain 'web' destroyed

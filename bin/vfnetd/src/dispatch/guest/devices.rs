@@ -12,7 +12,7 @@ use vfnet_engine::{
 };
 use vfnet_model::NetworkName;
 use vfnet_model::guest::{
-    Device, Guest, Interface, InterfaceSource, NotFound, Placement, parse_device,
+    Attachment, Device, Guest, Interface, InterfaceSource, NotFound, Placement, parse_device,
 };
 use vfnet_model::network::Forward;
 use vfnet_qemu::command_line::hotplug;
@@ -172,8 +172,8 @@ pub(super) async fn update(
     xml: &str,
     mut flags: u32,
 ) -> Result<(), WireError> {
-    let wanted = match described(xml).await? {
-        Device::Interface(wanted) => *wanted,
+    let given = match described(xml).await? {
+        Device::Interface(given) => *given,
         other => return Err(unsupported(&format!("changing a {}", other.word()))),
     };
     let turn = daemon.guests.turn_to_change(guest.uuid);
@@ -181,6 +181,11 @@ pub(super) async fn update(
     let mut tries = 0;
     loop {
         let Documents { live, config } = chosen(daemon, guest, flags).await?;
+        let mut wanted = given.clone();
+        let old = match &live {
+            Some(_) => Some(running_interface(daemon, guest, &mut wanted)?),
+            None => None,
+        };
         let kept = config.map(|before| {
             let (mut after, place) = interface_of(&before, &wanted)?;
             let mut now = wanted.clone();
@@ -190,17 +195,12 @@ pub(super) async fn update(
             Ok::<_, WireError>(GuestEdit { before, after: definition(&after)? })
         });
         let config = kept.transpose()?;
-        let Some(before) = live else {
+        let (Some(before), Some(old)) = (live, old) else {
             match daemon.engine.ask(only_kept(guest, config)).await {
                 Ok(_) => return Ok(()),
                 Err(refusal) => flags = left_to_do(refusal, flags, &mut tries)?,
             }
             continue;
-        };
-        let running = live_document(daemon, guest)?.guest;
-        let old = match found(&running, &Device::Interface(Box::new(wanted.clone())).into())? {
-            Device::Interface(old) => *old,
-            _ => return Err(missing("the interface")),
         };
         let mut now = wanted.clone();
         inherit(&mut now, &old);
@@ -210,7 +210,7 @@ pub(super) async fn update(
         let moved = origin(&old) != origin(&now);
         let asked = match moved {
             true => Err(None),
-            false => set(daemon, guest, before, &now, config.clone()).await?.map_err(Some),
+            false => set(daemon, guest, before, &old, &now, config.clone()).await?.map_err(Some),
         };
         let refusal = match asked {
             Ok(()) => return Ok(()),
@@ -230,11 +230,47 @@ pub(super) async fn update(
     }
 }
 
+/// The interface of a running guest that is to be changed. The guest's document shows what it
+/// became: whoever gives that back with a change means it, and not another VF or bridge.
+fn running_interface(
+    daemon: &Daemon,
+    guest: &Domain,
+    wanted: &mut Interface,
+) -> Result<Interface, WireError> {
+    let LiveDocument { guest: running, live } = live_document(daemon, guest)?;
+    let old = match found(&running, &Device::Interface(Box::new(wanted.clone())).into())? {
+        Device::Interface(old) => *old,
+        _ => return Err(missing("the interface")),
+    };
+    let its = |it: &Interface| it.placement.alias == old.placement.alias;
+    let place = running.interfaces.iter().position(its);
+    let became = place.and_then(|place| live.interfaces.get(place));
+    let is_shown = match (became, &wanted.source) {
+        (Some(Attachment::Vf { address, .. }), InterfaceSource::Hostdev { address: shown, .. }) => {
+            address == shown
+        }
+        (Some(Attachment::Bridge { bridge, .. }), InterfaceSource::Bridge { bridge: shown }) => {
+            bridge == shown
+        }
+        _ => false,
+    };
+    if is_shown && matches!(old.source, InterfaceSource::Network { .. }) {
+        wanted.source = old.source.clone();
+        if let Some(Attachment::Vf { vlan, .. }) = became
+            && wanted.vlan == *vlan
+        {
+            wanted.vlan = old.vlan;
+        }
+    }
+    Ok(old)
+}
+
 /// Sets the VF of a running guest's interface as the interface now wants it, or says why not.
 async fn set(
     daemon: &Daemon,
     guest: &Domain,
     before: String,
+    old: &Interface,
     now: &Interface,
     config: Option<GuestEdit>,
 ) -> Result<Result<(), Refusal>, WireError> {
@@ -258,6 +294,10 @@ async fn set(
     let done = daemon.engine.ask(Request::GuestChangeNic(Box::new(change))).await;
     if done.is_ok() {
         daemon.guests.describe_interface(guest.uuid, &alias, now, &daemon.engine).await;
+        if old.link != now.link {
+            let set = daemon.guests.set_links(guest.uuid, Some(&alias)).await;
+            set.map_err(|fault| wire_error::command(&fault))?;
+        }
     }
     Ok(done.map(drop))
 }
@@ -331,7 +371,6 @@ fn fixed(old: &Interface, now: &Interface) -> Option<&'static str> {
         ("model", old.model != now.model),
         ("driver", old.userspace_backend != now.userspace_backend),
         ("target", old.target != now.target),
-        ("link state", old.link != now.link),
         ("boot order", old.boot != now.boot),
         ("teaming", old.teaming != now.teaming),
         ("address or alias", old.placement != now.placement),
