@@ -299,8 +299,7 @@ impl Hands {
         });
     }
 
-    fn launch(&self, guest: Uuid, paused: bool, state: &State) {
-        let Some(order) = LaunchOrder::from_state(state, guest, paused) else { return };
+    fn launch(&self, order: LaunchOrder) {
         let (guests, engine) = (self.guests.clone(), self.engine.clone());
         guests.expect(&order);
         self.runtime.spawn(async move { guests.launch(order, engine).await });
@@ -349,7 +348,11 @@ impl CarryOut for Hands {
             }
             Effect::RestoreAutoprobe(pf) => self.restore_autoprobe(pf),
             Effect::SetVfs { pf, count } => self.set_vfs(pf, count),
-            Effect::Launch { guest, paused } => self.launch(guest, paused, state),
+            Effect::Launch { guest, paused, fresh_nvram } => {
+                if let Some(order) = LaunchOrder::from_state(state, guest, paused) {
+                    self.launch(if fresh_nvram { order.with_fresh_nvram() } else { order });
+                }
+            }
             Effect::Adopt(guest) => self.adopt(guest, state),
             Effect::Kill(guest) => {
                 let guests = self.guests.clone();

@@ -87,6 +87,8 @@ pub enum Effect {
         guest: Uuid,
         /// Leave it paused.
         paused: bool,
+        /// Make its UEFI variables anew from their template.
+        fresh_nvram: bool,
     },
     /// Find a guest's process again; then [`crate::Input::Adopted`], or
     /// [`crate::Input::GuestEnded`].
@@ -246,11 +248,11 @@ impl<'s> Turn<'s> {
                 self.network_edit_finish(network, metadata)
             }
             Request::GuestDefine(def) => self.guest_define(*def),
-            Request::GuestCreate { definition, paused, autodestroy } => {
-                self.guest_create(ticket, *definition, Start { paused, autodestroy })
+            Request::GuestCreate { definition, paused, fresh_nvram, autodestroy } => {
+                self.guest_create(ticket, *definition, Start { paused, fresh_nvram, autodestroy })
             }
-            Request::GuestStart { guest, paused, autodestroy } => {
-                self.guest_start(Some(ticket), guest, Start { paused, autodestroy })
+            Request::GuestStart { guest, paused, fresh_nvram, autodestroy } => {
+                self.guest_start(Some(ticket), guest, Start { paused, fresh_nvram, autodestroy })
             }
             Request::GuestDestroy(guest) => self.guest_destroy(ticket, guest),
             Request::GuestUndefine(guest) => self.guest_undefine(guest),

@@ -27,6 +27,8 @@ type Outcome = Result<Option<Answer>, Refusal>;
 pub(crate) struct Start {
     /// It is left paused.
     pub(crate) paused: bool,
+    /// Its UEFI variables are made anew.
+    pub(crate) fresh_nvram: bool,
     /// It ends with whoever asked.
     pub(crate) autodestroy: bool,
 }
@@ -91,7 +93,7 @@ impl Turn<'_> {
     }
 
     fn begin_guest(&mut self, ticket: Option<Ticket>, def: GuestDefinition, how: Start) -> Outcome {
-        let Start { paused, autodestroy } = how;
+        let Start { paused, fresh_nvram, autodestroy } = how;
         let (uuid, name) = (def.uuid, def.name.clone());
         if let Some(run) = self.state.runs.get(&uuid) {
             let what = match run.phase {
@@ -115,9 +117,10 @@ impl Turn<'_> {
             plugs: BTreeMap::new(),
         };
         self.put(Entry::Run(run));
-        self.put(Entry::GuestJob(uuid, GuestJob { start: ticket, paused, ..GuestJob::default() }));
+        let job = GuestJob { start: ticket, paused, fresh_nvram, ..GuestJob::default() };
+        self.put(Entry::GuestJob(uuid, job));
         if claims.is_empty() {
-            self.effect(Effect::Launch { guest: uuid, paused });
+            self.effect(Effect::Launch { guest: uuid, paused, fresh_nvram });
         }
         for claim in claims {
             self.effect(Effect::Prepare(claim));
@@ -140,8 +143,9 @@ impl Turn<'_> {
                 let ready = |claim: &crate::Claim| matches!(claim.state, ClaimState::Held { .. });
                 if self.state.claims_of(guest).all(ready) {
                     self.set_phase(guest, Phase::Launching);
-                    let paused = self.state.guest_jobs.get(&guest).is_some_and(|job| job.paused);
-                    self.effect(Effect::Launch { guest, paused });
+                    let job = self.guest_job(guest);
+                    let (paused, fresh_nvram) = (job.paused, job.fresh_nvram);
+                    self.effect(Effect::Launch { guest, paused, fresh_nvram });
                 }
             }
             // What a process has, it has until it has ended.

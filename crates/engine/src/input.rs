@@ -249,6 +249,8 @@ pub enum Request {
         definition: Box<GuestDefinition>,
         /// Leave it paused.
         paused: bool,
+        /// Have its UEFI variables made anew from their template.
+        fresh_nvram: bool,
         /// It ends with whoever asks; so at the latest with this daemon.
         autodestroy: bool,
     },
@@ -258,6 +260,8 @@ pub enum Request {
         guest: Uuid,
         /// Leave it paused.
         paused: bool,
+        /// Have its UEFI variables made anew from their template.
+        fresh_nvram: bool,
         /// It ends with whoever asks; so at the latest with this daemon.
         autodestroy: bool,
     },

@@ -253,9 +253,11 @@ fn told(state: &State, effect: &Effect) -> Vec<Step> {
                 format!("call the hook scripts of network {}: {moment}", live.name()),
             )
         }
-        Effect::Launch { guest, paused } => {
+        Effect::Launch { guest, paused, fresh_nvram } => {
             let paused = if *paused { ", and leave it paused" } else { "" };
-            step(Doing::Starts, format!("start the process of guest {}{paused}", name(*guest)))
+            let fresh = if *fresh_nvram { ", with its UEFI variables made anew" } else { "" };
+            let what = format!("start the process of guest {}{fresh}{paused}", name(*guest));
+            step(Doing::Starts, what)
         }
         Effect::Kill(guest) => {
             step(Doing::Ends, format!("end the process of guest {}", name(*guest)))

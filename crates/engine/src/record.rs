@@ -179,6 +179,8 @@ pub struct GuestJob {
     pub stops: Vec<Ticket>,
     /// Whether it is to be left paused.
     pub paused: bool,
+    /// Whether its UEFI variables are to be made anew.
+    pub fresh_nvram: bool,
     /// Why the start failed.
     pub failed: Option<Refusal>,
     /// Who waits for a device to come or go, by its alias.

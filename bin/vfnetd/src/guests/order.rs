@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 use vfnet_engine::{Claim, ClaimState, GuestRun, Owner, State};
-use vfnet_model::guest::{Attachment, Guest, Hypervisor, Interface, InterfaceSource, LiveGuest};
+use vfnet_model::guest::{
+    Attachment, Guest, Hypervisor, Interface, InterfaceSource, LiveGuest, Nvram,
+};
 use vfnet_model::network::Forward;
 use vfnet_model::{NetdevName, NetworkName, VlanId, explain};
 use vfnet_qemu::command_line::{self, BeforeRun, Resolved};
@@ -27,6 +29,7 @@ pub struct LaunchOrder {
     claims: Vec<Claim>,
     bridges: BTreeMap<NetworkName, NetdevName>,
     paused: bool,
+    fresh_nvram: bool,
 }
 
 /// What was started. Kept in the guest's run directory, for the next daemon.
@@ -75,12 +78,19 @@ impl LaunchOrder {
                 Forward::Hostdev(_) | Forward::Direct(_) => None,
             })
             .collect();
-        Some(Self { run, claims, bridges, paused })
+        Some(Self { run, claims, bridges, paused, fresh_nvram: false })
+    }
+
+    /// The same order, with UEFI variables made anew from their template.
+    #[must_use]
+    pub fn with_fresh_nvram(self) -> Self {
+        Self { fresh_nvram: true, ..self }
     }
 
     /// Enough to clean up after a guest that is dead.
     pub fn of_the_dead(run: GuestRun) -> Self {
-        Self { run, claims: Vec::new(), bridges: BTreeMap::new(), paused: false }
+        let (claims, bridges) = (Vec::new(), BTreeMap::new());
+        Self { run, claims, bridges, paused: false, fresh_nvram: false }
     }
 
     /// Decides how the guest is run, and makes the taps that it needs.
@@ -91,6 +101,11 @@ impl LaunchOrder {
         uid: Option<u32>,
     ) -> Result<Start, String> {
         let (launched, plan) = self.plan(places, run_dir)?;
+        if self.fresh_nvram
+            && let Some(nvram) = &launched.guest.os.nvram
+        {
+            drop_variables(nvram)?;
+        }
         make_taps(&launched.live.interfaces, owner_of_taps(uid))?;
         let kvm = (launched.guest.hypervisor == Hypervisor::Kvm).then(kvm_group).flatten();
         let log = vfnet_qemu::log::path(&places.logs, &self.run.definition.name, &self.run.guest);
@@ -397,5 +412,21 @@ impl Launched {
         }
         launched.taps.retain(|tap| !gone.contains(tap));
         launched.save(run_dir)
+    }
+}
+
+/// Removes UEFI variables, which the launcher then copies from their template. They stay where
+/// there is none to be read.
+fn drop_variables(nvram: &Nvram) -> Result<(), String> {
+    let (Some(path), Some(template)) = (&nvram.path, &nvram.template) else {
+        return Err("its UEFI variables have no template to be made anew from".to_owned());
+    };
+    std::fs::File::open(template)
+        .map_err(|fault| format!("cannot read {template}, the template of {path}: {fault}"))?;
+    match std::fs::remove_file(path) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {path}: {fault}"))
+        }
+        _ => Ok(()),
     }
 }

@@ -117,16 +117,26 @@ pub(crate) fn define(def: GuestDefinition) -> Request {
 }
 
 pub(crate) fn create(def: GuestDefinition) -> Request {
-    Request::GuestCreate { definition: Box::new(def), paused: false, autodestroy: false }
+    Request::GuestCreate {
+        definition: Box::new(def),
+        paused: false,
+        fresh_nvram: false,
+        autodestroy: false,
+    }
 }
 
 pub(crate) fn start(name: &str) -> Request {
-    Request::GuestStart { guest: guest(name), paused: false, autodestroy: false }
+    Request::GuestStart {
+        guest: guest(name),
+        paused: false,
+        fresh_nvram: false,
+        autodestroy: false,
+    }
 }
 
 /// A guest that ends with whoever asks.
 pub(crate) fn start_for_its_client(name: &str) -> Request {
-    Request::GuestStart { guest: guest(name), paused: false, autodestroy: true }
+    Request::GuestStart { guest: guest(name), paused: false, fresh_nvram: false, autodestroy: true }
 }
 
 pub(crate) fn destroy(name: &str) -> Request {

@@ -145,10 +145,41 @@ Started
   Domain 'web1' started
   $ virsh destroy web1 --remove-logs
   Domain 'web1' destroyed
-  $ virsh start web1 --reset-nvram
-  error: Failed to start domain 'web1'
-  error: argument unsupported: a start with UEFI variables made anew: remove their file instead
+  $ printf pristine > vars.template
+  $ printf firmware > code.fd
+  $ sed "s,</os>,<loader readonly='yes' type='pflash'>${DIR%/}/code.fd</loader><nvram template='${DIR%/}/vars.template'>${DIR%/}/vars.fd</nvram></os>," web2.xml > uefi.xml
+  $ printf written > vars.fd
+  $ virsh create uefi.xml
+  Domain 'web2' created from uefi.xml
+  $ cat vars.fd
+  written
+  $ virsh create uefi.xml --reset-nvram
+  error: Failed to create domain from uefi.xml
+  error: Requested operation is not valid: guest 'web2' is already running
   [1]
+  $ cat vars.fd
+  written
+  $ virsh destroy web2
+  Domain 'web2' destroyed
+  $ virsh create uefi.xml --reset-nvram
+  Domain 'web2' created from uefi.xml
+  $ cat vars.fd
+  pristine
+  $ virsh destroy web2
+  Domain 'web2' destroyed
+  $ printf written > vars.fd
+  $ rm vars.template
+  $ virsh create uefi.xml --reset-nvram
+  error: Failed to create domain from uefi.xml
+  error: operation failed: cannot start guest 'web2': cannot read DIR/vars.template, the template of DIR/vars.fd: No such file or directory (os error 2)
+  [1]
+  $ cat vars.fd
+  written
+  $ rm vars.fd code.fd uefi.xml
+  $ virsh start web1 --reset-nvram
+  Domain 'web1' started
+  $ virsh destroy web1
+  Domain 'web1' destroyed
   $ virsh start web1 --pass-fds 5
   error: Failed to start domain 'web1'
   error: argument unsupported: fd passing is not supported by this connection
@@ -170,10 +201,6 @@ Started
   Domain 'web2' created from web2.xml
   $ virsh destroy web2
   Domain 'web2' destroyed
-  $ virsh create web2.xml --reset-nvram
-  error: Failed to create domain from web2.xml
-  error: argument unsupported: a start with UEFI variables made anew: remove their file instead
-  [1]
   $ virsh create web2.xml --pass-fds 5
   error: Failed to create domain from web2.xml
   error: argument unsupported: fd passing is not supported by this connection

@@ -24,26 +24,24 @@ const LOOKS: u32 = 2000;
 #[derive(Clone, Copy)]
 struct Start {
     paused: bool,
+    fresh_nvram: bool,
     autodestroy: bool,
 }
 
-fn how(flags: u32) -> Result<Start, WireError> {
-    if flags & f::DOMAIN_START_RESET_NVRAM != 0 {
-        let detail = "a start with UEFI variables made anew: remove their file instead";
-        return Err(error(ErrorCode::ArgumentUnsupported, detail));
-    }
-    Ok(Start {
+const fn how(flags: u32) -> Start {
+    Start {
         paused: flags & f::DOMAIN_START_PAUSED != 0,
+        fresh_nvram: flags & f::DOMAIN_START_RESET_NVRAM != 0,
         autodestroy: flags & f::DOMAIN_START_AUTODESTROY != 0,
-    })
+    }
 }
 
 pub(super) async fn create(daemon: &Daemon, args: &XmlFlags) -> Result<Domain, WireError> {
-    let Start { paused, autodestroy } = how(args.flags)?;
+    let Start { paused, fresh_nvram, autodestroy } = how(args.flags);
     let definition = Box::new(definition(daemon, &args.xml).await?);
     let uuid = definition.uuid;
     daemon.observer.look().await;
-    ask(daemon, Request::GuestCreate { definition, paused, autodestroy }).await?;
+    ask(daemon, Request::GuestCreate { definition, paused, fresh_nvram, autodestroy }).await?;
     started(daemon, uuid, autodestroy).await
 }
 
@@ -52,9 +50,10 @@ pub(super) async fn start(
     guest: &Domain,
     flags: u32,
 ) -> Result<Domain, WireError> {
-    let Start { paused, autodestroy } = how(flags)?;
+    let Start { paused, fresh_nvram, autodestroy } = how(flags);
     daemon.observer.look().await;
-    ask(daemon, Request::GuestStart { guest: guest.uuid, paused, autodestroy }).await?;
+    let guest_start = Request::GuestStart { guest: guest.uuid, paused, fresh_nvram, autodestroy };
+    ask(daemon, guest_start).await?;
     started(daemon, guest.uuid, autodestroy).await
 }
 
