@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use vfnet_model::PciAddress;
 
-use crate::decision::{Effect, Turn};
+use crate::decision::{Effect, Turn, Urgency};
 use crate::input::{Answer, Ticket};
 use crate::pool::{Wanted, resolve};
 use crate::record::{Entry, Key, NetworkJob};
@@ -24,12 +24,7 @@ impl Turn<'_> {
     /// Makes what VFs a network is short of, and goes on with its start.
     pub(crate) fn make_pool(&mut self, ticket: Option<Ticket>, def: NetworkDefinition) -> Outcome {
         let (live, wanted) = resolve(self.state, def)?;
-        let short: BTreeMap<_, _> = wanted
-            .into_iter()
-            .filter(|(pf, wanted)| {
-                self.state.inventory.pfs.get(pf).is_some_and(|pf| pf.num_vfs < wanted.count)
-            })
-            .collect();
+        let short = self.state.short_of(wanted);
         if short.is_empty() {
             return self.pool_is_there(ticket, live);
         }
@@ -50,7 +45,12 @@ impl Turn<'_> {
                 return Err(Refusal::invalid(message).hint(hint));
             }
             let unprobed = !autoprobe && self.state.is_probed(pf);
-            if unprobed {
+            if unprobed && !self.state.autoprobe_off.contains(&pf) {
+                if self.urgency == Urgency::MustGoOn {
+                    let message =
+                        format!("PF {pf} has come while network '{}' was started", live.name());
+                    return Err(Refusal::invalid(message).hint("start it again"));
+                }
                 self.put(Entry::AutoprobeOff(pf));
             }
             self.effect(Effect::MakeVfs { network: live.uuid, pf, count, unprobed });
@@ -58,6 +58,20 @@ impl Turn<'_> {
         let job = NetworkJob { ticket, making, failed: Vec::new(), live };
         self.put(Entry::NetworkJob(job.live.uuid, job));
         Ok(None)
+    }
+
+    /// Records that the kernel will not look for drivers, where it is not to, before anybody is
+    /// waited for: what comes of that wait goes on also where it cannot be recorded. Gives the PFs.
+    pub(crate) fn note_autoprobe(&mut self, def: &NetworkDefinition) -> BTreeSet<PciAddress> {
+        let Ok((_, wanted)) = resolve(self.state, def.clone()) else { return BTreeSet::new() };
+        let short = self.state.short_of(wanted);
+        let unprobed =
+            short.into_iter().filter(|(pf, it)| !it.autoprobe && self.state.is_probed(*pf));
+        let unprobed: BTreeSet<_> = unprobed.map(|(pf, _)| pf).collect();
+        for pf in &unprobed {
+            self.put(Entry::AutoprobeOff(*pf));
+        }
+        unprobed
     }
 
     pub(crate) fn vfs_made(&mut self, uuid: Uuid, pf: PciAddress, outcome: Result<(), String>) {
@@ -107,6 +121,14 @@ impl Turn<'_> {
 }
 
 impl State {
+    /// The PFs that have fewer VFs than they are to have.
+    fn short_of(&self, wanted: BTreeMap<PciAddress, Wanted>) -> BTreeMap<PciAddress, Wanted> {
+        let is_short = |(pf, it): &(PciAddress, Wanted)| {
+            self.inventory.pfs.get(pf).is_some_and(|pf| pf.num_vfs < it.count)
+        };
+        wanted.into_iter().filter(is_short).collect()
+    }
+
     /// Whether the kernel looks for drivers for VFs of this PF, but for what vfnet does about that.
     fn is_probed(&self, pf: PciAddress) -> bool {
         let seen = self.inventory.pfs.get(&pf).is_some_and(|pf| pf.autoprobe);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 use vfnet_model::network::Network;
 use vfnet_model::vf::WantedSettings;
-use vfnet_model::{MacAddress, VlanId};
+use vfnet_model::{MacAddress, PciAddress, VlanId};
 
 use crate::decision::{Announcement, Effect, NetworkHook, Turn};
 use crate::guests::Start;
@@ -80,18 +80,25 @@ impl Turn<'_> {
         }
         if self.state.hooks {
             // What it comes to on this host is looked up afterwards: a script may make VFs.
+            let making = self.note_autoprobe(&def);
             let live =
                 LiveNetwork { uuid: def.uuid, definition: def, pfs: Vec::new(), vfs: Vec::new() };
-            self.call_hook(NetworkHook::Start, ticket, live);
+            self.call_hook(NetworkHook::Start, ticket, live, making);
             return Ok(None);
         }
         self.make_pool(ticket, def)
     }
 
     /// Calls a hook script that may say no to a start.
-    fn call_hook(&mut self, hook: NetworkHook, ticket: Option<Ticket>, live: LiveNetwork) {
+    fn call_hook(
+        &mut self,
+        hook: NetworkHook,
+        ticket: Option<Ticket>,
+        live: LiveNetwork,
+        making: BTreeSet<PciAddress>,
+    ) {
         self.effect(Effect::CallHook(hook, Box::new(live.clone())));
-        let job = NetworkJob { ticket, live, making: BTreeSet::new(), failed: Vec::new() };
+        let job = NetworkJob { ticket, live, making, failed: Vec::new() };
         self.put(Entry::NetworkJob(job.live.uuid, job));
     }
 
@@ -116,6 +123,7 @@ impl Turn<'_> {
             self.back_to(point);
         }
         self.network_begun(job.ticket, job.live, outcome);
+        self.restore_autoprobe();
     }
 
     /// Tells whoever waits what has become of a start that was waited for.
@@ -143,7 +151,7 @@ impl Turn<'_> {
             return Err(refusal);
         }
         if self.state.hooks {
-            self.call_hook(NetworkHook::Started, ticket, live);
+            self.call_hook(NetworkHook::Started, ticket, live, BTreeSet::new());
             return Ok(None);
         }
         Ok(Some(self.network_is_up(live)))

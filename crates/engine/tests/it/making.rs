@@ -93,6 +93,37 @@ fn wherever_the_daemon_dies_drivers_are_looked_for_again() {
     }
 }
 
+/// With hook scripts, what is decided after one has run goes on also where it cannot be recorded.
+#[test]
+fn drivers_are_looked_for_again_also_where_the_disk_was_full_when_the_hook_had_run() {
+    let with_hooks = || {
+        let mut world = World::new(igb(0), 2);
+        assert!(world.hooks);
+        granted(world.ask(define_network(made(""))));
+        world
+    };
+    let begin = |world: &mut World| {
+        world.begin(start());
+        world.disk_full = true;
+        world.settle();
+    };
+    for death in deaths(with_hooks(), 3, begin) {
+        let mut world = with_hooks();
+        world.story.push(format!("{death:?}"));
+        world.die_at(death);
+        begin(&mut world);
+        world.live_on();
+        world.disk_full = false;
+        world.restart();
+        world.settle();
+        world.look();
+        world.settle();
+        if !is_probed(&world) || !world.state().autoprobe_off.is_empty() {
+            world.broken("the kernel looks for no drivers any more");
+        }
+    }
+}
+
 #[test]
 fn what_the_kernel_refuses_is_tried_again_at_the_next_look() {
     let mut world = with_defined(igb(0), "");
