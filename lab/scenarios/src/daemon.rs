@@ -85,6 +85,11 @@ impl Daemon {
         self.ended()
     }
 
+    /// Whether the daemon has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Waits until the daemon has ended by itself.
     pub fn ended(&mut self) -> Result<ExitStatus> {
         let mut status = None;

@@ -21,6 +21,11 @@ use vfnet_model::vf::{VfAttributes, VfIndex, VfSetting};
 use vfnet_model::{BootId, DriverName, MacAddress, PciAddress};
 use vfnetd::steps::{Step, Witness};
 
+use crate::daemon::Daemon;
+use crate::wait::wait_for;
+
+/// As long as no course takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
 const TRAIL: &str = "/run/vfnetd-lab.trail";
 const DEATH: &str = "/run/vfnetd-lab.death";
 const REFUSAL: &str = "/run/vfnetd-lab.refusal";
@@ -59,6 +64,28 @@ impl fmt::Display for Point {
             nth => write!(f, "{} (number {nth})", self.name),
         }
     }
+}
+
+impl Point {
+    /// Whether a course that passes it once need not pass it again: a repair follows a look at the
+    /// host, which comes when it comes.
+    pub fn is_by_chance(&self) -> bool {
+        self.name.ends_with(" repair")
+    }
+}
+
+/// Waits until the daemon has died at a point, and has the next one live. False where this one
+/// lives on, whose clients have their answer: the point is one of chance.
+pub fn is_hit(point: &Point, daemon: &mut Daemon) -> Result<bool> {
+    if point.is_by_chance() {
+        wait_for("the daemon to die or to rest", LIMIT, || {
+            daemon.has_ended() || under_way(&passed()).is_empty()
+        })?;
+    } else {
+        daemon.ended().context("the point was not hit")?;
+    }
+    live()?;
+    Ok(daemon.has_ended())
 }
 
 /// Forgets the points passed so far.
