@@ -3,6 +3,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
 use rustix::fs::{OFlags, statvfs};
@@ -85,19 +86,24 @@ pub(super) fn volume(directory: &Directory, name: &str) -> Result<Volume, PoolEr
     })
 }
 
-/// What the beginning of a regular file says; `None` when it has become something else.
+/// What the beginning of a regular file says; `None` when it has become something else. It is held
+/// before it is looked at, and opened by what is held: opening a device has effects of its own
+/// (a watchdog starts).
 fn head(path: &str) -> io::Result<Option<(Metadata, Image)>> {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file: File =
-        OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
+    let held = open(path, OFlags::PATH)?;
+    if !held.metadata()?.is_file() {
         return Ok(None);
     }
+    let file = open(&format!("/proc/self/fd/{}", held.as_raw_fd()), OFlags::NONBLOCK)?;
+    let found = file.metadata()?;
     let mut head = Vec::with_capacity(Image::HEAD);
     file.take(Image::HEAD as u64).read_to_end(&mut head)?;
     let image = Image::of(&head, found.len());
     Ok(Some((found, image)))
+}
+
+fn open(path: &str, flags: OFlags) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 #[cfg(test)]
@@ -138,6 +144,19 @@ mod tests {
         let path = made.path().join("fifo");
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert!(head(path.to_str().unwrap()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_has_become_something_else_between_two_looks_is_not_opened() {
+        let (made, _) = directory();
+        let path = made.path().join("socket");
+        // Opening one is an error (ENXIO), where opening a device would be an act.
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let link = made.path().join("link");
+        symlink("socket", &link).unwrap();
+        for path in [path, link] {
+            assert!(head(path.to_str().unwrap()).unwrap().is_none());
+        }
     }
 
     #[test]
