@@ -313,9 +313,13 @@ impl Guests {
         let pid = handle.process().pid.unsigned_abs();
         let uid = self.uid(order.run.uid_slot);
         // What was written down cannot be read: it is made anew from the record.
-        let launched = Launched::load(&run_dir).or_else(|fault| {
+        let launched = Launched::load(&run_dir).or_else(|fault| -> Result<_, String> {
             tracing::error!("guest {name}: cannot read its live.json: {}", explain(&fault));
-            order.launched(&self.places, &run_dir)
+            let anew = order.launched(&self.places, &run_dir)?;
+            if let Err(fault) = anew.save(&run_dir) {
+                tracing::error!("guest {name}: cannot write its live.json: {}", explain(&fault));
+            }
+            Ok(anew)
         });
         match launched {
             Ok(mut launched) => {

@@ -272,8 +272,20 @@ pub fn clean_up(run_dir: &RunDir) -> Result<(), CleanUpError> {
     if run_dir.is_locked()? {
         return Err(CleanUpError::Alive { run_dir: run_dir.path().to_owned() });
     }
-    // Without a spec no launcher ever began, so no device was given away.
-    if let Ok(spec) = LaunchSpec::load(run_dir)
+    let spec = match LaunchSpec::load(run_dir) {
+        Ok(spec) => Some(spec),
+        // No launcher ever began, so no device was given away.
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let path = run_dir.launch_spec();
+            tracing::warn!(
+                "cannot read {}: {error}; its VFIO devices stay its user's until their VFs go back",
+                path.display()
+            );
+            None
+        }
+    };
+    if let Some(spec) = spec
         && let Some(Credentials { uid, .. }) = spec.credentials
     {
         for device in &spec.vfio_devices {

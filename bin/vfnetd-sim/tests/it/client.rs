@@ -82,6 +82,13 @@ impl Client {
         self.serial
     }
 
+    /// Whether a call is answered by a daemon that may be killed at any moment of it.
+    pub(crate) fn is_told<P: Procedure>(&mut self, args: &P::Args) -> bool {
+        self.serial += 1;
+        let frame = call::<P>(self.serial, args).encode().expect("a frame");
+        self.socket.write_all(&frame).is_ok() && self.receive().is_some()
+    }
+
     pub(crate) fn ask<P: Procedure>(&mut self, args: &P::Args) -> Result<P::Reply, ReplyError> {
         self.tell::<P>(args);
         match self.receive() {

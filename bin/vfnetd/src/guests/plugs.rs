@@ -244,13 +244,17 @@ impl Guests {
 
     /// Gives a guest the device of a plug, and tells the engine how that went.
     pub(crate) async fn plug(&self, guest: Uuid, alias: String, engine: EngineHandle) {
+        let turn = self.of(guest).map(|running| running.parts.turn());
+        let _turn = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        // As it is now that it is this plug's turn.
         let Some(running) = self.of(guest) else {
             let outcome = Plugging::Refused("it does not run".to_owned());
             engine.tell(Input::Plugged(guest, alias, outcome)).await;
             return;
         };
-        let turn = running.parts.turn();
-        let _turn = turn.lock().await;
         // What was decided may have been overtaken by what QEMU has said meanwhile.
         let order = engine.read(move |state| LaunchOrder::from_state(state, guest, false)).await;
         let Ok(Some(order)) = order else { return };

@@ -169,8 +169,11 @@ fn cpu(guest: &Guest) -> Option<String> {
                 CpuCache::Emulate { level: None } | CpuCache::Passthrough => {}
             }
         }
-        if cpu.address_bits == Some(AddressBits::Passthrough) {
-            flag("host-phys-bits", true);
+        match cpu.address_bits {
+            Some(AddressBits::Passthrough) => flag("host-phys-bits", true),
+            // QEMU's number, also for a model whose default is the host's.
+            Some(AddressBits::Emulate(None)) => flag("host-phys-bits", false),
+            Some(AddressBits::Emulate(Some(_))) | None => {}
         }
         if cpu.enforce {
             flag("enforce", true);
