@@ -4,8 +4,8 @@ use vfnet_model::PciAddress;
 use vfnet_model::doctor::{Finding, State};
 use vfnet_model::report::{DaemonReport, InventoryReport, PfReport, PortReport, VfReport};
 use vfnet_rpc::vfnet::{
-    DaemonInfo, Doctor, Inventory, PfDrain, PfDrainArgs, PfSetVfs, PfSetVfsArgs, PfUndrain,
-    PortList, VfRestore,
+    DaemonInfo, Doctor, Inventory, PfDrain, PfDrainArgs, PfForgetVfs, PfKeepVfs, PfSetVfs,
+    PfSetVfsArgs, PfUndrain, PortList, VfRestore,
 };
 
 use crate::connection::{Connection, text};
@@ -37,7 +37,14 @@ pub(crate) fn pf(mut daemon: Connection, screen: &Screen, command: PfCommand) ->
             let report = inventory(&mut daemon)?;
             screen.report(&report.pfs, |_| views::pfs(&report, screen.width))
         }
-        PfCommand::Set { pf, vfs, .. } => set_vfs(daemon, screen, &pf, vfs),
+        PfCommand::Set { pf, vfs, once, .. } => set_vfs(daemon, screen, &pf, vfs, once),
+        PfCommand::Forget { pf, .. } => {
+            let address = pf_address(&mut daemon, &pf)?;
+            let args = text("a PF's address", address.to_string())?;
+            let doing = format!("forget how many VFs {pf} is to have");
+            let report: PfReport = daemon.report::<PfForgetVfs, _>(&args, &doing)?;
+            screen.report(&report, |it| number_of_vfs(&pf, it))
+        }
         PfCommand::Drain { pf, why, .. } => {
             let address = pf_address(&mut daemon, &pf)?;
             let args = PfDrainArgs {
@@ -66,14 +73,28 @@ fn pf_address(daemon: &mut Connection, name: &str) -> Result<PciAddress, Fault> 
     }
 }
 
-fn set_vfs(mut daemon: Connection, screen: &Screen, name: &str, vfs: u16) -> Result<(), Fault> {
+fn set_vfs(
+    mut daemon: Connection,
+    screen: &Screen,
+    name: &str,
+    vfs: u16,
+    once: bool,
+) -> Result<(), Fault> {
     let address = pf_address(&mut daemon, name)?;
     let waiting = Waiting::until(format!("changing the number of VFs of {name}"));
     let args = PfSetVfsArgs { pf: text("a PF's address", address.to_string())?, vfs: vfs.into() };
     let doing = format!("change the number of VFs of {name}");
-    let report: PfReport = daemon.report::<PfSetVfs, _>(&args, &doing)?;
+    let report: PfReport = if once {
+        daemon.report::<PfSetVfs, _>(&args, &doing)?
+    } else {
+        daemon.report::<PfKeepVfs, _>(&args, &doing)?
+    };
     drop(waiting);
-    screen.report(&report, |pf| format!("{name}: {} of {} VFs\n", pf.num_vfs, pf.total_vfs))
+    screen.report(&report, |pf| number_of_vfs(name, pf))
+}
+
+fn number_of_vfs(name: &str, pf: &PfReport) -> String {
+    format!("{name}: {} of {} VFs{}\n", pf.num_vfs, pf.total_vfs, views::kept(pf))
 }
 
 fn pf_named(report: &InventoryReport, netdev: &str) -> Result<PciAddress, Fault> {

@@ -116,6 +116,7 @@ impl Command {
         let planning = match self {
             Self::Pf(
                 PfCommand::Set { planning, .. }
+                | PfCommand::Forget { planning, .. }
                 | PfCommand::Drain { planning, .. }
                 | PfCommand::Undrain { planning, .. },
             )
@@ -268,17 +269,33 @@ pub(crate) enum PfCommand {
     /// Have a PF make another number of VFs
     ///
     /// Refused, with the list of those who would be hit, while anybody has one of them: the kernel
-    /// changes the number only by way of 0, and does not ask.
+    /// changes the number only by way of 0, and does not ask. The number is kept: vfnetd makes the
+    /// VFs again whenever it finds the card without any, after a reboot before it says that it is
+    /// ready. 0 keeps none.
     #[command(after_help = "\
 Examples:
   vfnet pf set ens1f0 --vfs 7
-  vfnet pf set 0000:01:00.0 --vfs 0")]
+  vfnet pf set 0000:01:00.0 --vfs 0
+  vfnet pf set ens1f0 --vfs 4 --once")]
     Set {
         /// PCI address, or interface
         pf: String,
         /// How many VFs it is to have
         #[arg(long, value_name = "N")]
         vfs: u16,
+        /// Only now: what is kept for the next boot, and for when the card comes again, stays
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        planning: Planning,
+    },
+    /// Keep no number of VFs for a PF any more; those that there are stay
+    #[command(after_help = "\
+Example:
+  vfnet pf forget ens1f0")]
+    Forget {
+        /// PCI address, or interface
+        pf: String,
         #[command(flatten)]
         planning: Planning,
     },

@@ -143,7 +143,7 @@ pub(crate) fn pfs(report: &InventoryReport, width: Option<u16>) -> String {
             link(pf),
             or_nothing(pf.driver.as_ref()),
             or_nothing(pf.numa_node),
-            format!("{} of {}", pf.num_vfs, pf.total_vfs),
+            format!("{} of {}{}", pf.num_vfs, pf.total_vfs, kept(pf)),
             pf.lent.to_string(),
             or_nothing(networks),
         ]);
@@ -154,6 +154,15 @@ pub(crate) fn pfs(report: &InventoryReport, width: Option<u16>) -> String {
         sheet.render(width)
     };
     with_obstacle(report, rows)
+}
+
+/// What is kept of a PF's VFs, after how many there are.
+pub(crate) fn kept(pf: &PfReport) -> String {
+    match pf.kept_vfs {
+        None => String::new(),
+        Some(kept) if kept == pf.num_vfs => ", kept".to_owned(),
+        Some(kept) => format!(", {kept} kept"),
+    }
 }
 
 fn link(pf: &PfReport) -> String {

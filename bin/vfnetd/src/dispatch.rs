@@ -229,7 +229,13 @@ pub(crate) async fn own(daemon: &Daemon, call: vfnet::Call) -> Outcome {
         }
         Call::PfDrain(args, a) => a.with(&own::json(&own::pf_drain(daemon, &args).await?)?),
         Call::PfUndrain(pf, a) => a.with(&own::json(&own::pf_undrain(daemon, &pf).await?)?),
-        Call::PfSetVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args).await?)?),
+        Call::PfSetVfs(args, a) => {
+            a.with(&own::json(&own::pf_set_vfs(daemon, &args, false).await?)?)
+        }
+        Call::PfKeepVfs(args, a) => {
+            a.with(&own::json(&own::pf_set_vfs(daemon, &args, true).await?)?)
+        }
+        Call::PfForgetVfs(pf, a) => a.with(&own::json(&own::pf_forget_vfs(daemon, &pf).await?)?),
         Call::Plan(args, a) => a.with(&own::json(&plan::plan(daemon, &args).await?)?),
         Call::Claims((), a) => a.with(&own::json(&own::claims(daemon).await?)?),
     })

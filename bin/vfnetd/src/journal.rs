@@ -145,6 +145,11 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
             pf("pf-drained", format!("PF {name}: drained{because}"))
         }
         A::PfUndrained(name) => pf("pf-undrained", format!("PF {name}: not drained any more")),
+        A::VfsMade(name, count) => pf("vfs-made", format!("PF {name}: its {count} kept VFs made")),
+        A::VfsNotMade(name, why) => {
+            let text = format!("PF {name}: its kept VFs are not made: {why}");
+            Told { severity: Error, ..pf("vfs-not-made", text) }
+        }
         A::StartFailed(why) => autostart(Error, "start-failed", why.clone()),
         A::AutostartWaits(why) => {
             autostart(Warning, "autostart-waits", format!("autostart: {why}"))

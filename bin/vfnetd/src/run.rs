@@ -32,6 +32,13 @@ use crate::{Daemon, session};
 /// Happenings that a slow listener may be behind before it misses some.
 const HAPPENINGS: usize = 1024;
 
+/// How long those who start after this daemon wait for kept VFs; systemd gives a service 90 seconds
+/// to be ready (`DefaultTimeoutStartSec`).
+const KEPT_VFS_LIMIT: Duration = Duration::from_secs(75);
+
+/// Pause between two looks at whether they are made.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// How long clients, and then kernel work that is under way, may hold up the end of the daemon.
 /// What is not done by then the next daemon goes on with.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -280,8 +287,10 @@ async fn serve(daemon: Daemon, options: &Options) -> Result<(), RunError> {
     tokio::spawn(daemon.unused.clone().watch(engine, observer));
     tokio::spawn(tell_what_the_log_left_out());
     let readers = daemon.config.readers()?;
+    let engine = daemon.engine.clone();
     let (ending, is_ending) = watch::channel(false);
     let serving = tokio::spawn(session::serve(listeners, daemon, readers, is_ending));
+    kept_vfs_are_made(&engine).await;
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("ready");
     loop {
@@ -326,6 +335,18 @@ async fn tell_what_the_log_left_out() {
     loop {
         tokio::time::sleep(floods::WHILE).await;
         floods::tell();
+    }
+}
+
+/// Waits until kept VFs are made, for those who start after this daemon because they use them.
+async fn kept_vfs_are_made(engine: &EngineHandle) {
+    let made = async {
+        while engine.read(State::makes_kept_vfs).await == Ok(true) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    if tokio::time::timeout(KEPT_VFS_LIMIT, made).await.is_err() {
+        tracing::warn!("kept VFs are still being made; whoever starts after vfnetd goes on");
     }
 }
 

@@ -194,6 +194,10 @@ pub enum Announcement {
     PfDrained(String, String),
     /// They are again.
     PfUndrained(String),
+    /// What is kept of a PF's VFs was made: which PF, and how many.
+    VfsMade(String, u16),
+    /// It was not: which PF, and why.
+    VfsNotMade(String, String),
     /// A port was to be taken back or deleted, and stays, because this process has its VF open.
     PortInUse(PciAddress, Uuid, String),
     /// A start failed with nobody waiting for it.
@@ -269,7 +273,8 @@ impl<'s> Turn<'s> {
             Request::VfRestore(vf) => self.vf_restore(ticket, vf),
             Request::PfDrain { pf, why } => self.pf_drain(pf, why),
             Request::PfUndrain(pf) => self.pf_undrain(pf),
-            Request::PfSetVfs { pf, count } => self.pf_set_vfs(ticket, pf, count),
+            Request::PfSetVfs { pf, count, keep } => self.pf_set_vfs(ticket, pf, count, keep),
+            Request::PfForgetVfs(pf) => self.pf_forget_vfs(pf),
         };
         match done {
             Ok(Some(answer)) => self.effect(Effect::Answer(ticket, Ok(answer))),

@@ -11,8 +11,9 @@ use std::fmt;
 
 use uuid::Uuid;
 use vfnet_model::PciAddress;
+use vfnet_model::pf::PfIdentity;
 
-use crate::decision::{Effect, Turn};
+use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Ticket};
 use crate::record::{Entry, Key, PfJob};
 use crate::refusal::{Refusal, RefusalKind};
@@ -126,7 +127,13 @@ impl Turn<'_> {
     /// Has a PF make another number of VFs: of free ones only, since the kernel does it by way of
     /// 0. While it is at work its VFs are nobody's to take ([`State::is_changing`]); nothing is on
     /// record of it, because nothing of anybody's can be lost by it.
-    pub(crate) fn pf_set_vfs(&mut self, ticket: Ticket, pf: PciAddress, count: u16) -> Outcome {
+    pub(crate) fn pf_set_vfs(
+        &mut self,
+        ticket: Ticket,
+        pf: PciAddress,
+        count: u16,
+        keep: bool,
+    ) -> Outcome {
         let shown = self.state.shown_pf(pf);
         let Some(found) = self.state.inventory.pfs.get(&pf) else {
             return Err(no_pf(pf));
@@ -149,7 +156,11 @@ impl Turn<'_> {
             );
             return Err(Refusal::invalid(message));
         }
+        let identity = PfIdentity::of(found);
         if found.num_vfs == count {
+            if keep {
+                self.keep_vfs(identity, count);
+            }
             return Ok(Some(Answer::Done));
         }
         let hit = self.state.hit_with(pf);
@@ -161,7 +172,12 @@ impl Turn<'_> {
             );
             return Err(Refusal::invalid(message));
         }
-        self.put(Entry::PfJob(pf, PfJob { ticket, count }));
+        let kept_before = keep.then(|| self.state.kept_vfs_of(pf).unwrap_or_default());
+        if keep {
+            self.keep_vfs(identity, count);
+        }
+        self.state.met_pfs.insert(identity);
+        self.put(Entry::PfJob(pf, PfJob { ticket: Some(ticket), count, kept_before }));
         self.effect(Effect::SetVfs { pf, count });
         Ok(None)
     }
@@ -169,8 +185,24 @@ impl Turn<'_> {
     pub(crate) fn vfs_set(&mut self, pf: PciAddress, outcome: Result<(), String>) {
         let Some(job) = self.state.pf_jobs.get(&pf).copied() else { return };
         self.forget(Key::PfJob(pf));
-        let failed = |why| Refusal::new(RefusalKind::OperationFailed, why);
-        self.effect(Effect::Answer(job.ticket, outcome.map(|()| Answer::Done).map_err(failed)));
+        if let (Err(_), Some(count)) = (&outcome, job.kept_before)
+            && let Some(found) = self.state.inventory.pfs.get(&pf)
+        {
+            self.keep_vfs(PfIdentity::of(found), count);
+        }
+        match (job.ticket, outcome) {
+            (Some(ticket), outcome) => {
+                let failed = |why| Refusal::new(RefusalKind::OperationFailed, why);
+                let answer = outcome.map(|()| Answer::Done).map_err(failed);
+                self.effect(Effect::Answer(ticket, answer));
+            }
+            (None, Ok(())) => {
+                self.announce(Announcement::VfsMade(self.state.shown_pf(pf), job.count));
+            }
+            (None, Err(why)) => {
+                self.announce(Announcement::VfsNotMade(self.state.shown_pf(pf), why));
+            }
+        }
         // There may be room now for what autostart has still to start.
         self.try_pending();
     }

@@ -317,7 +317,11 @@ pub enum Request {
         pf: PciAddress,
         /// How many.
         count: u16,
+        /// Whether it is to have so many whenever its card comes, also after a reboot.
+        keep: bool,
     },
+    /// Keep no number of VFs of a PF any more; those that there are stay.
+    PfForgetVfs(PciAddress),
 }
 
 /// A change of a network's document, running, kept or both.

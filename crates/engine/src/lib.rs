@@ -20,6 +20,7 @@ mod guards;
 mod guest_edits;
 mod guests;
 mod input;
+mod keep;
 mod making;
 mod needs;
 mod networks;
@@ -45,6 +46,7 @@ pub use input::{
     HeldBy, Input, Metadata, Moment, NetworkEdit, NicChange, Plugged, Plugging, PortRequest,
     Repaired, Reply, Request, Revision, Ticket, Unplugging,
 };
+pub use keep::KeptVfs;
 pub use plugs::{Device, Plug, PlugState};
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;

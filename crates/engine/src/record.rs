@@ -11,6 +11,7 @@ use vfnet_model::pf::PfIdentity;
 use crate::claim::{Claim, ClaimId};
 use crate::drain::Drain;
 use crate::input::{PortRequest, Ticket};
+use crate::keep::KeptVfs;
 use crate::nic_changes::NicJob;
 use crate::plugs::PlugJob;
 use crate::refusal::Refusal;
@@ -36,6 +37,8 @@ pub enum Key {
     Guest(Uuid),
     /// A PF that is drained.
     Drain(PfIdentity),
+    /// VFs of a PF that are kept.
+    KeptVfs(PfIdentity),
     /// An active network.
     LiveNetwork(Uuid),
     /// A guest that runs, starts or ends.
@@ -68,7 +71,9 @@ impl Key {
     /// Where the entry lives.
     pub const fn home(self) -> Home {
         match self {
-            Self::Network(_) | Self::Guest(_) | Self::Drain(_) => Home::Definitions,
+            Self::Network(_) | Self::Guest(_) | Self::Drain(_) | Self::KeptVfs(_) => {
+                Home::Definitions
+            }
             Self::LiveNetwork(_)
             | Self::Run(_)
             | Self::Claim(_)
@@ -95,6 +100,8 @@ pub enum Entry {
     Guest(GuestEntry),
     /// See [`Key::Drain`].
     Drain(Drain),
+    /// See [`Key::KeptVfs`].
+    KeptVfs(KeptVfs),
     /// See [`Key::LiveNetwork`].
     LiveNetwork(LiveNetwork),
     /// See [`Key::Run`].
@@ -130,6 +137,7 @@ impl Entry {
             Self::Network(entry) => Key::Network(entry.uuid),
             Self::Guest(entry) => Key::Guest(entry.uuid),
             Self::Drain(drain) => Key::Drain(drain.pf),
+            Self::KeptVfs(kept) => Key::KeptVfs(kept.pf),
             Self::LiveNetwork(live) => Key::LiveNetwork(live.uuid),
             Self::Run(run) => Key::Run(run.guest),
             Self::Claim(claim) => Key::Claim(claim.id),
@@ -203,10 +211,12 @@ pub struct PortJob {
 /// A PF whose number of VFs is being changed.
 #[derive(Clone, Copy, Debug)]
 pub struct PfJob {
-    /// Who waits.
-    pub ticket: Ticket,
+    /// Who waits; nobody where kept VFs are made for a card that has come.
+    pub ticket: Option<Ticket>,
     /// How many it is to have.
     pub count: u16,
+    /// Where so many are kept from now on, how many were before: what is kept when it fails.
+    pub kept_before: Option<u16>,
 }
 
 /// Puts or drops an entry.

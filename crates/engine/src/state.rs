@@ -16,6 +16,7 @@ use crate::claim::{Claim, ClaimId, ClaimState, Owner};
 use crate::drain::Drain;
 use crate::drift::Repairs;
 use crate::input::{Ended, Moment, Ticket};
+use crate::keep::KeptVfs;
 use crate::plugs::Plug;
 use crate::record::{Entry, GuestJob, Key, NetworkJob, Pending, PfJob, PortJob, Record};
 
@@ -32,6 +33,8 @@ pub struct State {
     pub guests: BTreeMap<Uuid, GuestEntry>,
     /// PFs whose VFs are not lent any more.
     pub drains: BTreeMap<PfIdentity, Drain>,
+    /// VFs that PFs are to have whenever their card comes.
+    pub kept_vfs: BTreeMap<PfIdentity, KeptVfs>,
     /// Guests that run, start or end, kept or not.
     pub runs: BTreeMap<Uuid, GuestRun>,
     /// VFs that are not free.
@@ -63,6 +66,8 @@ pub struct State {
     pub(crate) seen_alone: BTreeMap<PciAddress, Moment>,
     /// PFs of which that is being switched on again.
     pub(crate) restoring_autoprobe: BTreeSet<PciAddress>,
+    /// PFs whose card has been in sight since they were asked for what is kept of their VFs.
+    pub(crate) met_pfs: BTreeSet<PfIdentity>,
     /// When the last look at the whole host began.
     pub(crate) last_look: Moment,
     pub(crate) last_claim: u64,
@@ -315,6 +320,7 @@ impl State {
             Entry::Network(x) => self.networks.insert(x.uuid, x).map(Entry::Network),
             Entry::Guest(x) => self.guests.insert(x.uuid, x).map(Entry::Guest),
             Entry::Drain(x) => self.drains.insert(x.pf, x).map(Entry::Drain),
+            Entry::KeptVfs(x) => self.kept_vfs.insert(x.pf, x).map(Entry::KeptVfs),
             Entry::LiveNetwork(x) => self.live_networks.insert(x.uuid, x).map(Entry::LiveNetwork),
             Entry::Run(x) => {
                 self.last_id = self.last_id.max(x.id);
@@ -354,6 +360,7 @@ impl State {
             Key::Network(uuid) => self.networks.remove(&uuid).map(Entry::Network),
             Key::Guest(uuid) => self.guests.remove(&uuid).map(Entry::Guest),
             Key::Drain(pf) => self.drains.remove(&pf).map(Entry::Drain),
+            Key::KeptVfs(pf) => self.kept_vfs.remove(&pf).map(Entry::KeptVfs),
             Key::LiveNetwork(uuid) => self.live_networks.remove(&uuid).map(Entry::LiveNetwork),
             Key::Run(uuid) => self.runs.remove(&uuid).map(Entry::Run),
             Key::Claim(id) => self.claims.remove(&id).map(Entry::Claim),

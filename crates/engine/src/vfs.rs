@@ -326,6 +326,7 @@ impl Turn<'_> {
         self.reappeared();
         self.repair_what_drifted();
         self.restore_autoprobe();
+        self.make_kept_vfs();
         self.try_pending();
     }
 

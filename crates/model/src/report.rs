@@ -61,6 +61,9 @@ pub struct PfReport {
     /// Why it is drained, where it is: in words, empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<String>,
+    /// VFs that are kept: made whenever its card comes, also after a reboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_vfs: Option<u16>,
 }
 
 /// A VF.

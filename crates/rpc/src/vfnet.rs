@@ -28,7 +28,7 @@ xdr! {
 }
 
 xdr! {
-    /// `PF_SET_VFS`
+    /// `PF_SET_VFS`, `PF_KEEP_VFS`
     pub struct PfSetVfsArgs {
         /// The PF's address.
         pub pf: Text,
@@ -88,6 +88,8 @@ program! {
         12 Plan "PLAN" Write (PlanArgs) -> Json;
         13 PfDrain "PF_DRAIN" Write (PfDrainArgs) -> Json;
         14 PfUndrain "PF_UNDRAIN" Write (Text) -> Json;
+        16 PfKeepVfs "PF_KEEP_VFS" Write (PfSetVfsArgs) -> Json;
+        17 PfForgetVfs "PF_FORGET_VFS" Write (Text) -> Json;
     }
 }
 

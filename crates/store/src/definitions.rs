@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Row, Transaction};
 use uuid::Uuid;
 use vfnet_engine::{
-    Drain, Entry, GuestDefinition, GuestEntry, Key, NetworkDefinition, NetworkEntry,
+    Drain, Entry, GuestDefinition, GuestEntry, KeptVfs, Key, NetworkDefinition, NetworkEntry,
 };
 use vfnet_model::pf::PfIdentity;
 use vfnet_model::{guest, network};
@@ -27,6 +27,7 @@ pub(crate) const KIND: Kind = Kind {
         include_str!("schema/state-1.sql"),
         include_str!("schema/state-2.sql"),
         include_str!("schema/state-3.sql"),
+        include_str!("schema/state-4.sql"),
     ],
     synced: Synced::EachTransaction,
     remedy: remedy::STATE,
@@ -45,6 +46,8 @@ const GUEST: Table = Table {
     columns: &["uuid", "name", "autostart", "format", "xml"],
 };
 const DRAIN: Table = Table { name: "drain", what: "drained PF", columns: &["pf", "why"] };
+const KEPT_VFS: Table =
+    Table { name: "kept_vfs", what: "PF whose VFs are kept", columns: &["pf", "count"] };
 
 fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
     match entry {
@@ -59,6 +62,9 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
             GUEST.put(transaction, &[&key, &name, autostart, &FORMAT, &definition.xml])
         }
         Entry::Drain(Drain { pf, why }) => DRAIN.put(transaction, &[&pf.to_string(), why]),
+        Entry::KeptVfs(KeptVfs { pf, count }) => {
+            KEPT_VFS.put(transaction, &[&pf.to_string(), count])
+        }
         Entry::LiveNetwork(_)
         | Entry::Run(_)
         | Entry::Claim(_)
@@ -88,6 +94,7 @@ fn place(key: Key) -> Option<(&'static Table, String)> {
         Key::Network(uuid) => Some((&NETWORK, uuid.to_string())),
         Key::Guest(uuid) => Some((&GUEST, uuid.to_string())),
         Key::Drain(pf) => Some((&DRAIN, pf.to_string())),
+        Key::KeptVfs(pf) => Some((&KEPT_VFS, pf.to_string())),
         _ => None,
     }
 }
@@ -120,6 +127,10 @@ pub(crate) fn read(connection: &Connection, mut rows: Rows) -> rusqlite::Result<
     let key = |row: &Row<'_>| pf(row).map(Key::Drain);
     DRAIN.read(connection, &mut rows, key, |row, _| {
         Ok(Entry::Drain(Drain { pf: pf(row)?, why: row.get("why")? }))
+    })?;
+    let key = |row: &Row<'_>| pf(row).map(Key::KeptVfs);
+    KEPT_VFS.read(connection, &mut rows, key, |row, _| {
+        Ok(Entry::KeptVfs(KeptVfs { pf: pf(row)?, count: row.get("count")? }))
     })?;
     Ok(rows)
 }

@@ -124,6 +124,7 @@ fn put(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
         Entry::Network(_)
         | Entry::Guest(_)
         | Entry::Drain(_)
+        | Entry::KeptVfs(_)
         | Entry::NetworkJob(..)
         | Entry::GuestJob(..)
         | Entry::VfJob(..)

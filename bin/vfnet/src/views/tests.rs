@@ -35,6 +35,7 @@ fn vf(index: u16, state: &str) -> VfReport {
 fn inventory() -> InventoryReport {
     let pf = PfReport {
         drained: None,
+        kept_vfs: None,
         address: address("0000:01:00.0"),
         netdev: Some("ens1f0".parse().expect("name")),
         mac: Some("02:11:22:33:44:ff".parse().expect("MAC")),

@@ -88,6 +88,33 @@ fn vfs_that_a_network_makes_have_no_driver_before_and_after_a_guest() {
 }
 
 #[test]
+fn kept_vfs_are_made_after_a_boot_and_shown_beside_what_there_is() {
+    let mut daemon = Daemon::start();
+    let vfnet = |daemon: &Daemon, args: &[&str]| -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
+        command.arg("--socket").arg(daemon.socket()).args(args);
+        command.output().expect("vfnet runs").into()
+    };
+    let kept = vfnet(&daemon, &["pf", "set", "ens1f0", "--vfs", "3"]);
+    assert_eq!(kept.stdout, "ens1f0: 3 of 7 VFs, kept\n", "{kept:?}");
+    let once = vfnet(&daemon, &["pf", "set", "ens1f0", "--vfs", "5", "--once"]);
+    assert_eq!(once.stdout, "ens1f0: 5 of 7 VFs, 3 kept\n", "{once:?}");
+    daemon.kill();
+    daemon.host().reboot();
+    daemon.go_on();
+    until("they are made", || vfnet(&daemon, &["pf", "ls"]).stdout.contains("3 of 7, kept"));
+    let events = vfnet(&daemon, &["events", "--no-follow"]).stdout;
+    assert!(events.contains("PF ens1f0 (0000:01:00.0): its 3 kept VFs made"), "{events}");
+
+    let plan = vfnet(&daemon, &["pf", "set", "ens1f0", "--vfs", "2", "--plan"]);
+    assert!(plan.status.success(), "{plan:?}");
+    let forgotten = vfnet(&daemon, &["pf", "forget", "ens1f0"]);
+    assert_eq!(forgotten.stdout, "ens1f0: 3 of 7 VFs\n", "{forgotten:?}");
+    let again = vfnet(&daemon, &["pf", "forget", "ens1f0"]);
+    assert!(!again.status.success() && again.stderr.contains("no VFs are kept"), "{again:?}");
+}
+
+#[test]
 fn a_drained_pf_is_shown_explained_told_and_drained_after_a_restart() {
     if !installed(VIRSH) {
         return;

@@ -161,7 +161,7 @@ fn what_would_be_refused_is_refused_in_the_same_words_and_with_the_same_exit_cod
 #[test]
 fn the_number_of_vfs_is_changed_unless_somebody_has_one() {
     let daemon = site();
-    assert_eq!(says(&daemon, &["pf", "set", "ens1f0", "--vfs", "3"]), "ens1f0: 3 of 7 VFs\n");
+    assert_eq!(says(&daemon, &["pf", "set", "ens1f0", "--vfs", "3"]), "ens1f0: 3 of 7 VFs, kept\n");
     assert_eq!(daemon.host().facts().len(), 3);
     says(&daemon, &["guest", "start", "web1"]);
     let refused = vfnet(&daemon, &["pf", "set", "0000:01:00.0", "--vfs", "7"]);

@@ -74,6 +74,7 @@ fn pf_report(state: &State, pf: &vfnet_model::inventory::Pf) -> PfReport {
         numa_node: pf.numa_node,
         networks: networks.map(|live| live.name().clone()).collect(),
         drained: state.drain_of(pf.address).map(|drain| drain.why.clone()),
+        kept_vfs: state.kept_vfs_of(pf.address),
     }
 }
 
@@ -192,11 +193,17 @@ pub(super) async fn vf_restore(daemon: &Daemon, vf: &str) -> Result<VfReport, Wi
 pub(super) async fn pf_set_vfs(
     daemon: &Daemon,
     args: &PfSetVfsArgs,
+    keep: bool,
 ) -> Result<PfReport, WireError> {
     let pf = pf_address(&args.pf)?;
     // More than a PF can say of itself (`sriov_totalvfs`) is more than it allows.
     let count = u16::try_from(args.vfs).unwrap_or(u16::MAX);
-    ask_about_pf(daemon, pf, Request::PfSetVfs { pf, count }).await
+    ask_about_pf(daemon, pf, Request::PfSetVfs { pf, count, keep }).await
+}
+
+pub(super) async fn pf_forget_vfs(daemon: &Daemon, pf: &str) -> Result<PfReport, WireError> {
+    let pf = pf_address(pf)?;
+    ask_about_pf(daemon, pf, Request::PfForgetVfs(pf)).await
 }
 
 /// Words that are shown on a line of a table.

@@ -102,7 +102,9 @@ async fn ours(daemon: &Daemon, call: vfnet::Call) -> Outcome {
         C::VfRestore(vf, a) => a.with(&own::json(&own::vf_restore(daemon, &vf).await?)?),
         C::PfDrain(args, a) => a.with(&own::json(&own::pf_drain(daemon, &args).await?)?),
         C::PfUndrain(pf, a) => a.with(&own::json(&own::pf_undrain(daemon, &pf).await?)?),
-        C::PfSetVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args).await?)?),
+        C::PfSetVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args, false).await?)?),
+        C::PfKeepVfs(args, a) => a.with(&own::json(&own::pf_set_vfs(daemon, &args, true).await?)?),
+        C::PfForgetVfs(pf, a) => a.with(&own::json(&own::pf_forget_vfs(daemon, &pf).await?)?),
         call => return Err(no_plan(call.facts().name)),
     })
 }

@@ -505,7 +505,8 @@ impl Scenery<'_> {
             }
             Event::SetVfs { pf, vfs } => {
                 let Card { pf, vfs: most, .. } = self.cards[*pf];
-                world.begin(Request::PfSetVfs { pf, count: (*vfs).min(most) });
+                let count = (*vfs).min(most);
+                world.begin(Request::PfSetVfs { pf, count, keep: vfs % 2 == 1 });
             }
             Event::Drain { pf, on } => {
                 let pf = self.cards[*pf].pf;

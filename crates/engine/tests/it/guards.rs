@@ -10,7 +10,7 @@ use crate::scene::{
 use crate::world::{Death, World, granted};
 
 fn set(vfs: u16) -> Request {
-    Request::PfSetVfs { pf: pci(PF), count: vfs }
+    Request::PfSetVfs { pf: pci(PF), count: vfs, keep: false }
 }
 
 fn refused(world: &mut World, request: Request, kind: RefusalKind) -> String {
@@ -47,7 +47,7 @@ fn more_vfs_than_a_pf_allows_are_refused_with_the_number_it_allows() {
     let mut world = with_network(igb(2));
     let why = refused(&mut world, set(9), RefusalKind::InvalidArgument);
     assert_eq!(why, "PF ens1f0 (0000:01:00.0) allows 7 VFs, 9 are wanted");
-    let nowhere = Request::PfSetVfs { pf: vf(0), count: 1 };
+    let nowhere = Request::PfSetVfs { pf: vf(0), count: 1, keep: false };
     refused(&mut world, nowhere, RefusalKind::NoDevice);
 }
 

@@ -15,6 +15,7 @@ mod drift;
 mod edits;
 mod events;
 mod guards;
+mod keep;
 mod lives;
 mod making;
 mod members;

@@ -104,7 +104,7 @@ fn a_plan_is_refused_as_the_request_would_be() {
     for request in [
         create(guest_with("late", vec![nic("hw", mac(2))])),
         Request::NetworkDestroy { network: net("hw"), force: false },
-        Request::PfSetVfs { pf: pci(PF), count: 4 },
+        Request::PfSetVfs { pf: pci(PF), count: 4, keep: false },
         start("nobody"),
     ] {
         let planned = world.state().plan(request.clone()).expect_err("refused");
@@ -131,7 +131,7 @@ fn the_plan_of_a_network_whose_vfs_are_made_goes_on_to_its_start() {
 #[test]
 fn the_plan_of_another_number_of_vfs_names_the_networks_that_lend_them() {
     let world = with_network(igb(7));
-    let plan = plan(&world, Request::PfSetVfs { pf: pci(PF), count: 3 });
+    let plan = plan(&world, Request::PfSetVfs { pf: pci(PF), count: 3, keep: false });
     assert_eq!(
         says(&plan),
         [

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use vfnet_engine::claim::NetworkOf;
 use vfnet_engine::{
     BridgePort, Cause, Claim, ClaimId, ClaimState, Drain, Entry, Executor, GuestDefinition,
-    GuestEntry, GuestRun, LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending, Phase,
-    UnfinishedEdit,
+    GuestEntry, GuestRun, KeptVfs, LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending,
+    Phase, UnfinishedEdit,
 };
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::network::LentPf;
@@ -209,6 +209,7 @@ pub(crate) fn all() -> Vec<Entry> {
         network(2),
         guest(3),
         guest(4),
+        Entry::KeptVfs(KeptVfs { pf: PfIdentity::Mac(mac(1)), count: 7 }),
         Entry::Drain(Drain { pf: PfIdentity::Mac(mac(1)), why: "bad cable".to_owned() }),
         Entry::LiveNetwork(live),
         run(3, Phase::Running, Some(4242)),

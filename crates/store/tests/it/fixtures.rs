@@ -13,10 +13,11 @@ use vfnet_engine::State;
 use crate::entries::uuid;
 use crate::place::{Place, ask, spelled, sql};
 
-const STATE: [&str; 3] = [
+const STATE: [&str; 4] = [
     include_str!("../fixtures/state-1.sql"),
     include_str!("../fixtures/state-2.sql"),
     include_str!("../fixtures/state-3.sql"),
+    include_str!("../fixtures/state-4.sql"),
 ];
 const LIVE: [&str; 4] = [
     include_str!("../fixtures/live-1.sql"),
@@ -110,7 +111,13 @@ fn rows_of_versions_2_and_3_have_checksums_that_hold() {
 
 #[test]
 fn versions_3_and_4_are_read() {
-    let (_store, loaded) = written_by(3, 4).open();
+    for version in [3, 4] {
+        is_read(version, 4);
+    }
+}
+
+fn is_read(version: usize, live: usize) {
+    let (_store, loaded) = written_by(version, live).open();
     assert_eq!(loaded.set_aside, Vec::<String>::new());
     let mut state = State::default();
     for entry in loaded.entries {
@@ -120,6 +127,8 @@ fn versions_3_and_4_are_read() {
         state.drains.values().map(|drain| drain.why.as_str()).collect::<Vec<_>>(),
         ["bad cable"]
     );
+    let kept = state.kept_vfs.values().map(|kept| kept.count).collect::<Vec<_>>();
+    assert_eq!(kept, if version < 4 { vec![] } else { vec![7] });
     assert_eq!(state.autoprobe_off, ["0000:01:00.0".parse().unwrap()].into());
     assert_eq!(state.live_networks[&uuid(2)].pfs[1].range, Some("0-3,6".parse().unwrap()));
 }

@@ -1,0 +1,5 @@
+CREATE TABLE kept_vfs (
+    pf    TEXT PRIMARY KEY,
+    count INTEGER NOT NULL,
+    sum   INTEGER
+) STRICT;
