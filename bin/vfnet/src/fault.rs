@@ -1,5 +1,6 @@
 //! What can go wrong, how a person reads it, and which exit code programs see.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
@@ -52,6 +53,10 @@ pub(crate) enum Fault {
     Unsound,
     #[error("cannot rebuild the state")]
     Rebuild { source: Box<vfnet_store::StoreError> },
+    #[error("no program was given")]
+    NoProgram,
+    #[error("cannot run {}", program.display())]
+    Program { program: OsString, source: io::Error },
     #[error("cannot write to stdout")]
     Output(#[source] io::Error),
     #[error("cannot use this terminal for a console")]
@@ -113,6 +118,7 @@ impl Fault {
                 _ => FAILED,
             },
             Self::NotFound(_) | Self::NoSuchPf(_) => NOT_FOUND,
+            Self::Program { source, .. } => crate::exec::exit_code(source),
             _ => FAILED,
         }
     }

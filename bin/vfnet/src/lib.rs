@@ -10,6 +10,7 @@
 mod connection;
 mod console;
 mod events;
+mod exec;
 mod export;
 mod fault;
 mod guest;
@@ -99,6 +100,7 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
         Command::Port(command) => host::port(daemon, &screen, &command),
         Command::Net(command) => net::net(daemon, &screen, command),
         Command::Guest(command) => guest::guest(daemon, &screen, command),
+        Command::Exec(options) => exec::exec(daemon, options).map(|never| match never {}),
         Command::Events(options) => events::events(daemon, &screen, &options),
         Command::Export(options) => export::export(daemon, &screen, &options),
         Command::Import(options) => import::import(daemon, &screen, &options),

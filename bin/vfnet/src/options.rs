@@ -1,8 +1,10 @@
 //! What can be asked for, and how that is explained to people.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use vfnet_model::MacAddress;
 use vfnet_rpc::procedures::Access;
 
 /// Where the daemon listens unless it is told otherwise.
@@ -70,6 +72,19 @@ pub(crate) enum Command {
     /// Ports: VFs that are lent, and to whom
     #[command(subcommand)]
     Port(PortCommand),
+    /// Lend a VF to a program for as long as it runs
+    ///
+    /// A VF of the network is bound to VFIO and gets its MAC and the network's settings; then this
+    /// command becomes the program. When the program ends, however it ends, the VF goes back as it
+    /// was, also when vfnetd was not there at that moment: its next start finds out. A process that
+    /// the program leaves behind with the VF open has it quarantined.
+    ///
+    /// In the program's arguments {bdf} (0000:01:10.0), {sysfs} (/sys/bus/pci/devices/0000:01:10.0),
+    /// {vfio-group} (as in /dev/vfio/17: 17) and {mac} stand for what was lent; other braces stay
+    /// as they are. The program finds the same in its environment, as VFNET_BDF, VFNET_SYSFS,
+    /// VFNET_VFIO_GROUP and VFNET_MAC, beside VFNET_NETWORK.
+    #[command(after_help = EXEC)]
+    Exec(ExecOptions),
     /// Show what has happened lately, and what happens from now on: networks, guests, VFs, repairs
     ///
     /// The daemon keeps the last thousand events since its start; its log has them all. With
@@ -152,7 +167,7 @@ impl Command {
             // Without the daemon.
             Self::State(_) | Self::Completions { .. } => true,
             // A document with its passwords is not for who may only read.
-            Self::Export(_) | Self::Import(_) => false,
+            Self::Export(_) | Self::Import(_) | Self::Exec(_) => false,
             Self::Pf(command) => matches!(command, PfCommand::Ls),
             Self::Vf(command) => matches!(command, VfCommand::Ls),
             Self::Net(command) => matches!(
@@ -169,6 +184,33 @@ impl Command {
         };
         if reads { Access::Read } else { Access::Write }
     }
+}
+
+const EXEC: &str = "\
+Examples:
+  vfnet exec --network hw -- dpdk-testpmd -a {bdf} -- --stats-period 1
+  vfnet exec --network hw --mac 52:54:00:6b:3c:58 -- \\
+      cloud-hypervisor --kernel vmlinux --memory size=1G --device path={sysfs}
+  vfnet exec --network hw -- qemu-system-x86_64 -machine q35 -device vfio-pci,host={bdf}
+  vfnet exec --network red -- vfnet exec --network blue -- sh -c 'echo $VFNET_BDF'
+
+Exit codes: the program's own; those of `vfnet` where no VF was lent; 126 where the program cannot
+be run, 127 where it is not found.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecOptions {
+    /// The network
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: String,
+    /// The VF's MAC [default: one is made up]
+    #[arg(long, value_name = "MAC")]
+    pub(crate) mac: Option<MacAddress>,
+    /// A portgroup of the network
+    #[arg(long, value_name = "NAME")]
+    pub(crate) portgroup: Option<String>,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

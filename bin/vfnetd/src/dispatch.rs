@@ -5,6 +5,7 @@ mod connect;
 mod device;
 mod flags;
 pub(crate) mod guest;
+mod lease;
 pub(crate) mod network;
 mod network_edit;
 mod node_device;
@@ -227,6 +228,7 @@ pub(crate) async fn own(daemon: &Daemon, call: vfnet::Call) -> Outcome {
         Call::Events(args, a) => {
             a.with(&own::json(&daemon.history.after(args.after, args.wait).await)?)
         }
+        Call::Lease(args, a) => a.with(&own::json(&lease::lease(daemon, &args).await?)?),
         Call::PfDrain(args, a) => a.with(&own::json(&own::pf_drain(daemon, &args).await?)?),
         Call::PfUndrain(pf, a) => a.with(&own::json(&own::pf_undrain(daemon, &pf).await?)?),
         Call::PfSetVfs(args, a) => {

@@ -8,8 +8,8 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vfnet_engine::{
-    Announcement, Claim, ClaimId, Effect, Failure, GivenBack, HeldBy, Input, LiveNetwork,
-    NetworkHook, Repaired, State,
+    Announcement, Claim, ClaimId, ClaimState, Effect, Failure, GivenBack, HeldBy, Input,
+    LiveNetwork, NetworkHook, Owner, Repaired, State,
 };
 use vfnet_host::Host;
 use vfnet_host::lend::{self, Deadlines, Lending};
@@ -21,6 +21,7 @@ use crate::engine_task::{CarryOut, EngineHandle};
 use crate::guests::{Guests, LaunchOrder};
 use crate::history::History;
 use crate::hooks::{Call, Event, Hooks};
+use crate::leases::Lease;
 use crate::observe::Observer;
 use crate::{Happening, journal};
 
@@ -272,6 +273,16 @@ impl Hands {
         });
     }
 
+    fn begin_lease(&self, claim: &Claim) {
+        let Owner::Lease(lessee) = claim.owner.clone() else { return };
+        let group = match claim.state {
+            ClaimState::Held { group, .. } => Some(group),
+            _ => None,
+        };
+        let lease = Lease { id: claim.id, lessee, node: self.guests.vfio_node(group) };
+        self.runtime.spawn(lease.last(self.engine.clone()));
+    }
+
     fn set_vfs(&self, pf: PciAddress, count: u16) {
         let (host, engine) = (Arc::clone(&self.host), self.engine.clone());
         let observer = self.observer.clone();
@@ -366,6 +377,11 @@ impl CarryOut for Hands {
                 let (guests, engine) = (self.guests.clone(), self.engine.clone());
                 self.runtime.spawn(async move { guests.unplug(guest, alias, engine).await });
             }
+            Effect::BeginLease(id) => {
+                if let Some(claim) = claim(&id) {
+                    self.begin_lease(claim);
+                }
+            }
             Effect::StartPending => self.start_pending(),
             Effect::Announce(what) => {
                 let told = journal::tell(&what);
@@ -387,7 +403,7 @@ fn lock(retry: &Mutex<Retry>) -> std::sync::MutexGuard<'_, Retry> {
 }
 
 /// Runs kernel work on a thread of its own; a panic in it is reported, not spread.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|fault| format!("internal fault: {fault}"))

@@ -16,6 +16,7 @@ mod hands;
 mod history;
 mod hooks;
 mod journal;
+mod leases;
 mod listen;
 pub mod log;
 pub mod machine;
@@ -36,6 +37,7 @@ pub use upstream::{OwnSocket, Upstream};
 
 use std::sync::Arc;
 
+use tokio::net::unix::UCred;
 use tokio::sync::broadcast;
 use vfnet_engine::Announcement;
 use vfnet_host::Host;
@@ -86,6 +88,8 @@ pub struct Daemon {
     pub host: Arc<dyn Host>,
     /// Guests that end with the client.
     pub ends_with: EndsWithClient,
+    /// Who calls, as the kernel knows them; nobody where no client does.
+    pub caller: Option<UCred>,
     /// What it was told at its start.
     pub config: Arc<Config>,
     /// The kernel's id of this boot.

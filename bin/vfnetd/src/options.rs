@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde::Deserialize;
+use vfnet_model::MacPrefix;
 use vfnet_model::network::PhysicalNetworks;
 use vfnet_qemu::command_line::SPARE_ROOT_PORTS;
 use vfnet_qemu::jail::Jail;
@@ -67,6 +68,8 @@ pub struct Config {
     pub jail: JailSetting,
     /// QEMU, where a guest's document names none.
     pub emulator: PathBuf,
+    /// What MACs begin with that are made up.
+    pub mac_prefix: MacPrefix,
     /// Which PFs, by interface or PCI address, are on which physical network.
     pub physical_networks: PhysicalNetworks,
     /// PCI Express root ports left free on a q35 guest, for devices plugged in while it runs.
@@ -119,6 +122,7 @@ impl Default for Config {
             guest_uid_count: 4096,
             jail: JailSetting::Auto,
             emulator: PathBuf::from("/usr/bin/qemu-system-x86_64"),
+            mac_prefix: MacPrefix::QEMU,
             physical_networks: PhysicalNetworks::new(),
             spare_root_ports: SPARE_ROOT_PORTS,
             autostart_patience: 60,

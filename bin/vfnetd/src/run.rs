@@ -205,6 +205,7 @@ pub fn run(options: &Options, setting: Setting) -> Result<(), RunError> {
         unused,
         host,
         ends_with: EndsWithClient::default(),
+        caller: None,
         config: Arc::new(config),
         boot_id,
     };

@@ -229,7 +229,8 @@ impl Session {
         let (reader, writer) = stream.into_split();
         let (outbox, mut writing) = Outbox::start(writer);
         let ends_with = EndsWithClient::default();
-        let daemon = Daemon { ends_with, ..reception.daemon.clone() };
+        let caller = reader.as_ref().peer_cred().ok();
+        let daemon = Daemon { ends_with, caller, ..reception.daemon.clone() };
         let mut session = Self {
             events: Events::start(&daemon, outbox.clone()),
             calls: Arc::new(Semaphore::new(reception.calls.into())),

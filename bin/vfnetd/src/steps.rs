@@ -113,6 +113,8 @@ steps! {
     Plug "plug"
     /// [`Effect::Unplug`].
     Unplug "unplug"
+    /// [`Effect::BeginLease`], until the process has its VF.
+    BeginLease "begin lease"
     /// [`Effect::StartPending`].
     StartPending "start pending"
     /// [`Effect::Announce`].
@@ -138,6 +140,7 @@ impl Step {
             Effect::Kill(_) => Self::Kill,
             Effect::Plug { .. } => Self::Plug,
             Effect::Unplug { .. } => Self::Unplug,
+            Effect::BeginLease(_) => Self::BeginLease,
             Effect::StartPending => Self::StartPending,
             Effect::Announce(_) => Self::Announce,
         }
@@ -160,12 +163,14 @@ impl Step {
             Input::GuestEnded(..) => Some(Self::Kill),
             Input::Plugged(..) => Some(Self::Plug),
             Input::Unplugged(..) => Some(Self::Unplug),
+            Input::LeaseBegun(..) => Some(Self::BeginLease),
             Input::StartPending => Some(Self::StartPending),
             Input::Ask(..)
             | Input::Observed { .. }
             | Input::GuestChanged(..)
             | Input::DeviceGone { .. }
             | Input::DevicesSeen(..)
+            | Input::LeaseEnded(_)
             | Input::PortUnused { .. }
             | Input::AutostartIsLate
             | Input::TimeHasPassed => None,

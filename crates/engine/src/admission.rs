@@ -119,7 +119,7 @@ impl State {
         asked_for_device(owner, hostdev, None)
     }
 
-    fn live_network(&self, name: &NetworkName) -> Result<&LiveNetwork, Refusal> {
+    pub(crate) fn live_network(&self, name: &NetworkName) -> Result<&LiveNetwork, Refusal> {
         let unknown = || {
             let message = format!("no network with matching name '{name}'");
             Refusal::new(RefusalKind::NoNetwork, message)

@@ -110,13 +110,8 @@ pub enum Owner {
         /// That guest's name.
         name: GuestName,
     },
-    /// A lease to a process.
-    Lease {
-        /// What was run.
-        program: String,
-        /// Its process id.
-        pid: u32,
-    },
+    /// A process of this host.
+    Lease(Lessee),
     /// A place kept for a guest that is on its way here.
     Reservation {
         /// The guest's identity.
@@ -128,6 +123,25 @@ pub enum Owner {
     Administrator,
 }
 
+/// A process that a VF is lent to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lessee {
+    /// What it runs, for people.
+    pub program: String,
+    /// Its process id.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot (`/proc/PID/stat`): with the process id that is
+    /// one process of this boot.
+    #[serde(default)]
+    pub start_time: u64,
+    /// The user who may open the VF's VFIO group.
+    #[serde(default)]
+    pub uid: u32,
+    /// And that user's group.
+    #[serde(default)]
+    pub gid: u32,
+}
+
 impl Owner {
     /// The guest, where it is one: groups and MACs belong to guests, not to single NICs.
     pub const fn guest(&self) -> Option<Uuid> {
@@ -136,7 +150,7 @@ impl Owner {
             | Self::Hostdev { guest, .. }
             | Self::Port { guest, .. }
             | Self::Reservation { guest, .. } => Some(*guest),
-            Self::Lease { .. } | Self::Administrator => None,
+            Self::Lease(_) | Self::Administrator => None,
         }
     }
 
@@ -155,7 +169,7 @@ impl fmt::Display for Owner {
         match self {
             Self::Nic { name, .. } | Self::Hostdev { name, .. } => write!(f, "guest {name}"),
             Self::Port { name, .. } => write!(f, "guest {name} of another daemon"),
-            Self::Lease { program, pid } => write!(f, "{program} (pid {pid})"),
+            Self::Lease(Lessee { program, pid, .. }) => write!(f, "{program} (pid {pid})"),
             Self::Reservation { name, .. } => write!(f, "reservation for guest {name}"),
             Self::Administrator => f.write_str("the administrator"),
         }

@@ -110,6 +110,9 @@ pub enum Effect {
         /// The device's alias.
         alias: String,
     },
+    /// Let a process open its VF, then [`crate::Input::LeaseBegun`]; and wait for its end, then
+    /// [`crate::Input::LeaseEnded`].
+    BeginLease(ClaimId),
     /// Come back with [`crate::Input::StartPending`].
     StartPending,
     /// Tell everybody who listens.
@@ -274,6 +277,7 @@ impl<'s> Turn<'s> {
             Request::PfDrain { pf, why } => self.pf_drain(pf, why),
             Request::PfUndrain(pf) => self.pf_undrain(pf),
             Request::PfSetVfs { pf, count, keep } => self.pf_set_vfs(ticket, pf, count, keep),
+            Request::Lease(lease) => self.lease(ticket, *lease),
             Request::PfForgetVfs(pf) => self.pf_forget_vfs(pf),
         };
         match done {

@@ -7,7 +7,7 @@ use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::network::Network;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
-use crate::claim::ClaimId;
+use crate::claim::{ClaimId, Lessee};
 use crate::decision::{NetworkHook, Urgency};
 use crate::plugs::Device;
 use crate::refusal::{Because, Refusal};
@@ -101,6 +101,10 @@ pub enum Input {
     DevicesSeen(Uuid, BTreeSet<String>),
     /// A guest's process has ended, its lock is free, and what it left has been removed.
     GuestEnded(Uuid, Ended),
+    /// [`crate::Effect::BeginLease`] has given the process its VF, or why it could not.
+    LeaseBegun(ClaimId, Result<(), String>),
+    /// [`crate::Effect::BeginLease`] has seen the process end.
+    LeaseEnded(ClaimId),
     /// [`crate::Effect::StartPending`]: whatever autostart has still to start and can by now.
     /// Of its own, because claims that cannot be recorded are not made.
     StartPending,
@@ -289,6 +293,8 @@ pub enum Request {
         /// The port.
         port: Uuid,
     },
+    /// Lend a VF to a process of this host.
+    Lease(Box<LeaseRequest>),
     /// Bind a VF that nobody holds to VFIO, and leave it there.
     DeviceDetach {
         /// The VF.
@@ -488,6 +494,19 @@ pub struct PortRequest {
     pub tried: Vec<Because>,
 }
 
+/// A VF that a process of this host is to have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseRequest {
+    /// The network.
+    pub network: NetworkName,
+    /// The portgroup, if named.
+    pub portgroup: Option<String>,
+    /// The MAC that the VF gets.
+    pub mac: MacAddress,
+    /// The process.
+    pub lessee: Lessee,
+}
+
 /// What a port's guest is connected to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Plugged {
@@ -546,6 +565,13 @@ pub enum Answer {
         port: Uuid,
         /// Its VF.
         vf: PciAddress,
+    },
+    /// A VF, and its IOMMU group.
+    Leased {
+        /// The VF.
+        vf: PciAddress,
+        /// Its group: `/dev/vfio/GROUP`.
+        group: u32,
     },
     /// A VF was restored, or why not yet.
     Restored(Result<PciAddress, Because>),

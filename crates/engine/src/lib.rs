@@ -21,6 +21,7 @@ mod guest_edits;
 mod guests;
 mod input;
 mod keep;
+mod leases;
 mod making;
 mod needs;
 mod networks;
@@ -38,13 +39,13 @@ mod state;
 mod vfs;
 
 pub use admission::Explained;
-pub use claim::{Claim, ClaimId, ClaimState, Executor, Owner};
+pub use claim::{Claim, ClaimId, ClaimState, Executor, Lessee, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use drain::Drain;
 pub use input::{
     Answer, Attach, Described, Detach, Edited, Ended, Failure, GivenBack, GuestChange, GuestEdit,
-    HeldBy, Input, Metadata, Moment, NetworkEdit, NicChange, Plugged, Plugging, PortRequest,
-    Repaired, Reply, Request, Revision, Ticket, Unplugging,
+    HeldBy, Input, LeaseRequest, Metadata, Moment, NetworkEdit, NicChange, Plugged, Plugging,
+    PortRequest, Repaired, Reply, Request, Revision, Ticket, Unplugging,
 };
 pub use keep::KeptVfs;
 pub use plugs::{Device, Plug, PlugState};
@@ -112,6 +113,8 @@ impl Engine {
             Input::StartPending => turn.start_pending(),
             Input::AutostartIsLate => turn.autostart_is_late(),
             Input::TimeHasPassed => turn.forgive_repairs(),
+            Input::LeaseBegun(claim, outcome) => turn.lease_begun(claim, outcome),
+            Input::LeaseEnded(claim) => turn.lease_ended(claim),
             Input::PortUnused { claim, reclaim } => turn.port_unused(claim, reclaim),
         }
         turn.finish()

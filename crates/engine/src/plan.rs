@@ -168,6 +168,7 @@ fn hoped(state: &State, effect: &Effect) -> Option<Input> {
             Input::Prepared(*id, Ok(HeldBy { driver, group }))
         }
         Effect::HandOver(id) => Input::HandedOver(*id, Ok(())),
+        Effect::BeginLease(id) => Input::LeaseBegun(*id, Ok(())),
         Effect::GiveBack(claim) => Input::GivenBack {
             claim: *claim,
             outcome: GivenBack::Clean,

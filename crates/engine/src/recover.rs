@@ -72,6 +72,8 @@ impl Turn<'_> {
                     };
                     if orphan {
                         self.give_back(claim.id);
+                    } else if matches!(claim.owner, Owner::Lease(_)) {
+                        self.effect(Effect::BeginLease(claim.id));
                     }
                 }
                 _ => {}

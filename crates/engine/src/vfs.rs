@@ -119,6 +119,9 @@ impl Turn<'_> {
         if claim.owner == Owner::Administrator {
             return self.device_is_on_vfio(id, outcome);
         }
+        if matches!(claim.owner, Owner::Lease(_)) {
+            return self.lease_is_prepared(id, outcome);
+        }
         let Some(guest) = claim.owner.guest() else { return };
         match outcome {
             Ok(HeldBy { driver, group }) => {

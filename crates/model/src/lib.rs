@@ -29,7 +29,7 @@ pub mod vlan;
 pub mod xml;
 
 pub use explain::{explain, legible};
-pub use mac::MacAddress;
+pub use mac::{MacAddress, MacPrefix};
 pub use names::{
     BootId, DriverName, GuestName, NetdevName, NetworkName, PhysicalNetworkName, PoolName,
 };

@@ -40,6 +40,52 @@ impl MacAddress {
     }
 }
 
+/// The first three octets of MACs that are made up. Prints as `52:54:00`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct MacPrefix([u8; 3]);
+
+/// The text is no [`MacPrefix`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not the beginning of a card's MAC address (like 52:54:00; the first octet even)")]
+pub struct NotAMacPrefix(String);
+
+impl MacPrefix {
+    /// QEMU's and libvirt's for guests.
+    pub const QEMU: Self = Self([0x52, 0x54, 0x00]);
+
+    /// An address with the last three octets of a random number.
+    pub const fn drawn(self, random: u64) -> MacAddress {
+        let ([a, b, c], [.., d, e, g]) = (self.0, random.to_be_bytes());
+        MacAddress([a, b, c, d, e, g])
+    }
+}
+
+impl FromStr for MacPrefix {
+    type Err = NotAMacPrefix;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let whole = format!("{text}:0:0:0").parse::<MacAddress>().ok();
+        let whole = whole.filter(|mac| !mac.is_multicast());
+        let [a, b, c, ..] = whole.ok_or_else(|| NotAMacPrefix(text.to_owned()))?.0;
+        Ok(Self([a, b, c]))
+    }
+}
+
+impl From<MacPrefix> for String {
+    fn from(MacPrefix([a, b, c]): MacPrefix) -> Self {
+        format!("{a:02x}:{b:02x}:{c:02x}")
+    }
+}
+
+impl TryFrom<String> for MacPrefix {
+    type Error = NotAMacPrefix;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for MacAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
@@ -101,6 +147,16 @@ mod tests {
             ["", "52:54:00:00:00", "52:54:00:00:00:00:00", "52-54-00-00-00-00", "52:54:00:00:00:+1"]
         {
             assert!(text.parse::<MacAddress>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_three_octets_of_a_card() {
+        let prefix: MacPrefix = "02:A:ff".parse().unwrap();
+        assert_eq!(String::from(prefix), "02:0a:ff");
+        assert_eq!(prefix.drawn(0x0102_0304_0506_0708).to_string(), "02:0a:ff:06:07:08");
+        for text in ["", "02:00", "02:00:00:00", "01:00:5e", "02:00:0g"] {
+            assert!(text.parse::<MacPrefix>().is_err(), "{text:?}");
         }
     }
 }

@@ -66,6 +66,19 @@ pub struct PfReport {
     pub kept_vfs: Option<u16>,
 }
 
+/// A VF that is lent to the process that has asked for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeaseReport {
+    /// The network.
+    pub network: NetworkName,
+    /// The VF's address.
+    pub address: PciAddress,
+    /// Its VFIO group: `/dev/vfio/GROUP`.
+    pub vfio_group: u32,
+    /// Its MAC.
+    pub mac: MacAddress,
+}
+
 /// A VF.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VfReport {

@@ -29,7 +29,7 @@ pub mod status;
 pub mod supervisor;
 pub mod uid;
 pub mod vcpus;
-mod vfio;
+pub mod vfio;
 
 pub use events::GuestEvent;
 pub use exit::{EndKind, Ended};

@@ -10,7 +10,10 @@ use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::Interest;
 use vfnet_model::BootId;
+
+use crate::readiness;
 
 /// One process of this or an earlier boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +41,21 @@ impl ProcessId {
             io::Error::new(io::ErrorKind::InvalidData, "cannot make sense of /proc/self/stat")
         })?;
         Ok(Self { pid: pid.as_raw_nonzero().get(), start_time, boot: boot_id()? })
+    }
+
+    /// The process that has this number now; `None` where none has.
+    pub fn now(pid: i32) -> io::Result<Option<Self>> {
+        let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
+        let boot = boot_id()?;
+        let it = |start_time| Self { pid: pid.as_raw_nonzero().get(), start_time, boot };
+        Ok(start_time(pid)?.map(it))
+    }
+
+    /// Returns when it has ended, at once when it is gone already. Must be called on a runtime.
+    pub async fn ended(&self) -> io::Result<()> {
+        let Some(pidfd) = self.open()? else { return Ok(()) };
+        // A pidfd is readable from then on (pidfd_open(2)).
+        readiness::watch(pidfd, Interest::READABLE)?.readable().await.map(drop)
     }
 
     /// A descriptor of this very process; `None` when it is gone.

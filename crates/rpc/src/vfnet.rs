@@ -38,6 +38,20 @@ xdr! {
 }
 
 xdr! {
+    /// `LEASE`
+    pub struct LeaseArgs {
+        /// The network's name.
+        pub network: Text,
+        /// The portgroup, where one is meant.
+        pub portgroup: Option<Text>,
+        /// The MAC that the VF is to have; made up where there is none.
+        pub mac: Option<Text>,
+        /// What the calling process is about to run, for people.
+        pub program: Text,
+    }
+}
+
+xdr! {
     /// `PF_DRAIN`
     pub struct PfDrainArgs {
         /// The PF's address.
@@ -88,6 +102,7 @@ program! {
         12 Plan "PLAN" Write (PlanArgs) -> Json;
         13 PfDrain "PF_DRAIN" Write (PfDrainArgs) -> Json;
         14 PfUndrain "PF_UNDRAIN" Write (Text) -> Json;
+        15 Lease "LEASE" Write (LeaseArgs) -> Json;
         16 PfKeepVfs "PF_KEEP_VFS" Write (PfSetVfsArgs) -> Json;
         17 PfForgetVfs "PF_FORGET_VFS" Write (Text) -> Json;
     }

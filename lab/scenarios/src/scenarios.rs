@@ -3,6 +3,7 @@
 mod bench;
 mod devices;
 mod drift;
+mod hardware;
 mod lending;
 mod plugs;
 mod points;
@@ -99,6 +100,30 @@ pub const GROUPS: &[Group] = &[
             Scenario {
                 name: "a-guest-keeps-its-mac-over-a-power-cut",
                 parts: &[survival::before_the_power_cut, survival::after_the_power_cut],
+            },
+        ],
+    },
+    Group {
+        name: "hardware",
+        pfs: 4,
+        iommu: true,
+        deep: false,
+        scenarios: &[
+            Scenario {
+                name: "the-legs-of-a-bond-are-on-two-of-four-cards-and-a-drained-one-lends-nothing",
+                parts: &[hardware::legs_and_drains],
+            },
+            Scenario {
+                name: "what-a-network-wishes-for-is-set-and-what-does-not-come-back-is-set-apart",
+                parts: &[hardware::settings_and_quarantine],
+            },
+            Scenario {
+                name: "a-program-has-a-vf-until-it-ends-however-it-ends",
+                parts: &[hardware::programs],
+            },
+            Scenario {
+                name: "kept-vfs-are-made-after-a-power-cycle",
+                parts: &[hardware::keep_vfs, hardware::kept_vfs],
             },
         ],
     },

@@ -18,6 +18,7 @@ mod flags;
 mod guests;
 mod hooks;
 mod hostile;
+mod leases;
 mod limits;
 mod members;
 mod moving;

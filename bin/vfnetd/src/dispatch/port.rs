@@ -68,7 +68,7 @@ pub(crate) fn of_claim(claim: &Claim) -> Option<PortDocument> {
         | Owner::Hostdev { guest, name, .. }
         | Owner::Port { guest, name }
         | Owner::Reservation { guest, name } => PortOwner { name: name.clone(), uuid: *guest },
-        Owner::Lease { .. } | Owner::Administrator => return None,
+        Owner::Lease(_) | Owner::Administrator => return None,
     };
     let wanted = claim.wanted.as_ref()?;
     let plug = Plug::HostdevPci {

@@ -149,6 +149,11 @@ impl Guests {
         self.running().get(&guest).cloned()
     }
 
+    /// The `/dev/vfio/N` of an IOMMU group, where there is a real one.
+    pub(crate) fn vfio_node(&self, group: Option<u32>) -> Option<PathBuf> {
+        Some(self.places.vfio.as_ref()?.join(group?.to_string()))
+    }
+
     /// Whose turn it is to change a guest's devices: what a change is made from stays so until it
     /// is made.
     pub(crate) fn turn_to_change(&self, guest: Uuid) -> Arc<Mutex<()>> {

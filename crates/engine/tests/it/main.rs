@@ -16,6 +16,7 @@ mod edits;
 mod events;
 mod guards;
 mod keep;
+mod leases;
 mod lives;
 mod making;
 mod members;

@@ -17,7 +17,7 @@ use crate::world::{Opened, World, short};
 /// Everything that a person can see of a state, for comparing.
 pub(crate) fn picture(state: &State) -> String {
     format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
         state.networks,
         state.live_networks,
         state.guests,
@@ -29,6 +29,7 @@ pub(crate) fn picture(state: &State) -> String {
         state.autostarted,
         state.autoprobe_off,
         state.drains,
+        state.kept_vfs,
         state.inventory,
     )
 }
@@ -304,9 +305,12 @@ fn orphans(world: &World) {
     for claim in world.state().claims.values() {
         let over = matches!(claim.state, ClaimState::Quarantined { .. } | ClaimState::Stuck { .. });
         let of_run = claim.executor == Executor::Vfnet && !over;
-        let runs = claim.owner.guest().is_some_and(|guest| world.processes.contains_key(&guest));
+        let runs = match &claim.owner {
+            Owner::Lease(lessee) => world.programs.contains(&lessee.pid),
+            owner => owner.guest().is_some_and(|guest| world.processes.contains_key(&guest)),
+        };
         if of_run && !runs {
-            world.broken(&format!("{} is {} without a guest", claim.vf, claim.state.word()));
+            world.broken(&format!("{} is {} without its holder", claim.vf, claim.state.word()));
         }
     }
 }

@@ -51,6 +51,7 @@ impl World {
                 let there = self.devices_of(guest);
                 return self.hear(Input::DevicesSeen(guest, there));
             }
+            Job::BeginLease(id) => Some(self.begin_lease(id)),
             Job::Tell(_) => None,
         };
         self.point()?;

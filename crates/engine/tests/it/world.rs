@@ -79,6 +79,7 @@ pub(crate) enum Job {
     },
     /// QEMU is asked which devices it has.
     SeeDevices(Uuid),
+    BeginLease(ClaimId),
     Tell(Input),
 }
 
@@ -140,6 +141,8 @@ pub(crate) struct Daemon {
     pub(crate) handles: BTreeSet<Uuid>,
     /// Guests whose end will be told.
     pub(crate) followed: BTreeSet<Uuid>,
+    /// Leases whose end will be told.
+    pub(crate) leases: BTreeSet<ClaimId>,
     moments: u64,
 }
 
@@ -151,6 +154,8 @@ pub(crate) struct World {
     /// What is on disk, by its key.
     pub(crate) durable: BTreeMap<Key, Entry>,
     pub(crate) processes: BTreeMap<Uuid, Process>,
+    /// Process ids of programs that VFs are lent to, and that live.
+    pub(crate) programs: BTreeSet<u32>,
     /// VFs as they were before anybody lent them.
     pub(crate) clean: BTreeMap<(PciAddress, Incarnation), VfFacts>,
     pub(crate) replies: BTreeMap<Ticket, Reply>,
@@ -218,6 +223,7 @@ impl World {
             daemon: Daemon::default(),
             durable: BTreeMap::new(),
             processes: BTreeMap::new(),
+            programs: BTreeSet::new(),
             clean: BTreeMap::new(),
             replies: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -424,6 +430,7 @@ impl World {
     pub(crate) fn reboot(&mut self, vfs: &[(PciAddress, u16)]) {
         self.story.push("reboot".into());
         self.processes.clear();
+        self.programs.clear();
         self.open_outside.clear();
         self.ends.clear();
         self.host.reboot();
@@ -651,6 +658,7 @@ impl World {
                 Some(Job::Plug { guest, alias, vf })
             }
             Effect::Unplug { guest, alias } => Some(Job::Unplug { guest, alias }),
+            Effect::BeginLease(id) => Some(Job::BeginLease(id)),
             Effect::CallHook(NetworkHook::Updated | NetworkHook::Stopped, _) => return,
             Effect::CallHook(hook, live) => {
                 let outcome = self.hook_says();

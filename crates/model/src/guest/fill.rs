@@ -6,7 +6,7 @@ use super::{
     BootDevice, Guest, Input, InputBus, InputKind, InterfaceModel, InterfaceSource, Memballoon,
     Placement, Video, VirtioOptions,
 };
-use crate::MacAddress;
+use crate::MacPrefix;
 
 /// Where Debian's, Fedora's and SUSE's packages put QEMU.
 pub const DEFAULT_EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
@@ -20,6 +20,11 @@ impl Guest {
     /// order, card model, keyboard and mouse, balloon, a card for the display, a path of the
     /// variable store. What is there stays; a second call changes nothing.
     pub fn fill_in(&mut self, random: &mut dyn FnMut() -> u64) {
+        self.fill_in_with(MacPrefix::QEMU, random);
+    }
+
+    /// The same with another beginning of MACs.
+    pub fn fill_in_with(&mut self, prefix: MacPrefix, random: &mut dyn FnMut() -> u64) {
         self.uuid.get_or_insert_with(|| drawn_uuid(random));
         self.emulator.get_or_insert_with(|| DEFAULT_EMULATOR.to_owned());
         self.os.machine.get_or_insert_with(|| "pc".to_owned());
@@ -35,7 +40,7 @@ impl Guest {
         for place in 0..self.interfaces.len() {
             if self.interfaces[place].mac.is_none() {
                 let mac = loop {
-                    let mac = drawn_mac(random);
+                    let mac = prefix.drawn(random());
                     if self.interfaces.iter().all(|other| other.mac != Some(mac)) {
                         break mac;
                     }
@@ -67,10 +72,4 @@ fn drawn_uuid(random: &mut dyn FnMut() -> u64) -> Uuid {
     octets[..8].copy_from_slice(&random().to_be_bytes());
     octets[8..].copy_from_slice(&random().to_be_bytes());
     Builder::from_random_bytes(octets).into_uuid()
-}
-
-/// QEMU's and libvirt's prefix for guests.
-fn drawn_mac(random: &mut dyn FnMut() -> u64) -> MacAddress {
-    let [.., a, b, c] = random().to_be_bytes();
-    MacAddress::new([0x52, 0x54, 0x00, a, b, c])
 }

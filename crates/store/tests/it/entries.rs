@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use vfnet_engine::claim::NetworkOf;
 use vfnet_engine::{
     BridgePort, Cause, Claim, ClaimId, ClaimState, Drain, Entry, Executor, GuestDefinition,
-    GuestEntry, GuestRun, KeptVfs, LiveNetwork, NetworkDefinition, NetworkEntry, Owner, Pending,
-    Phase, UnfinishedEdit,
+    GuestEntry, GuestRun, KeptVfs, Lessee, LiveNetwork, NetworkDefinition, NetworkEntry, Owner,
+    Pending, Phase, UnfinishedEdit,
 };
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::network::LentPf;
@@ -148,7 +148,13 @@ pub(crate) fn claims() -> Vec<Claim> {
         Owner::Nic { guest, name: name(), nic: 1 },
         Owner::Hostdev { guest, name: name(), hostdev: 0 },
         Owner::Port { guest, name: name() },
-        Owner::Lease { program: "testpmd".to_owned(), pid: 99 },
+        Owner::Lease(Lessee {
+            program: "testpmd".to_owned(),
+            pid: 99,
+            start_time: 4711,
+            uid: 1000,
+            gid: 1000,
+        }),
         Owner::Reservation { guest, name: name() },
         Owner::Administrator,
     ];

@@ -83,7 +83,8 @@ const fn courses(step: Step) -> &'static [Course] {
         | Step::Plug
         | Step::Unplug
         | Step::Reset
-        | Step::Repair => &[],
+        | Step::Repair
+        | Step::BeginLease => &[],
     }
 }
 
@@ -273,6 +274,7 @@ mod tests {
             Step::Unplug,
             Step::Reset,
             Step::Repair,
+            Step::BeginLease,
         ];
         for step in Step::ALL.iter().filter(|step| !elsewhere.contains(step)) {
             assert!(all.contains(step.name()), "'{}' has no point", step.name());

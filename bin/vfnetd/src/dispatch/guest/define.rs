@@ -28,7 +28,7 @@ pub(in super::super) async fn definition(
     let emulator =
         guest.emulator.get_or_insert_with(|| daemon.config.emulator.display().to_string()).clone();
     guest.os.machine = Some(kept_machine(guest.os.machine.take(), emulator).await?);
-    guest.fill_in(&mut || Uuid::new_v4().as_u64_pair().0);
+    guest.fill_in_with(daemon.config.mac_prefix, &mut || Uuid::new_v4().as_u64_pair().0);
     let xml = print_with_secrets(&guest, Form::Inactive);
     GuestDefinition::from_document(&guest, xml).map_err(refused)
 }

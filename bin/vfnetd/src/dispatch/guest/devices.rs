@@ -10,11 +10,11 @@ use vfnet_engine::{
     Attach, Described, Detach, GuestDefinition, GuestEdit, NicChange, Refusal, RefusalKind,
     Request, Revision, State,
 };
-use vfnet_model::NetworkName;
 use vfnet_model::guest::{
     Attachment, Device, Guest, Interface, InterfaceSource, NotFound, Placement, parse_device,
 };
 use vfnet_model::network::Forward;
+use vfnet_model::{MacPrefix, NetworkName};
 use vfnet_qemu::command_line::hotplug;
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags as f;
@@ -428,11 +428,11 @@ async fn with(
     };
     // What is made up for it is the same in both.
     if let Some(LiveDocument { guest, .. }) = &running {
-        device = added(guest, device)?.1;
+        device = added(guest, device, daemon.config.mac_prefix)?.1;
     }
     let config = match config {
         Some(before) => {
-            let (after, filled) = added(&reread(&before)?, device)?;
+            let (after, filled) = added(&reread(&before)?, device, daemon.config.mac_prefix)?;
             device = filled;
             Some(GuestEdit { before, after: definition(&after)? })
         }
@@ -446,14 +446,14 @@ async fn with(
 }
 
 /// A guest with one device more, and that device with what its document left out.
-fn added(guest: &Guest, device: Device) -> Result<(Guest, Device), WireError> {
+fn added(guest: &Guest, device: Device, prefix: MacPrefix) -> Result<(Guest, Device), WireError> {
     if let Some(why) = clash(guest, &device) {
         return Err(error(ErrorCode::OperationInvalid, &why));
     }
     let mut guest = guest.clone();
     let word = device.word();
     guest.add_device(device);
-    guest.fill_in(&mut || Uuid::new_v4().as_u64_pair().0);
+    guest.fill_in_with(prefix, &mut || Uuid::new_v4().as_u64_pair().0);
     let device = guest.devices().filter(|it| it.word() == word).last();
     let device = device.ok_or_else(|| missing("the device"))?;
     Ok((guest, device))
@@ -526,7 +526,7 @@ async fn ready(
         .map_err(|fault| error(ErrorCode::OperationUnsupported, &vfnet_model::explain(&fault)))?;
     let alias = device.placement().alias.clone().ok_or_else(|| missing("the device's alias"))?;
 
-    let (with, _) = added(&before, device.clone())?;
+    let (with, _) = added(&before, device.clone(), daemon.config.mac_prefix)?;
     let GuestDefinition { nics, hostdevs, .. } = definition(&with)?;
     let what = match &device {
         Device::Interface(_) => nics.last().map(|need| vfnet_engine::Device::Nic(0, need.clone())),
