@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::options::{PfCommand, PortCommand, VfCommand};
 use crate::progress::Waiting;
 use crate::screen::Screen;
+use crate::topology::{Pen, Topology};
 use crate::views;
 
 pub(crate) fn doctor(mut daemon: Connection, screen: &Screen) -> Result<(), Fault> {
@@ -29,6 +30,11 @@ pub(crate) fn status(mut daemon: Connection, screen: &Screen) -> Result<(), Faul
 
 fn inventory(daemon: &mut Connection) -> Result<InventoryReport, Fault> {
     daemon.report::<Inventory, _>(&(), "list PFs and VFs")
+}
+
+pub(crate) fn topology(mut daemon: Connection, screen: &Screen, all: bool) -> Result<(), Fault> {
+    let topology = Topology::of(inventory(&mut daemon)?);
+    screen.report_in_colour(&topology, |topology| topology.draw(Pen::of(screen), all))
 }
 
 pub(crate) fn pf(mut daemon: Connection, screen: &Screen, command: PfCommand) -> Result<(), Fault> {

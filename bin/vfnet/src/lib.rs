@@ -24,6 +24,7 @@ mod progress;
 mod screen;
 mod state;
 mod table;
+mod topology;
 mod views;
 
 use std::ffi::OsString;
@@ -100,6 +101,7 @@ fn execute(Options { socket, json, command }: Options) -> Result<(), Fault> {
         Command::Port(command) => host::port(daemon, &screen, &command),
         Command::Net(command) => net::net(daemon, &screen, command),
         Command::Guest(command) => guest::guest(daemon, &screen, command),
+        Command::Topology { all } => host::topology(daemon, &screen, all),
         Command::Exec(options) => exec::exec(daemon, options).map(|never| match never {}),
         Command::Events(options) => events::events(daemon, &screen, &options),
         Command::Export(options) => export::export(daemon, &screen, &options),

@@ -57,6 +57,19 @@ pub(crate) enum Command {
     Doctor,
     /// Show the daemon: its version, its process, its directories
     Status,
+    /// Draw the host: NUMA nodes, cards, PFs, and their VFs with who has each
+    ///
+    /// VFs side by side that are alike and nobody's share a line. Lines are cut at the terminal's
+    /// width; where the output is no terminal they are whole, and without colours.
+    #[command(after_help = "\
+Examples:
+  vfnet topology
+  vfnet topology --all | less")]
+    Topology {
+        /// A line for every VF
+        #[arg(long)]
+        all: bool,
+    },
     /// Physical functions: the cards
     #[command(subcommand)]
     Pf(PfCommand),
@@ -163,7 +176,11 @@ impl Command {
     /// What the command needs of the daemon; what only reads may use the read-only socket.
     pub(crate) fn access(&self) -> Access {
         let reads = match self {
-            Self::Doctor | Self::Status | Self::Port(_) | Self::Events(_) => true,
+            Self::Doctor
+            | Self::Status
+            | Self::Topology { .. }
+            | Self::Port(_)
+            | Self::Events(_) => true,
             // Without the daemon.
             Self::State(_) | Self::Completions { .. } => true,
             // A document with its passwords is not for who may only read.

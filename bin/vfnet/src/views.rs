@@ -165,7 +165,7 @@ pub(crate) fn kept(pf: &PfReport) -> String {
     }
 }
 
-fn link(pf: &PfReport) -> String {
+pub(crate) fn link(pf: &PfReport) -> String {
     let link = match (pf.up, pf.carrier) {
         (true, true) => "up",
         (true, false) => "no carrier",
@@ -347,6 +347,9 @@ pub(crate) fn findings(findings: &[Finding], screen: &Screen) -> String {
                 text.push_str(&format!("{:16}{line}\n", ""));
             }
         }
+        for detail in &finding.details {
+            text.push_str(&format!("{:16}{}\n", "", legible(detail)));
+        }
     }
     text
 }
@@ -357,6 +360,7 @@ fn check(check: Check) -> &'static str {
         Check::Vfio => "vfio",
         Check::Cards => "cards",
         Check::Vfs => "VFs",
+        Check::Drivers => "driver",
         Check::Kvm => "KVM",
         Check::Qemu => "QEMU",
         Check::NetworkDaemon => "network daemon",

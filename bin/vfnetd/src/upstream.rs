@@ -160,7 +160,7 @@ impl Upstream {
                 (Health::Warning, vfnet_model::explain(&fault), Some(mend.to_owned()))
             }
         };
-        Some(Finding { check: Check::NetworkDaemon, state, says, mend })
+        Some(Finding { check: Check::NetworkDaemon, state, says, mend, details: Vec::new() })
     }
 
     /// Starts what runs beside calls.

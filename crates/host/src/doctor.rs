@@ -1,11 +1,13 @@
 //! Whether this machine can lend VFs, told to a person.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
+use vfnet_model::DriverName;
 use vfnet_model::doctor::{Check, Finding, State};
-use vfnet_model::drivers::{self, Support};
+use vfnet_model::drivers::{self, Support, Tested};
 use vfnet_model::inventory::{Inventory, Pf, VfioSupport};
 
 use crate::process::{Purpose, command};
@@ -18,13 +20,25 @@ const QEMU_MIN: u32 = 7;
 pub fn examine(root: &Path, inventory: &Inventory, emulator: &Path) -> Vec<Finding> {
     let mut findings = vec![iommu(root, inventory), vfio(inventory), cards(inventory)];
     findings.extend(inventory.pfs.values().map(|pf| vfs(pf, inventory)));
+    let drivers: BTreeSet<_> = inventory.pfs.values().filter_map(|pf| pf.driver.as_ref()).collect();
+    findings.extend(drivers.into_iter().map(driver));
     findings.push(kvm(root));
     findings.push(qemu(emulator, version(emulator).as_deref()));
     findings
 }
 
 fn finding(check: Check, state: State, says: impl Into<String>, mend: Option<String>) -> Finding {
-    Finding { check, state, says: says.into(), mend }
+    Finding { check, state, says: says.into(), mend, details: Vec::new() }
+}
+
+fn driver(name: &DriverName) -> Finding {
+    let row = drivers::row(Some(name));
+    let described = row.tested != Tested::Not;
+    let state = if described { State::Ok } else { State::Warning };
+    let mut details = row.quirks();
+    details.push(row.provenance());
+    let says = format!("{name} {}", row.abilities());
+    Finding { details, ..finding(Check::Drivers, state, says, None) }
 }
 
 fn iommu(root: &Path, inventory: &Inventory) -> Finding {

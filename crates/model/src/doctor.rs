@@ -13,6 +13,9 @@ pub struct Finding {
     pub says: String,
     /// What to do about it; none when nothing is to be done.
     pub mend: Option<String>,
+    /// What else is known of it, each a short sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
 }
 
 /// What is looked at, in the order in which it is mended best.
@@ -27,6 +30,8 @@ pub enum Check {
     Cards,
     /// Whether VFs have been made, per card.
     Vfs,
+    /// What the cards' drivers can do for VFs, per driver.
+    Drivers,
     /// Whether guests can run on the processor itself.
     Kvm,
     /// Whether there is an emulator.

@@ -32,11 +32,30 @@ pub enum ZeroMac {
     Unknown,
 }
 
+/// How far a row was tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tested {
+    /// Run, with this.
+    Run(&'static str),
+    /// Never run; VFs are lent and given back in tests on a simulation of the whole driver, made
+    /// from the same source.
+    Simulated,
+    /// Never run; in tests on a simulation of what it can do.
+    Outlined,
+    /// Nobody has described it.
+    Not,
+}
+
 /// One PF driver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Row {
     /// The driver's name, as in `/sys/bus/pci/drivers`; empty in [`UNKNOWN`].
     pub driver: &'static str,
+    /// Where it is from: a file of Linux 6.12 below `drivers/net/ethernet`, or its path; empty in
+    /// [`UNKNOWN`].
+    pub source: &'static str,
+    /// How far it was tried.
+    pub tested: Tested,
     /// Whether `sriov_numvfs` can be written (`.sriov_configure`).
     pub makes_vfs: Support,
     /// The most VFs that the driver allows, where that is below `sriov_totalvfs`.
@@ -89,6 +108,8 @@ pub struct Row {
 /// A driver nobody has described: anything may be missing, and nothing is believed.
 pub const UNKNOWN: Row = Row {
     driver: "",
+    source: "",
+    tested: Tested::Not,
     makes_vfs: Support::Depends,
     max_vfs: None,
     mac: Support::Depends,
@@ -116,6 +137,8 @@ pub const UNKNOWN: Row = Row {
 /// What most drivers have in common: MAC, VLAN, spoof checking and trust, no resets, no lies.
 const USUAL: Row = Row {
     driver: "",
+    source: "",
+    tested: Tested::Outlined,
     makes_vfs: Support::Yes,
     max_vfs: None,
     mac: Support::Yes,
@@ -157,11 +180,21 @@ pub const ROWS: &[Row] = &[
     // igb_ndo_set_vf_bw refuses a minimum). Run, as QEMU emulates it: 802.1ad answers
     // EPROTONOSUPPORT, link state EOPNOTSUPP; a MAC set while the PF is down is stored, but the
     // VF's driver then finds no mailbox.
-    Row { driver: "igb", max_vfs: Some(7), link_state: Support::No, needs_pf_up: true, ..USUAL },
+    Row {
+        driver: "igb",
+        source: "intel/igb/igb_main.c",
+        tested: Tested::Run("the 82576 that QEMU emulates"),
+        max_vfs: Some(7),
+        link_state: Support::No,
+        needs_pf_up: true,
+        ..USUAL
+    },
     // kernel: intel/ixgbe/ixgbe_sriov.c (63 VFs, 31 or 15 with traffic classes; the maximum
     // rate is taken only while the link is up at 10 Gbit/s).
     Row {
         driver: "ixgbe",
+        source: "intel/ixgbe/ixgbe_sriov.c",
+        tested: Tested::Simulated,
         max_vfs: Some(63),
         max_rate: Support::Depends,
         needs_pf_up: true,
@@ -171,6 +204,8 @@ pub const ROWS: &[Row] = &[
     // EAGAIN while another VF operation runs).
     Row {
         driver: "i40e",
+        source: "intel/i40e/i40e_virtchnl_pf.c",
+        tested: Tested::Simulated,
         mac_resets_vf: true,
         vlan_resets_vf: true,
         trust_resets_vf: true,
@@ -182,6 +217,8 @@ pub const ROWS: &[Row] = &[
     // returns early for the MAC that the VF has).
     Row {
         driver: "ice",
+        source: "intel/ice/ice_sriov.c",
+        tested: Tested::Simulated,
         mac_resets_vf: true,
         same_mac_ignored: true,
         vlan_resets_vf: true,
@@ -195,6 +232,7 @@ pub const ROWS: &[Row] = &[
     // VFs come from module parameters).
     Row {
         driver: "mlx4_core",
+        source: "mellanox/mlx4/cmd.c",
         makes_vfs: Support::No,
         zero_mac: ZeroMac::SpoofchkMustBeOff,
         dot1ad: Support::Depends,
@@ -208,6 +246,8 @@ pub const ROWS: &[Row] = &[
     // trust are refused, and VLAN 0 succeeds).
     Row {
         driver: "mlx5_core",
+        source: "mellanox/mlx5/core/esw/legacy.c",
+        tested: Tested::Simulated,
         vlan: Support::Depends,
         qos: Support::Depends,
         spoofchk: Support::Depends,
@@ -221,6 +261,8 @@ pub const ROWS: &[Row] = &[
     // shows vf_mac_addr, which bnxt_vf_configure_mac had from the VF, where none is set).
     Row {
         driver: "bnxt_en",
+        source: "broadcom/bnxt/bnxt_sriov.c",
+        tested: Tested::Simulated,
         remembers_own_mac: true,
         dot1ad: Support::Depends,
         retag_needs_clearing: true,
@@ -234,10 +276,18 @@ pub const ROWS: &[Row] = &[
     },
     // kernel: qlogic/qede/qede_main.c (qede_set_vf_mac: EINVAL unless is_valid_ether_addr;
     // qlogic/qed/qed_sriov.c: trust decides where a MAC is kept, so trust comes first).
-    Row { driver: "qede", zero_mac: ZeroMac::Refused, min_rate: Support::Yes, ..USUAL },
+    Row {
+        driver: "qede",
+        source: "qlogic/qede/qede_main.c",
+        tested: Tested::Simulated,
+        zero_mac: ZeroMac::Refused,
+        min_rate: Support::Yes,
+        ..USUAL
+    },
     // kernel: sfc/ef10_sriov.c (efx_ef10_sriov_set_vf_vlan refuses a priority; no trust).
     Row {
         driver: "sfc",
+        source: "sfc/ef10_sriov.c",
         qos: Support::No,
         spoofchk: Support::Depends,
         trust: Support::No,
@@ -245,11 +295,18 @@ pub const ROWS: &[Row] = &[
         ..USUAL
     },
     // kernel: cisco/enic/enic_main.c (MAC and port profile only; VFs are made in UCS).
-    Row { driver: "enic", makes_vfs: Support::No, mac: Support::Yes, ..BARE },
+    Row {
+        driver: "enic",
+        source: "cisco/enic/enic_main.c",
+        makes_vfs: Support::No,
+        mac: Support::Yes,
+        ..BARE
+    },
     // kernel: netronome/nfp/nfp_net_sriov.c (each setting needs a capability of the firmware, and
     // is off in the configuration table that the firmware brings).
     Row {
         driver: "nfp",
+        source: "netronome/nfp/nfp_net_sriov.c",
         makes_vfs: Support::Depends,
         mac: Support::Depends,
         vlan: Support::Depends,
@@ -264,11 +321,18 @@ pub const ROWS: &[Row] = &[
         ..USUAL
     },
     // kernel: huawei/hinic/hinic_sriov.c (hinic_ndo_set_vf_mac: EINVAL for zero).
-    Row { driver: "hinic", zero_mac: ZeroMac::Refused, min_rate: Support::Depends, ..USUAL },
+    Row {
+        driver: "hinic",
+        source: "huawei/hinic/hinic_sriov.c",
+        zero_mac: ZeroMac::Refused,
+        min_rate: Support::Depends,
+        ..USUAL
+    },
     // kernel: broadcom/bnx2x/bnx2x_sriov.c (zero refused, no trust, no rates; bnx2x_vf_ndo_prep:
     // EINVAL while the PF is down).
     Row {
         driver: "bnx2x",
+        source: "broadcom/bnx2x/bnx2x_sriov.c",
         zero_mac: ZeroMac::Refused,
         trust: Support::No,
         max_rate: Support::No,
@@ -276,9 +340,9 @@ pub const ROWS: &[Row] = &[
         ..USUAL
     },
     // kernel: net/virtio_net.c has no ndo_set_vf_*; virtio_pci makes VFs.
-    Row { driver: "virtio-pci", ..BARE },
+    Row { driver: "virtio-pci", source: "drivers/net/virtio_net.c", ..BARE },
     // kernel: amazon/ena/ena_netdev.c: VFs, and no setting of them.
-    Row { driver: "ena", ..BARE },
+    Row { driver: "ena", source: "amazon/ena/ena_netdev.c", ..BARE },
 ];
 
 /// The row of a driver, [`UNKNOWN`] when nobody described it.
@@ -310,6 +374,84 @@ pub fn parked_mac(vf: PciAddress) -> MacAddress {
 }
 
 impl Row {
+    /// Where it is from and how far it was tried, in words.
+    pub fn provenance(&self) -> String {
+        let source = match self.source {
+            "" => return "nobody has described it: everything is tried, and read back".to_owned(),
+            path if path.starts_with("drivers/") => path.to_owned(),
+            file => format!("drivers/net/ethernet/{file}"),
+        };
+        let tested = match self.tested {
+            Tested::Run(what) => format!("run with {what}"),
+            Tested::Simulated => "never run; tried on a simulation of the driver".to_owned(),
+            Tested::Outlined => "never run; tried on a simulation of what it can do".to_owned(),
+            Tested::Not => "never tried".to_owned(),
+        };
+        format!("from Linux 6.12, {source}; {tested}")
+    }
+
+    /// What can be set on its VFs, what cannot, and what only trying tells, in words.
+    pub fn abilities(&self) -> String {
+        let of = |asked: Support| {
+            let names = self.settings().into_iter().filter(|(support, _)| *support == asked);
+            names.map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+        };
+        let parts = [
+            ("sets ", of(Support::Yes)),
+            ("does not set ", of(Support::No)),
+            ("may set, by firmware, mode or link: ", of(Support::Depends)),
+        ];
+        let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+        parts.map(|(verb, names)| format!("{verb}{names}")).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What vfnet goes about in another way than usual, in words.
+    pub fn quirks(&self) -> Vec<String> {
+        let resets = [
+            (self.mac_resets_vf, "MAC"),
+            (self.vlan_resets_vf, "VLAN tag"),
+            (self.trust_resets_vf, "trust"),
+        ];
+        let resets = resets.into_iter().filter(|(it, _)| *it).map(|(_, name)| name);
+        let resets = resets.collect::<Vec<_>>().join(", ");
+        let zero_mac = match self.zero_mac {
+            ZeroMac::Accepted => None,
+            ZeroMac::Refused => Some("a MAC cannot be taken away again, only changed"),
+            ZeroMac::SpoofchkMustBeOff => {
+                Some("a MAC can be taken away only while spoof checking is off")
+            }
+            ZeroMac::Unknown => Some("whether a MAC can be taken away again is tried"),
+        };
+        let quirks = [
+            self.max_vfs.map(|most| format!("makes {most} VFs at most")),
+            (self.makes_vfs == Support::No).then(|| "makes no VFs by sriov_numvfs".to_owned()),
+            self.needs_pf_up.then(|| "its VFs work only while the PF is up".to_owned()),
+            (!resets.is_empty())
+                .then(|| format!("a VF is reset for another {resets}, so not under a guest")),
+            zero_mac.map(str::to_owned),
+            self.remembers_own_mac
+                .then(|| "goes on showing the MAC that a guest's driver told it".to_owned()),
+            self.retag_needs_clearing
+                .then(|| "a tag is taken off before another protocol is set".to_owned()),
+            self.lies.then(|| "says success to what it does not do: all is read back".to_owned()),
+        ];
+        quirks.into_iter().flatten().collect()
+    }
+
+    fn settings(&self) -> [(Support, &'static str); 9] {
+        [
+            (self.mac, "MAC"),
+            (self.vlan, "VLAN tag"),
+            (self.qos, "VLAN priority"),
+            (self.dot1ad, "802.1ad"),
+            (self.spoofchk, "spoof checking"),
+            (self.trust, "trust"),
+            (self.link_state, "link state"),
+            (self.min_rate, "minimum rate"),
+            (self.max_rate, "maximum rate"),
+        ]
+    }
+
     /// The wishes that this driver certainly cannot fulfil, in words; empty when all may work.
     pub fn lacks(&self, wanted: &WantedSettings) -> Vec<&'static str> {
         let tag = wanted.vlan.filter(|tag| *tag != Vlan::UNTAGGED);
@@ -354,6 +496,31 @@ mod tests {
             assert!(row.driver.parse::<DriverName>().is_ok(), "{row:?}");
             assert!(ROWS[at + 1..].iter().all(|other| other.driver != row.driver), "{row:?}");
         }
+    }
+
+    #[test]
+    fn every_row_says_where_it_is_from_and_how_it_was_tried() {
+        for row in ROWS {
+            assert!(row.source.ends_with(".c") && row.tested != Tested::Not, "{row:?}");
+            assert!(row.provenance().contains("from Linux 6.12, drivers/"), "{row:?}");
+        }
+        let run = ROWS.iter().filter(|row| matches!(row.tested, Tested::Run(_)));
+        assert_eq!(run.map(|row| row.driver).collect::<Vec<_>>(), ["igb"]);
+        assert!(UNKNOWN.provenance().contains("nobody has described it"));
+    }
+
+    #[test]
+    fn a_row_can_be_read() {
+        let igb = row(Some(&"igb".parse().unwrap()));
+        assert_eq!(
+            igb.abilities(),
+            "sets MAC, VLAN tag, VLAN priority, spoof checking, trust, maximum rate; does not set \
+             802.1ad, link state, minimum rate"
+        );
+        assert_eq!(igb.quirks(), ["makes 7 VFs at most", "its VFs work only while the PF is up"]);
+        let ice = row(Some(&"ice".parse().unwrap()));
+        assert!(ice.abilities().contains("may set, by firmware, mode or link: 802.1ad, trust"));
+        assert!(ice.quirks()[0].contains("for another MAC, VLAN tag, trust"), "{:?}", ice.quirks());
     }
 
     #[test]

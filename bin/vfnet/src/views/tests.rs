@@ -361,12 +361,14 @@ fn findings_say_what_to_do_and_colour_is_for_terminals() {
             state: State::Ok,
             says: "the IOMMU is on".to_owned(),
             mend: None,
+            details: Vec::new(),
         },
         Finding {
             check: Check::Vfs,
             state: State::Problem,
             says: "ens1f0 has no VFs".to_owned(),
             mend: Some("echo 7 > /sys/class/net/ens1f0/device/sriov_numvfs".to_owned()),
+            details: vec!["makes 7 VFs at most".to_owned()],
         },
     ];
     let mut screen = Screen { json: false, width: None, colour: false };
@@ -374,6 +376,7 @@ fn findings_say_what_to_do_and_colour_is_for_terminals() {
     ok       IOMMU  the IOMMU is on
     problem  VFs    ens1f0 has no VFs
                     echo 7 > /sys/class/net/ens1f0/device/sriov_numvfs
+                    makes 7 VFs at most
     ");
     screen.colour = true;
     assert!(findings(&report, &screen).contains("\x1b[31mproblem\x1b[0m  VFs"));

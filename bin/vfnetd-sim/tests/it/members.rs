@@ -88,6 +88,33 @@ fn vfs_that_a_network_makes_have_no_driver_before_and_after_a_guest() {
 }
 
 #[test]
+fn a_host_is_drawn_and_the_doctor_tells_what_its_drivers_can_do() {
+    let daemon = Daemon::over(&["--make=ens1f0=igb:3", "--make=ens2f0=ice:2,numa=1"]);
+    let vfnet = |args: &[&str]| -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
+        command.arg("--socket").arg(daemon.socket()).args(args);
+        command.env("LC_ALL", "C.UTF-8").output().expect("vfnet runs").into()
+    };
+    let drawn = vfnet(&["topology"]).stdout;
+    assert!(drawn.starts_with("host  2 PFs, 5 VFs, 0 lent\n├─ NUMA node 1\n"), "{drawn}");
+    assert!(drawn.contains("└─ ens1f0  0000:01:00.0  igb  up  3 of 7 VFs"), "{drawn}");
+    assert!(drawn.contains("      └─ VF"), "{drawn}");
+    let tree = vfnet(&["topology", "--json"]).stdout;
+    let tree: serde_json::Value = serde_json::from_str(&tree).expect("JSON");
+    assert_eq!(tree["nodes"][0]["cards"][0]["pfs"][0]["vfs"].as_array().map(Vec::len), Some(2));
+
+    let findings = vfnet(&["doctor"]).stdout;
+    for told in [
+        "driver  igb sets MAC, VLAN tag, VLAN priority, spoof checking, trust, maximum rate; does",
+        "from Linux 6.12, drivers/net/ethernet/intel/igb/igb_main.c; run with the 82576 that QEMU",
+        "driver  ice sets",
+        "a VF is reset for another MAC, VLAN tag, trust, so not under a guest",
+    ] {
+        assert!(findings.contains(told), "'{told}' is not in:\n{findings}");
+    }
+}
+
+#[test]
 fn kept_vfs_are_made_after_a_boot_and_shown_beside_what_there_is() {
     let mut daemon = Daemon::start();
     let vfnet = |daemon: &Daemon, args: &[&str]| -> Ran {

@@ -270,7 +270,8 @@ fn unused_ports(mut ports: Vec<PortReport>) -> Option<Finding> {
         count => format!("no process has the VFs of {count} ports open ({})", names.join(", ")),
     };
     let mend = Some(format!("if its guest is gone: virsh net-port-delete {first}"));
-    Some(Finding { check: Check::Ports, state: doctor::State::Warning, says, mend })
+    let (check, state, details) = (Check::Ports, doctor::State::Warning, Vec::new());
+    Some(Finding { check, state, says, mend, details })
 }
 
 fn port_report(claim: &Claim) -> PortReport {
