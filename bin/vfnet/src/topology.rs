@@ -162,7 +162,7 @@ fn vfs_twig(first: &VfReport, last: &VfReport) -> Twig {
 #[derive(Debug)]
 struct Twig {
     words: Vec<Word>,
-    twigs: Vec<Twig>,
+    twigs: Vec<Self>,
 }
 
 #[derive(Debug)]

@@ -16,6 +16,7 @@ mod drivers;
 mod faults;
 mod flags;
 mod guests;
+mod guides;
 mod hooks;
 mod hostile;
 mod leases;

@@ -10,6 +10,8 @@ use vfnet_engine::{
 };
 use vfnet_host::Host as _;
 use vfnet_host_sim::{Driver, SimHost};
+use vfnet_model::inventory::{HostUse, Vf};
+use vfnet_model::vf::VfIndex;
 use vfnet_model::{MacAddress, PciAddress};
 
 use crate::scene::{
@@ -239,6 +241,62 @@ fn many_exclusions_are_counted_and_those_that_say_most_come_first() {
             "2 VFs, 0000:00:08.4 the first: held by guest g34",
             "2 VFs, 0000:00:08.6 the first: held by guest g35",
             "4024 more are taken as well",
+        ]
+    );
+}
+
+/// 64 PFs of 64 VFs: half of them at the wrong node, a quarter of the rest drained, one VF the
+/// host's, all others lent.
+#[test]
+fn a_pool_of_four_thousand_vfs_refuses_in_a_few_lines() {
+    let mut host = SimHost::builder().vfio_loaded().node(0, 0..=3).node(1, 4..=7);
+    for card in 0..64_u16 {
+        let (name, address) = (format!("ens{card}"), format!("{card:04x}:01:00.0"));
+        host = host.pf(&name, &address, Driver::Ice).vfs(64).numa(card / 32).done();
+    }
+    let host = host.build();
+    let mut inventory = host.inventory().expect("a look at the host");
+    let of_one = |vf: &&mut Vf| vf.pf == pci("0010:01:00.0") && vf.index == VfIndex(3);
+    let vf = inventory.vfs.values_mut().find(of_one).expect("it is there");
+    let used = vf.address;
+    vf.uses.push(HostUse::Address("ens16v3".parse().expect("a name"), "192.0.2.7/24".to_owned()));
+    let mut engine = Engine::default();
+    let of_pf: BTreeMap<PciAddress, Vec<PciAddress>> =
+        inventory.vfs.values().fold(BTreeMap::new(), |mut of_pf, vf| {
+            of_pf.entry(vf.pf).or_insert_with(Vec::new).push(vf.address);
+            of_pf
+        });
+    let _seen = engine.decide(Input::Observed { began: Moment(1), inventory: Box::new(inventory) });
+    let pool = "<vfnet:pool><vfnet:pf driver='ice'/><vfnet:placement numa='require'/></vfnet:pool>";
+    ask(&mut engine, define_network(network_of("hw", "", pool))).expect("defined");
+    ask(&mut engine, Request::NetworkStart(net("hw"))).expect("started");
+    for (card, (pf, vfs)) in of_pf.iter().take(32).enumerate() {
+        if card < 8 {
+            let why = "new firmware".to_owned();
+            ask(&mut engine, Request::PfDrain { pf: *pf, why }).expect("drained");
+        } else {
+            let mut holder = guest_with(&format!("web{card}"), Vec::new());
+            holder.hostdevs = vfs.iter().filter(|vf| **vf != used).map(|vf| device(*vf)).collect();
+            ask(&mut engine, create(holder)).expect("started");
+        }
+    }
+    let mut late = guest_with("late", vec![nic("hw", mac(1))]);
+    late.memory_nodes = [0].into();
+    let refused = ask(&mut engine, create(late)).expect_err("nothing is left");
+    let lines: Vec<_> = refused.to_string().split("; ").map(str::to_owned).collect();
+    assert_eq!(
+        lines,
+        [
+            "network 'hw': none of its 4096 VFs can be lent: 2048 VFs, 0020:01:10.0 the first: is \
+             at NUMA node 1, and the guest at 0, which the network requires",
+            "64 VFs, 0000:01:10.0 the first: its PF ens0 (0000:01:00.0) is drained: new firmware",
+            "64 VFs, 0001:01:10.0 the first: its PF ens1 (0001:01:00.0) is drained: new firmware",
+            "64 VFs, 0002:01:10.0 the first: its PF ens2 (0002:01:00.0) is drained: new firmware",
+            "321 more cannot be lent for such reasons as well",
+            "64 VFs, 0008:01:10.0 the first: being prepared for guest web8",
+            "64 VFs, 0009:01:10.0 the first: being prepared for guest web9",
+            "64 VFs, 000a:01:10.0 the first: being prepared for guest web10",
+            "1343 more are taken as well",
         ]
     );
 }
