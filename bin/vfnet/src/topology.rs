@@ -276,6 +276,7 @@ mod tests {
             numa_node,
             networks: vec!["hw".parse().expect("a name")],
             drained: None,
+            errors: None,
             kept_vfs: None,
         }
     }

@@ -171,8 +171,13 @@ pub(crate) fn link(pf: &PfReport) -> String {
         (true, false) => "no carrier",
         (false, _) => "down",
     };
-    match pf.drained.as_deref() {
+    let link = match pf.errors {
         None => link.to_owned(),
+        Some(1) => format!("{link}, 1 PCIe error"),
+        Some(errors) => format!("{link}, {errors} PCIe errors"),
+    };
+    match pf.drained.as_deref() {
+        None => link,
         Some("") => format!("{link}, drained"),
         Some(why) => format!("{link}, drained: {why}"),
     }

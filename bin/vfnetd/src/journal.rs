@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use uuid::Uuid;
-use vfnet_engine::{Announcement, Cause, Ended, Metadata};
+use vfnet_engine::{Announcement, Cause, Ended, Metadata, PfChange};
 use vfnet_model::event::Severity;
 use vfnet_model::{GuestName, NetworkName, PciAddress};
 
@@ -145,6 +145,25 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
             pf("pf-drained", format!("PF {name}: drained{because}"))
         }
         A::PfUndrained(name) => pf("pf-undrained", format!("PF {name}: not drained any more")),
+        A::PfChanged(name, change) => {
+            let (severity, event, what) = match change {
+                PfChange::Came => (Info, "pf-came", "is there".to_owned()),
+                PfChange::Went => (Warning, "pf-went", "is not there any more".to_owned()),
+                PfChange::Driver(None) => {
+                    (Warning, "pf-driver", "has no driver any more".to_owned())
+                }
+                PfChange::Driver(Some(driver)) => {
+                    (Info, "pf-driver", format!("is driven by {driver}"))
+                }
+                PfChange::Link(true) => (Info, "pf-link-up", "has a link".to_owned()),
+                PfChange::Link(false) => (Warning, "pf-link-down", "has no link".to_owned()),
+                PfChange::Errors(more) => {
+                    let what = format!("{more} PCI Express errors that were not corrected");
+                    (Error, "pf-errors", what)
+                }
+            };
+            Told { severity, ..pf(event, format!("PF {name}: {what}")) }
+        }
         A::VfsMade(name, count) => pf("vfs-made", format!("PF {name}: its {count} kept VFs made")),
         A::VfsNotMade(name, why) => {
             let text = format!("PF {name}: its kept VFs are not made: {why}");

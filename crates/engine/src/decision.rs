@@ -7,6 +7,7 @@ use vfnet_model::{GuestName, NetworkName, PciAddress};
 
 use crate::claim::{After, Claim, ClaimId, Happening};
 use crate::guests::Start;
+use crate::health::PfChange;
 use crate::input::{Ended, Metadata, Reply, Request, Ticket};
 use crate::record::{Entry, Home, Key, Record};
 use crate::refusal::{Refusal, RefusalKind};
@@ -197,6 +198,8 @@ pub enum Announcement {
     PfDrained(String, String),
     /// They are again.
     PfUndrained(String),
+    /// What has become of a PF: which, and what.
+    PfChanged(String, PfChange),
     /// What is kept of a PF's VFs was made: which PF, and how many.
     VfsMade(String, u16),
     /// It was not: which PF, and why.

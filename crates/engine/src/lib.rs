@@ -19,6 +19,7 @@ mod edits;
 mod guards;
 mod guest_edits;
 mod guests;
+mod health;
 mod input;
 mod keep;
 mod leases;
@@ -42,6 +43,7 @@ pub use admission::Explained;
 pub use claim::{Claim, ClaimId, ClaimState, Executor, Lessee, Owner};
 pub use decision::{Announcement, Decision, Effect, NetworkHook, Urgency};
 pub use drain::Drain;
+pub use health::PfChange;
 pub use input::{
     Answer, Attach, Described, Detach, Edited, Ended, Failure, GivenBack, GuestChange, GuestEdit,
     HeldBy, Input, LeaseRequest, Metadata, Moment, NetworkEdit, NicChange, Plugged, Plugging,

@@ -125,7 +125,7 @@ impl<'a> Ranking<'a> {
     }
 
     pub(crate) fn rank(&self, vf: &Vf, place: usize) -> Rank {
-        let Placement { numa, legs, guests, pin: _ } = self.wanted.placement;
+        let Placement { numa, legs, guests, mtu: _, pin: _ } = self.wanted.placement;
         let lent = self.lent.get(&vf.pf).copied().unwrap_or(0);
         let pf = self.inventory.pfs.get(&vf.pf).and_then(|pf| pf.netdev.as_ref());
         Rank {
@@ -143,7 +143,12 @@ impl<'a> Ranking<'a> {
 
     /// Why a VF is not lent at all for where it is.
     pub(crate) fn misplaced(&self, vf: &Vf) -> Option<String> {
-        let Placement { numa, legs, .. } = self.wanted.placement;
+        let Placement { numa, legs, mtu, .. } = self.wanted.placement;
+        if let Some(wanted) = mtu
+            && let Some(why) = self.too_short(vf, *wanted)
+        {
+            return Some(why);
+        }
         if *legs == Some(Weight::Require)
             && let Some(nearness @ (Nearness::OnPf | Nearness::OnCard)) = self.nearness(vf)
         {
@@ -166,6 +171,20 @@ impl<'a> Ranking<'a> {
             ));
         }
         None
+    }
+
+    /// Why a VF's frames are too short: they are as long as its PF's at the most.
+    fn too_short(&self, vf: &Vf, wanted: u32) -> Option<String> {
+        let pf = self.inventory.pfs.get(&vf.pf)?;
+        let Some(dev) = &pf.netdev else {
+            return Some(format!("its PF {} has no interface, so no MTU of {wanted}", vf.pf));
+        };
+        (dev.mtu < wanted).then(|| {
+            let (name, has) = (&dev.name, dev.mtu);
+            format!(
+                "its PF {name} has MTU {has}, {wanted} is required (ip link set {name} mtu {wanted})"
+            )
+        })
     }
 
     fn nearness(&self, vf: &Vf) -> Option<Nearness> {

@@ -304,6 +304,7 @@ impl Turn<'_> {
                 whole.clone_from(alone);
             }
         }
+        self.tell_of_pfs(&inventory);
         self.state.inventory = inventory;
         let gone: Vec<_> = self
             .state

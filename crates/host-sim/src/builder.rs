@@ -135,6 +135,7 @@ impl HostBuilder {
             autoprobe: true,
             autoprobe_at_boot: true,
             numa_node: None,
+            errors: 0,
             vfs_at_boot: 0,
             busy_until: Duration::ZERO,
             group_size: 1,

@@ -290,6 +290,11 @@ impl SimHost {
         self.with_kernel(|kernel| kernel.plug(pf));
     }
 
+    /// A PF's PCI Express link has so many errors more.
+    pub fn pcie_errors(&self, pf: PciAddress, more: u64) {
+        self.with_kernel(|kernel| kernel.pfs.get_mut(&pf).map(|pf| pf.errors += more));
+    }
+
     /// Raises a PF.
     pub fn pf_up(&self, pf: PciAddress) {
         self.with_kernel(|kernel| kernel.pfs.get_mut(&pf).map(|pf| pf.up = true));

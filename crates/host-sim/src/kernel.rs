@@ -82,6 +82,9 @@ pub(crate) struct PfState {
     pub(crate) autoprobe: bool,
     pub(crate) autoprobe_at_boot: bool,
     pub(crate) numa_node: Option<u16>,
+    /// Errors of its PCI Express link.
+    #[serde(default)]
+    pub(crate) errors: u64,
     /// VFs that a module parameter makes at boot.
     pub(crate) vfs_at_boot: u16,
     /// When an operation on another VF ends.
@@ -415,6 +418,7 @@ impl Kernel {
             num_vfs: pf.num_vfs,
             autoprobe: pf.autoprobe,
             numa_node: pf.numa_node,
+            errors: Some(pf.errors),
         }
     }
 

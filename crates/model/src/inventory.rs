@@ -59,6 +59,10 @@ pub struct Pf {
     pub autoprobe: bool,
     /// NUMA node, when the firmware says one.
     pub numa_node: Option<u16>,
+    /// Errors of its PCI Express link that the hardware has not corrected, fatal or not, since the
+    /// device was found (AER: `aer_dev_fatal`, `aer_dev_nonfatal`); `None` where it does not count.
+    #[serde(default)]
+    pub errors: Option<u64>,
 }
 
 /// A PF's own network interface.

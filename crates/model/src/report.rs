@@ -61,6 +61,9 @@ pub struct PfReport {
     /// Why it is drained, where it is: in words, empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<String>,
+    /// See [`crate::inventory::Pf::errors`]; none where it is 0 or not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<u64>,
     /// VFs that are kept: made whenever its card comes, also after a reboot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_vfs: Option<u16>,

@@ -35,6 +35,7 @@ fn vf(index: u16, state: &str) -> VfReport {
 fn inventory() -> InventoryReport {
     let pf = PfReport {
         drained: None,
+        errors: None,
         kept_vfs: None,
         address: address("0000:01:00.0"),
         netdev: Some("ens1f0".parse().expect("name")),

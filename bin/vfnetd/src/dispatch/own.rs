@@ -74,6 +74,7 @@ fn pf_report(state: &State, pf: &vfnet_model::inventory::Pf) -> PfReport {
         numa_node: pf.numa_node,
         networks: networks.map(|live| live.name().clone()).collect(),
         drained: state.drain_of(pf.address).map(|drain| drain.why.clone()),
+        errors: pf.errors.filter(|errors| *errors > 0),
         kept_vfs: state.kept_vfs_of(pf.address),
     }
 }

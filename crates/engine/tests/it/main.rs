@@ -15,6 +15,7 @@ mod drift;
 mod edits;
 mod events;
 mod guards;
+mod health;
 mod keep;
 mod leases;
 mod lives;

@@ -245,6 +245,22 @@ fn many_exclusions_are_counted_and_those_that_say_most_come_first() {
     );
 }
 
+#[test]
+fn frames_that_a_pf_does_not_have_are_not_promised() {
+    let mut engine = seen([2, 2, 0, 0], None);
+    let group = "<portgroup name='usual'><vfnet:placement mtu='1500'/></portgroup>";
+    with_network(&mut engine, "mtu='9000'", group);
+    let asks = |name: &str, nic: NicNeed| create(guest_with(name, vec![nic]));
+    let refused = ask(&mut engine, asks("long", nic("hw", mac(1)))).expect_err("refused");
+    let says = "its PF left0 has MTU 1500, 9000 is required (ip link set left0 mtu 9000)";
+    assert!(refused.to_string().contains(says), "{refused}");
+    let mut usual = nic("hw", mac(2));
+    if let NicSource::Network { portgroup, .. } = &mut usual.source {
+        *portgroup = Some("usual".to_owned());
+    }
+    ask(&mut engine, asks("usual", usual)).expect("lent");
+}
+
 /// 64 PFs of 64 VFs: half of them at the wrong node, a quarter of the rest drained, one VF the
 /// host's, all others lent.
 #[test]

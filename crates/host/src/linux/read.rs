@@ -128,6 +128,7 @@ impl<'a> Reader<'a> {
             num_vfs,
             autoprobe: dir.read("sriov_drivers_autoprobe")?.as_deref() != Some("0"),
             numa_node: numa_node(&dir)?,
+            errors: uncorrected(&dir),
         }))
     }
 
@@ -414,6 +415,17 @@ fn id(dir: &Dir) -> Result<(u16, u16), HostError> {
 }
 
 /// -1 stands for none.
+/// What the kernel has counted: a line for each sort of error, and a last one with their number
+/// (kernel: `sysfs-bus-pci-devices-aer_stats`). `None` for what does not say that.
+fn uncorrected(device: &Dir) -> Option<u64> {
+    let total = |file: &str, total: &str| {
+        let text = device.read(file).ok().flatten()?;
+        text.lines().find_map(|line| line.strip_prefix(total)?.trim().parse::<u64>().ok())
+    };
+    let fatal = total("aer_dev_fatal", "TOTAL_ERR_FATAL ")?;
+    Some(fatal.saturating_add(total("aer_dev_nonfatal", "TOTAL_ERR_NONFATAL ")?))
+}
+
 fn numa_node(dir: &Dir) -> Result<Option<u16>, HostError> {
     let node: Option<i32> = dir.value("numa_node", "a node's number, or -1")?;
     Ok(node.and_then(|node| node.try_into().ok()))

@@ -45,6 +45,24 @@ fn pfs_and_vfs_are_found_with_their_numbers() {
 }
 
 #[test]
+fn a_pfs_uncorrected_errors_are_added_up_and_what_makes_no_sense_is_none() {
+    let tree = Tree::with_vfs(1);
+    let errors = || tree.host().inventory().unwrap().pfs[&pf()].errors;
+    assert_eq!(errors(), None, "the device does not count");
+    let counts = |sum: &str, of: &str| format!("Undefined 0\nDLP 2\nTLP 0\nTOTAL_ERR_{of} {sum}\n");
+    tree.file(&device(PF, "aer_dev_fatal"), counts("2", "FATAL"));
+    tree.file(&device(PF, "aer_dev_nonfatal"), counts("40", "NONFATAL"));
+    assert_eq!(errors(), Some(42));
+    for (fatal, nonfatal) in [("-1", "0"), ("2", "x"), ("", "")] {
+        tree.file(&device(PF, "aer_dev_fatal"), counts(fatal, "FATAL"));
+        tree.file(&device(PF, "aer_dev_nonfatal"), counts(nonfatal, "NONFATAL"));
+        assert_eq!(errors(), None, "{fatal:?} {nonfatal:?}");
+    }
+    tree.file(&device(PF, "aer_dev_fatal"), b"\xff\xfe");
+    assert_eq!(errors(), None);
+}
+
+#[test]
 fn one_vf_reads_as_it_does_among_all() {
     let tree = Tree::with_vfs(3);
     tree.bind(&vf(1).to_string(), "igbvf");

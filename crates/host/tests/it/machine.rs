@@ -176,6 +176,7 @@ impl Host for Machine {
             num_vfs: 1,
             autoprobe: true,
             numa_node: None,
+            errors: None,
         };
         Ok(Inventory {
             iommu: true,

@@ -17,6 +17,9 @@ pub struct Placement {
     pub legs: Option<Weight>,
     /// `guests`: how PFs fill up.
     pub guests: Option<Filling>,
+    /// `mtu`: the least that the PF's interface has, in bytes. Frames of a VF are as long as its
+    /// PF's at the most, and vfnet does not change a PF's.
+    pub mtu: Option<u32>,
     /// `pf` and `vf`: no other than this.
     pub pin: Option<Pin>,
 }
@@ -66,7 +69,7 @@ fn word<T: Copy + PartialEq>(
 
 impl Placement {
     /// None of it matters.
-    pub const ANY: Self = Self { numa: None, legs: None, guests: None, pin: None };
+    pub const ANY: Self = Self { numa: None, legs: None, guests: None, mtu: None, pin: None };
 
     /// This, and of `outer` what it leaves out.
     #[must_use]
@@ -75,6 +78,7 @@ impl Placement {
             numa: self.numa.or(outer.numa),
             legs: self.legs.or(outer.legs),
             guests: self.guests.or(outer.guests),
+            mtu: self.mtu.or(outer.mtu),
             pin: self.pin.clone().or_else(|| outer.pin.clone()),
         }
     }
@@ -100,6 +104,7 @@ impl Placement {
             numa: element.one_of("numa", &WEIGHTS)?,
             legs: element.one_of("legs", &WEIGHTS)?,
             guests: element.one_of("guests", &FILLINGS)?,
+            mtu: mtu(element)?,
             pin,
         })
     }
@@ -112,7 +117,8 @@ impl Placement {
             .tag("vfnet:placement")
             .attr_opt("numa", word(&WEIGHTS, self.numa))
             .attr_opt("legs", word(&WEIGHTS, self.legs))
-            .attr_opt("guests", word(&FILLINGS, self.guests));
+            .attr_opt("guests", word(&FILLINGS, self.guests))
+            .attr_opt("mtu", self.mtu);
         match &self.pin {
             None => tag,
             Some(Pin::Pf(pf)) => tag.attr("pf", pf),
@@ -120,6 +126,17 @@ impl Placement {
             Some(Pin::Vf(vf)) => tag.attr("vf", vf),
         }
         .empty();
+    }
+}
+
+/// What an IPv4 link has at least, to what a length of 16 bits can say (kernel: `ETH_MIN_MTU`,
+/// `ETH_MAX_MTU`).
+fn mtu(element: &Element<'_, '_>) -> Result<Option<u32>, DocumentError> {
+    match element.parsed::<u32>("mtu")? {
+        Some(mtu) if !(68..=65_535).contains(&mtu) => {
+            Err(element.invalid(format!("mtu='{mtu}' is not from 68 to 65535 bytes")))
+        }
+        mtu => Ok(mtu),
     }
 }
 

@@ -10,7 +10,7 @@ const TEXT: &str = "\
     <pf dev='ens1f0'/>
   </forward>
   <portgroup name='left'>
-    <vfnet:placement numa='require' pf='ens1f0'/>
+    <vfnet:placement numa='require' mtu='9000' pf='ens1f0'/>
   </portgroup>
   <portgroup name='one'>
     <vfnet:placement pf='0000:01:00.1' vf='3'/>
@@ -32,6 +32,7 @@ fn a_portgroup_overrides_the_networks_placement_attribute_by_attribute() {
         numa: Some(Weight::Prefer),
         legs: Some(Weight::Require),
         guests: Some(Filling::Spread),
+        mtu: None,
         pin: None,
     };
     assert_eq!(network.placement(None), whole);
@@ -44,6 +45,7 @@ fn a_portgroup_overrides_the_networks_placement_attribute_by_attribute() {
     pinned("that", Pin::Vf("0000:01:10.2".parse().unwrap()));
     let left = network.placement(Some("left"));
     assert_eq!((left.numa, left.legs), (Some(Weight::Require), Some(Weight::Require)));
+    assert_eq!(left.mtu, Some(9000));
 }
 
 #[test]
@@ -52,6 +54,9 @@ fn a_placement_that_makes_no_sense_is_refused_where_it_stands() {
         ("numa='maybe'", "numa"),
         ("legs='yes'", "legs"),
         ("guests='evenly'", "guests"),
+        ("mtu='67'", "not from 68 to 65535 bytes"),
+        ("mtu='65536'", "not from 68"),
+        ("mtu='long'", "mtu"),
         ("vf='3'", "vf='3' is no PCI address; with 'pf' it is the VF's number"),
         ("vf='ens1f0v3'", "vf='ens1f0v3' is no PCI address"),
         ("pf='ens1f0' vf='0000:01:10.2'", "vf"),

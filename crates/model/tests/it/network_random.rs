@@ -191,8 +191,8 @@ fn placement() -> impl Strategy<Value = Placement> {
         (pf(), any::<u16>()).prop_map(|(pf, vf)| Pin::Numbered(pf, VfIndex(vf))),
         address().prop_map(Pin::Vf),
     ];
-    (weight(), weight(), option::of(filling), option::of(pin))
-        .prop_map(|(numa, legs, guests, pin)| Placement { numa, legs, guests, pin })
+    (weight(), weight(), option::of(filling), option::of(68..=65_535_u32), option::of(pin))
+        .prop_map(|(numa, legs, guests, mtu, pin)| Placement { numa, legs, guests, mtu, pin })
 }
 
 fn forward() -> BoxedStrategy<Forward> {
