@@ -279,6 +279,7 @@ impl Guests {
         let qmp = |fault: vfnet_qemu::GuestError| explain(&fault);
         self.steps.begin(Step::LetRun);
         launched.before_run(&handle).await.map_err(qmp)?;
+        self.pin(&handle, &launched.guest, uid).await?;
         let live = launched.look(&handle).await.map_err(qmp)?;
         if !launched.paused {
             handle.resume().await.map_err(qmp)?;
@@ -286,6 +287,17 @@ impl Guests {
         self.steps.end(Step::LetRun);
         let document = LiveDocument { guest: launched.guest, live };
         Ok(Running { handle, document, uid, parts: Parts::default(), told: Told::default() })
+    }
+
+    /// Has a guest's virtual CPUs run where its document has it.
+    pub(super) async fn pin(
+        &self,
+        handle: &vfnet_qemu::Guest,
+        document: &vfnet_model::guest::Guest,
+        uid: Option<u32>,
+    ) -> Result<(), String> {
+        let pinned = handle.pin(document, &self.places.launcher, uid).await;
+        pinned.map_err(|fault| explain(&fault))
     }
 
     /// Finds a guest's process again and tells the engine what became of it.

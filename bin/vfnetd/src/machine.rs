@@ -29,6 +29,7 @@ pub fn part() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     match args.next()?.to_str()? {
         "launch" => Some(vfnet_qemu::launch::launch_main(args)),
+        vfnet_qemu::pinning::WORD => Some(vfnet_qemu::pinning::pin_main(args)),
         "kernel-write" => Some(vfnet_host::writer::kernel_write_main(args)),
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! What a guest's document asks of vfnet.
 
-use vfnet_model::guest::{CpuSet, Guest, Hostdev, Interface, InterfaceSource, LinkState, NumaTune};
+use vfnet_model::guest::{Guest, Hostdev, Interface, InterfaceSource, LinkState, NumaTune};
 
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{GuestDefinition, HostdevNeed, NicNeed, NicSource};
@@ -23,7 +23,7 @@ impl GuestDefinition {
                 .collect::<Result<_, _>>()?,
             hostdevs: guest.hostdevs.iter().map(hostdev).collect(),
             memory_nodes: guest.numatune.iter().flat_map(NumaTune::nodes).collect(),
-            processors: guest.cpuset.iter().flat_map(CpuSet::iter).collect(),
+            processors: guest.processors(),
         })
     }
 }

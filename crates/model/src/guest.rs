@@ -23,6 +23,7 @@ mod clock;
 mod controller;
 mod cpu;
 mod cpuset;
+mod cputune;
 mod device;
 mod disk;
 mod display;
@@ -46,6 +47,7 @@ pub use clock::{Clock, ClockOffset, PitPolicy, RtcPolicy, Timers};
 pub use controller::{Controller, ControllerKind, PciModel, UsbModel};
 pub use cpu::{AddressBits, Cpu, CpuCache, CpuFeature, CpuMode, FeaturePolicy, NumaCell, Topology};
 pub use cpuset::{CpuSet, CpuSetError};
+pub use cputune::CpuTune;
 pub use device::{Device, NotFound, parse_device};
 pub use disk::{Cache, Discard, Disk, DiskBus, DiskDevice, DiskFormat, DiskIo, DiskSource};
 pub use display::{Input, InputBus, InputKind, Password, Video, VideoModel, Vnc};
@@ -110,6 +112,9 @@ pub struct Guest {
     /// `<memoryBacking>`.
     #[serde(default)]
     pub memory_backing: Option<MemoryBacking>,
+    /// `<cputune>`.
+    #[serde(default)]
+    pub cputune: Option<CpuTune>,
     /// `<numatune>`.
     #[serde(default)]
     pub numatune: Option<NumaTune>,

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     match args.next().and_then(|mode| mode.into_string().ok()).as_deref() {
         Some("launch") => vfnet_qemu::launch::launch_main(args),
+        Some(vfnet_qemu::pinning::WORD) => vfnet_qemu::pinning::pin_main(args),
         Some("daemon") => {
             let path = std::path::PathBuf::from(args.next().expect("a run directory"));
             daemon(&RunDir::at(path))

@@ -191,14 +191,14 @@ impl LaunchSpec {
             owner: None,
         };
         Ok(Self {
-            name: plan.guest.name,
+            name: plan.guest.name.clone(),
             uuid: plan.guest.uuid.unwrap_or_default(),
             program: plan.program,
             args,
             environment: BTreeMap::new(),
             credentials: None,
             memlock: plan.locked_memory,
-            cpus: plan.guest.cpuset.iter().flat_map(CpuSet::iter).collect(),
+            cpus: emulator_cpus(&plan.guest).into_iter().flat_map(CpuSet::iter).collect(),
             log,
             files: plan.files.into_iter().map(OpenFile::from).collect(),
             sockets: plan.sockets.into_iter().map(socket).collect(),
@@ -353,7 +353,13 @@ fn become_emulator(
     Err(LaunchError::Exec { program: spec.program.clone(), source })
 }
 
-fn drop_to(credentials: &Credentials) -> io::Result<()> {
+/// Where QEMU's threads run that are no virtual CPUs; where nothing is said, anywhere.
+fn emulator_cpus(guest: &vfnet_model::guest::Guest) -> Option<&CpuSet> {
+    let pinned = guest.cputune.as_ref().and_then(|tune| tune.emulator.as_ref());
+    pinned.or(guest.cpuset.as_ref())
+}
+
+pub(crate) fn drop_to(credentials: &Credentials) -> io::Result<()> {
     use rustix::process::{Gid, Uid};
     let Credentials { uid, gid, groups } = credentials;
     if [uid, gid].into_iter().chain(groups).any(|id| *id == 0) {

@@ -18,6 +18,7 @@ pub mod guest;
 pub mod jail;
 pub mod launch;
 pub mod log;
+pub mod pinning;
 pub mod plugging;
 pub mod process_id;
 pub mod qmp;

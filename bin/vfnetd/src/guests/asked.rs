@@ -117,6 +117,10 @@ impl Guests {
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let outcome = running.handle.set_vcpus(wanted, VCPU_LIMIT).await;
         self.count_vcpus(guest, &running.handle).await;
+        // What has come runs anywhere until it is told where.
+        if let Err(why) = self.pin(&running.handle, &running.document.guest, running.uid).await {
+            tracing::warn!(%guest, "{why}");
+        }
         Ok(outcome?)
     }
 

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use super::words::{Text as _, at, served, served_text};
 use super::{
-    Clock, ConsoleTarget, Controller, ControllerKind, CpuSet, Disk, DiskBus, Features, Guest,
-    Hypervisor, Input, MAX_VCPUS, MachineFamily, Memballoon, MemoryBacking, NumaTune, OnCrash,
-    OnPoweroff, OnReboot, Os, PciModel, Placement, Pm, Serial, Teaming, Video, VideoModel, Vnc,
-    chardev, cpu, interface,
+    Clock, ConsoleTarget, Controller, ControllerKind, CpuSet, CpuTune, Disk, DiskBus, Features,
+    Guest, Hypervisor, Input, MAX_VCPUS, MachineFamily, Memballoon, MemoryBacking, NumaTune,
+    OnCrash, OnPoweroff, OnReboot, Os, PciModel, Placement, Pm, Serial, Teaming, Video, VideoModel,
+    Vnc, chardev, cpu, interface,
 };
 use crate::xml::{Document, DocumentError, Element, Kind};
 
@@ -99,6 +99,11 @@ fn read(root: Element<'_, '_>) -> Result<Guest, DocumentError> {
         on_crash: word(root, "on_crash", OnCrash::WORDS)?.unwrap_or(OnCrash::Destroy),
         pm: root.child("pm")?.map(Pm::read).transpose()?.unwrap_or_default(),
         memory_backing: root.child("memoryBacking")?.map(MemoryBacking::read).transpose()?,
+        cputune: root
+            .child("cputune")?
+            .map(|element| CpuTune::read(element, vcpus))
+            .transpose()?
+            .filter(CpuTune::says_something),
         numatune: root
             .child("numatune")?
             .map(NumaTune::read)

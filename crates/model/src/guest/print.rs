@@ -63,6 +63,9 @@ fn write(guest: &Guest, form: Form<'_>, secrets: bool) -> String {
             vcpu.attr_opt("cpuset", guest.cpuset.as_ref())
                 .attr_opt("current", current)
                 .text(guest.vcpus);
+            if let Some(cputune) = &guest.cputune {
+                cputune.print(w);
+            }
             if let Some(numatune) = &guest.numatune {
                 numatune.print(w);
             }

@@ -26,6 +26,26 @@ fn counter() -> impl FnMut() -> u64 {
 }
 
 #[test]
+fn a_guest_is_where_all_its_virtual_cpus_are_pinned() {
+    let of = |inside: &str| {
+        let text = format!(
+            "<domain type='qemu'><name>g</name><memory>1024</memory>{inside}\
+             <os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"
+        );
+        parse(&text).unwrap().processors().into_iter().collect::<Vec<_>>()
+    };
+    let pin = |vcpu, cpus| format!("<vcpupin vcpu='{vcpu}' cpuset='{cpus}'/>");
+    assert_eq!(of("<vcpu>2</vcpu>"), []);
+    assert_eq!(of("<vcpu cpuset='4-5'>2</vcpu>"), [4, 5]);
+    let tuned = |vcpu: &str, pins: &str| of(&format!("{vcpu}<cputune>{pins}</cputune>"));
+    assert_eq!(tuned("<vcpu>2</vcpu>", &(pin(0, "4") + &pin(1, "6-7"))), [4, 6, 7]);
+    assert_eq!(tuned("<vcpu>2</vcpu>", &pin(0, "4")), [], "the other may be anywhere");
+    assert_eq!(tuned("<vcpu cpuset='5'>2</vcpu>", &pin(0, "4")), [4, 5]);
+    assert_eq!(tuned("<vcpu>1</vcpu>", "<emulatorpin cpuset='3'/>"), []);
+    assert_eq!(tuned("<vcpu>1</vcpu>", ""), []);
+}
+
+#[test]
 fn what_is_printed_reads_as_the_same_guest() {
     for (name, text) in corpus::fixtures("guest") {
         let guest = parse(&text).unwrap_or_else(|fault| panic!("{name}: {fault}"));

@@ -28,12 +28,28 @@ fn what_is_not_served_is_named_with_its_path() {
     let elements = [
         ("<genid/>", "genid"),
         ("<iothreads>1</iothreads>", "iothreads"),
-        ("<cputune/>", "cputune"),
         ("<resource/>", "resource"),
         ("<nonsense/>", "nonsense"),
     ];
     for (piece, name) in elements {
         refused(&guest(piece), Unsupported, &format!("/domain/{name}"), &format!("<{name}>"));
+    }
+    for (inside, words) in [
+        ("<shares>2048</shares>", "<shares>"),
+        ("<iothreadpin iothread='1' cpuset='2'/>", "<iothreadpin>"),
+    ] {
+        let piece = format!("<cputune>{inside}</cputune>");
+        let path = format!("/domain/cputune/{}", words.trim_matches(['<', '>']));
+        refused(&guest(&piece), Unsupported, &path, words);
+    }
+    let path = "/domain/cputune/vcpupin";
+    for (inside, at, words) in [
+        ("<vcpupin vcpu='1' cpuset='2'/>", "/@vcpu", "vcpu='1' of a guest whose last is 0"),
+        ("<vcpupin vcpu='0' cpuset='x'/>", "/@cpuset", "no list of processors"),
+        ("<vcpupin cpuset='2'/>", "/@vcpu", "vcpu"),
+    ] {
+        let piece = format!("<vcpu>1</vcpu><cputune>{inside}</cputune>");
+        refused(&guest(&piece), Invalid, &format!("{path}{at}"), words);
     }
     for name in ["sound", "watchdog", "tpm", "panic", "filesystem", "vsock", "iommu", "redirdev"] {
         let path = format!("/domain/devices/{name}");

@@ -5,13 +5,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use vfnet_model::guest::CpuSet;
 use vfnet_qemu::emulator::{EmulatorError, probe};
 use vfnet_qemu::jail::Jail;
 use vfnet_qemu::launch::{Access, Credentials, LaunchSpec, OpenFile};
 use vfnet_qemu::{EndKind, GuestEvent, RunState, adopt};
 
 use crate::adoption::orphan;
-use crate::bench::{Bench, PATIENCE, end, next, processes};
+use crate::bench::{Bench, PATIENCE, end, launcher, next, processes};
 
 #[expect(clippy::print_stdout, reason = "what was skipped is told")]
 fn qemu() -> Option<PathBuf> {
@@ -99,6 +100,52 @@ async fn qemu_itself_runs_in_a_jail_and_opens_no_file_that_it_was_not_given() {
     for (guest, _events) in guests {
         guest.destroy(PATIENCE).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn each_virtual_cpu_runs_where_the_document_has_it() {
+    let Some(program) = qemu() else { return };
+    let bench = Bench::new();
+    let mut spec = spec(&bench, program);
+    spec.args.extend(["-smp", "3"].map(str::to_owned));
+    let uid = spec.credentials.as_ref().map(|user| user.uid);
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    let mut there = (0..1024_u16).filter(|cpu| allowed.is_set(usize::from(*cpu)));
+    let first = there.next().expect("a processor");
+    let last = there.next_back().unwrap_or(first);
+    let (guest, _events) = bench.try_start(&spec).await.unwrap();
+    let document = |pins: &str| {
+        vfnet_model::guest::parse(&format!(
+            "<domain type='qemu'><name>web1</name><memory>65536</memory>\
+             <vcpu cpuset='{first}'>3</vcpu><cputune>{pins}</cputune>\
+             <os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"
+        ))
+        .unwrap()
+    };
+    let pins =
+        format!("<vcpupin vcpu='1' cpuset='{last}'/><vcpupin vcpu='2' cpuset='{first},{last}'/>");
+    guest.pin(&document(&pins), &launcher(), uid).await.unwrap();
+    let cpus = guest.execute("query-cpus-fast", serde_json::Value::Null).await.unwrap();
+    let on = |vcpu: usize| {
+        let thread = &cpus[vcpu]["thread-id"];
+        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let set: CpuSet = allowed.unwrap().trim().parse().unwrap();
+        set.iter().collect::<Vec<_>>()
+    };
+    let mut both = vec![first, last];
+    both.dedup();
+    assert_eq!([on(0), on(1), on(2)], [vec![first], vec![last], both]);
+
+    let nowhere = "<vcpupin vcpu='0' cpuset='1023'/>";
+    let refused = guest.pin(&document(nowhere), &launcher(), uid).await.unwrap_err().to_string();
+    assert!(refused.contains("on processors 1023: Invalid argument"), "{refused}");
+    // Another user's threads are not the guest's to pin, whatever its monitor says.
+    if uid.is_some() {
+        let refused = guest.pin(&document(&pins), &launcher(), Some(64_199)).await.unwrap_err();
+        assert!(refused.to_string().contains("Operation not permitted"), "{refused}");
+    }
+    guest.destroy(PATIENCE).await.unwrap();
 }
 
 /// A disk whose boot sector powers the machine off, by the register that SeaBIOS gives q35's ACPI.
