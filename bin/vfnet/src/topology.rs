@@ -129,7 +129,10 @@ impl Port {
 
     fn vfs(&self, all: bool) -> Vec<Twig> {
         let alike = |a: &VfReport, b: &VfReport| {
-            !all && a.holder.is_none() && b.holder.is_none() && vf_state(a) == vf_state(b)
+            !all && a.index.0.checked_add(1) == Some(b.index.0)
+                && a.holder.is_none()
+                && b.holder.is_none()
+                && vf_state(a) == vf_state(b)
         };
         self.vfs
             .chunk_by(alike)
@@ -398,6 +401,14 @@ mod tests {
         let vf = held(vf(&pf, 0), "guest \x1b[2J\nweb1");
         let drawn = report(vec![pf], vec![vf]).draw(PAPER, false);
         assert!(!drawn.contains('\x1b') && drawn.lines().count() == 5, "{drawn}");
+    }
+
+    #[test]
+    fn a_vf_that_is_missing_between_free_ones_is_not_counted_among_them() {
+        let pf = pf("0000:01:00.0", "ens1f0", None, 4);
+        let vfs = [0, 1, 3].map(|index| vf(&pf, index));
+        let drawn = report(vec![pf], vfs.to_vec()).draw(PAPER, false);
+        assert!(drawn.contains("VFs 0-1  free") && drawn.contains("VF 3  "), "{drawn}");
     }
 
     #[test]
