@@ -7,6 +7,14 @@ use super::commands::{commands_of, options_in};
 use crate::VIRSH;
 use crate::daemon::{Daemon, Ran, guest_with};
 
+/// Commands that virsh has a thread make while it waits in a loop, which the thread ends. When it
+/// ends the loop before that has begun, as may be on a busy machine, virsh waits for ever for what
+/// it has had (virsh 11.3: `virshWatchJob`).
+const IN_A_THREAD: [&str; 4] = ["dump", "managedsave", "migrate", "save"];
+
+/// How often such a command is tried.
+const TRIES: usize = 3;
+
 /// Groups of commands, as `virsh help` calls them.
 const GROUPS: [&str; 12] = [
     "domain",
@@ -90,7 +98,7 @@ fn attempts(daemon: &Daemon) -> Vec<Attempt> {
 /// Whether a command's end is one that a person understands.
 fn fault(command: &str, ran: &Ran) -> Option<&'static str> {
     let mut said = ran.stderr.lines().filter_map(|line| line.strip_prefix("error: "));
-    if ran.status.code() == Some(124) {
+    if hangs(ran) {
         Some("did not end")
     } else if LOST.iter().any(|text| ran.stderr.contains(text)) {
         Some("lost the daemon")
@@ -127,16 +135,30 @@ pub(super) fn check(daemon: &Daemon) {
     daemon.says(&["list", "--all"]);
 }
 
+fn hangs(ran: &Ran) -> bool {
+    ran.status.code() == Some(124)
+}
+
+fn run(command: &str, args: &[String], daemon: &Daemon) -> Ran {
+    let mut virsh = Command::new("timeout");
+    virsh.args([LIMIT, VIRSH, "-c", &daemon.uri(), command]).args(args);
+    virsh.env("LC_ALL", "C").env("EDITOR", "true").env("HOME", daemon.path(""));
+    virsh.stdin(std::process::Stdio::null()).current_dir(daemon.path(""));
+    virsh.output().expect("virsh runs").into()
+}
+
 /// What is wrong with the commands' ends, and how many ended with error 3.
 fn run_all(attempts: &[Attempt], daemon: &Daemon) -> (String, usize) {
     let mut faults = String::new();
     let mut unsupported = 0;
     for Attempt { command, args } in attempts {
-        let mut virsh = Command::new("timeout");
-        virsh.args([LIMIT, VIRSH, "-c", &daemon.uri(), command]).args(args);
-        virsh.env("LC_ALL", "C").env("EDITOR", "true").env("HOME", daemon.path(""));
-        virsh.stdin(std::process::Stdio::null()).current_dir(daemon.path(""));
-        let ran: Ran = virsh.output().expect("virsh runs").into();
+        let tries = if IN_A_THREAD.contains(&command.as_str()) { TRIES } else { 1 };
+        let mut ran = run(command, args, daemon);
+        for _ in 1..tries {
+            if hangs(&ran) {
+                ran = run(command, args, daemon);
+            }
+        }
         if ran.stderr.contains("not supported by the connection driver") {
             unsupported += 1;
         }
