@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::fs;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -153,6 +154,13 @@ pub(super) fn a_kill_at_every_point(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// What the guest's QEMU has said last.
+fn last_words() -> String {
+    let log = fs::read_to_string(format!("/var/log/vfnet/{GUEST}.log")).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(8)..].join(" | ")
+}
+
 /// `<interface>` of a card on a network.
 fn card(mac: &str, network: &str) -> String {
     format!(
@@ -244,7 +252,7 @@ impl Plugs {
         )])?;
         let mut told = told.lines().filter(|line| !line.is_empty());
         let state = told.next().context("virsh says nothing")?;
-        ensure!(state == "running", "the guest is '{state}'");
+        ensure!(state == "running", "the guest is '{state}'; its log ends with: {}", last_words());
         let devices = told.next().context("QEMU says nothing")?;
         let in_document = told.any(|line| line.contains(CARD_MAC));
         let told: Value = serde_json::from_str(devices)?;
