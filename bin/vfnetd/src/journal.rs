@@ -145,6 +145,14 @@ pub(crate) fn tell(announced: &Announcement) -> Told<'_> {
             pf("pf-drained", format!("PF {name}: drained{because}"))
         }
         A::PfUndrained(name) => pf("pf-undrained", format!("PF {name}: not drained any more")),
+        A::VfSetAnew(at, owner, what) => {
+            let what = format!("held by {owner}, set as its network has it now: {what}");
+            vf(*at, Info, "vf-set", &what)
+        }
+        A::VfStaysAsSet(at, owner, why) => {
+            let what = format!("held by {owner}, stays as it was set until it is lent anew: {why}");
+            vf(*at, Warning, "vf-not-set", &what)
+        }
         A::PfChanged(name, change) => {
             let (severity, event, what) = match change {
                 PfChange::Came => (Info, "pf-came", "is there".to_owned()),

@@ -198,6 +198,10 @@ pub enum Announcement {
     PfDrained(String, String),
     /// They are again.
     PfUndrained(String),
+    /// A held VF was set as its network has it by now: whose it is, and what.
+    VfSetAnew(PciAddress, String, String),
+    /// It was not, and stays as it is: whose it is, and why.
+    VfStaysAsSet(PciAddress, String, String),
     /// What has become of a PF: which, and what.
     PfChanged(String, PfChange),
     /// What is kept of a PF's VFs was made: which PF, and how many.

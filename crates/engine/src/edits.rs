@@ -92,7 +92,11 @@ impl Turn<'_> {
         if self.state.hooks && metadata.is_none() {
             self.effect(Effect::CallHook(NetworkHook::Updated, Box::new(live.clone())));
         }
+        let network = live.uuid;
         self.put(Entry::LiveNetwork(live));
+        if metadata.is_none() {
+            self.network_sets_anew(network);
+        }
     }
 
     fn change_kept(&mut self, definition: NetworkDefinition) {

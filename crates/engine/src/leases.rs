@@ -48,21 +48,20 @@ impl Turn<'_> {
         }
     }
 
-    /// The process has its VF, or cannot have it.
+    /// The process has its VF, or cannot have it. One that was found again waits for nothing.
     pub(crate) fn lease_begun(&mut self, id: ClaimId, outcome: Result<(), String>) {
-        let Some(Claim { vf, state: ClaimState::Held { group, .. }, .. }) =
-            self.state.claims.get(&id)
-        else {
-            return;
-        };
-        let (vf, group) = (*vf, *group);
-        match outcome {
-            Ok(()) => self.answer_lease(id, Ok(Answer::Leased { vf, group })),
-            Err(why) => {
-                self.lease_fails(id, why, false);
-                self.give_back(id);
+        let Some(Claim { vf, state, .. }) = self.state.claims.get(&id) else { return };
+        let why = match (outcome, state) {
+            (Ok(()), ClaimState::Held { group, .. }) => {
+                let leased = Answer::Leased { vf: *vf, group: *group };
+                return self.answer_lease(id, Ok(leased));
             }
-        }
+            (Ok(()), _) if !self.state.vf_jobs.contains_key(&id) => return,
+            (Ok(()), _) => "it went away".to_owned(),
+            (Err(why), _) => why,
+        };
+        self.lease_fails(id, why, false);
+        self.give_back(id);
     }
 
     /// The process has ended.

@@ -11,7 +11,7 @@ use vfnet_model::network::Forward;
 use vfnet_model::vf::WantedSettings;
 
 use crate::claim::{Claim, ClaimId, ClaimState, Executor, NetworkOf, Owner};
-use crate::decision::{Effect, Turn};
+use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Described, GuestEdit, NicChange, Repaired, Ticket};
 use crate::networks::port_settings;
 use crate::place::{Wish, mac_clash};
@@ -64,6 +64,80 @@ impl GuestRun {
 }
 
 impl Turn<'_> {
+    /// A running network has another document: the VFs that it lends are to be set as that has it,
+    /// where their drivers do it under who has them. Others stay as they are until they are lent
+    /// anew, which is told.
+    pub(crate) fn network_sets_anew(&mut self, network: Uuid) {
+        let held = |claim: &&Claim| {
+            matches!(claim.state, ClaimState::Held { .. }) && claim.executor == Executor::Vfnet
+        };
+        let claims: Vec<_> = self.state.claims_on_network(network).filter(held).cloned().collect();
+        for claim in claims {
+            // What the new document has no settings for keeps those that it has.
+            let Ok(Some(wanted)) = self.settings_by_network(&claim) else { continue };
+            if claim.wanted.as_ref() == Some(&wanted) {
+                continue;
+            }
+            match self.may_change(&claim, Some(&wanted), false) {
+                Ok(()) => {
+                    let id = claim.id;
+                    self.state.set_anew.insert(id, claim.clone());
+                    self.put(Entry::Claim(Claim { wanted: Some(wanted), ..claim }));
+                    self.begin_repair(id);
+                }
+                Err(refusal) => self.stays_as_set(&claim, refusal.to_string()),
+            }
+        }
+    }
+
+    fn settings_by_network(&self, claim: &Claim) -> Result<Option<WantedSettings>, Refusal> {
+        match &claim.owner {
+            Owner::Nic { guest, nic, .. } => {
+                let run = self.state.runs.get(guest);
+                match run.and_then(|run| run.nic(*nic)) {
+                    Some(need) => self.settings_of(need),
+                    None => Ok(None),
+                }
+            }
+            Owner::Lease(_) => {
+                let of = claim.network.as_ref();
+                let live = of.and_then(|of| self.state.live_networks.get(&of.uuid));
+                let (Some(of), Some(live), Some(now)) = (of, live, &claim.wanted) else {
+                    return Ok(None);
+                };
+                let document = &live.definition.network;
+                port_settings(document, now.mac, None, of.portgroup.as_deref()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn stays_as_set(&mut self, claim: &Claim, why: String) {
+        self.announce(Announcement::VfStaysAsSet(claim.vf, claim.owner.to_string(), why));
+    }
+
+    /// A repair has ended that was to set a VF as its network has it by now; false where it was
+    /// another.
+    fn is_set_anew(&mut self, id: ClaimId, outcome: &Repaired) -> bool {
+        let Some(before) = self.state.set_anew.remove(&id) else { return false };
+        let held = |claim: &Claim| matches!(claim.state, ClaimState::Held { .. });
+        if !self.state.claims.get(&id).is_some_and(held) {
+            return false;
+        }
+        match outcome {
+            Repaired::Done(what) => {
+                let (vf, owner) = (before.vf, before.owner.to_string());
+                self.announce(Announcement::VfSetAnew(vf, owner, what.join(", ")));
+            }
+            Repaired::Failed(why) | Repaired::NotWhileHeld(why) => {
+                self.stays_as_set(&before, why.clone());
+                self.put(Entry::Claim(before));
+                self.begin_repair(id);
+            }
+        }
+        true
+    }
+
     pub(crate) fn guest_change_nic(
         &mut self,
         ticket: Ticket,
@@ -191,6 +265,9 @@ impl Turn<'_> {
 
     /// A repair has ended that made a VF's other settings; false where it was another.
     pub(crate) fn nic_is_changed(&mut self, id: ClaimId, outcome: &Repaired) -> bool {
+        if self.is_set_anew(id, outcome) {
+            return true;
+        }
         let Some(guest) = self.state.claims.get(&id).and_then(|claim| claim.owner.guest()) else {
             return false;
         };

@@ -68,6 +68,8 @@ pub struct State {
     pub(crate) restoring_autoprobe: BTreeSet<PciAddress>,
     /// PFs whose card has been in sight since they were asked for what is kept of their VFs.
     pub(crate) met_pfs: BTreeSet<PfIdentity>,
+    /// VFs that are being set as their networks have it by now, and how their claims were before.
+    pub(crate) set_anew: BTreeMap<ClaimId, Claim>,
     /// When the last look at the whole host began.
     pub(crate) last_look: Moment,
     pub(crate) last_claim: u64,

@@ -38,7 +38,7 @@ impl World {
 }
 
 /// When programs start here.
-const START: u64 = 4711;
+pub(crate) const START: u64 = 4711;
 
 fn pid_of(owner: &Owner) -> Option<u32> {
     match owner {
@@ -189,6 +189,23 @@ fn a_vf_that_went_with_its_card_is_not_waited_for() {
     assert_eq!(leased(&world), [(7, "vanished")]);
     world.program_ends(7);
     world.settle();
+    assert_eq!(leased(&world), []);
+}
+
+#[test]
+fn a_program_whose_vf_goes_before_it_has_it_is_told() {
+    let mut world = with_network(igb(1));
+    world.programs.insert(7);
+    let ticket = world.begin(lease(7, 1));
+    while leased(&world) != [(7, "held")] {
+        assert!(world.step(), "it is never held");
+    }
+    world.host.unplug_pf(pci(crate::scene::PF));
+    let (began, seen) = world.glance();
+    world.seen(began, seen);
+    world.settle();
+    let refused = refusal(world.replies.remove(&ticket).expect("answered")).to_string();
+    assert!(refused.contains("it went away"), "{refused}");
     assert_eq!(leased(&world), []);
 }
 

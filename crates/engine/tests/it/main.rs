@@ -30,6 +30,7 @@ mod pools;
 mod ports;
 mod promises;
 mod scene;
+mod set_anew;
 mod sim;
 mod unused;
 mod works;

@@ -11,15 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use vfnet_engine::{
-    Announcement, Answer, Claim, ClaimId, ClaimState, Decision, Effect, Ended, Engine, Entry, Home,
-    Input, Key, Moment, NetworkHook, NicChange, Owner, Phase, Record, Refusal, Remembered, Reply,
-    Request, State, Ticket, Urgency,
+    Announcement, Answer, Claim, ClaimId, ClaimState, Decision, Edited, Effect, Ended, Engine,
+    Entry, Home, Input, Key, Moment, NetworkHook, NicChange, NicNeed, NicSource, Owner, Phase,
+    Record, Refusal, Remembered, Reply, Request, State, Ticket, Urgency,
 };
 use vfnet_host::Host;
 use vfnet_host::lend::Lending;
 use vfnet_host_sim::{SimHost, VfFacts};
 use vfnet_model::inventory::{Incarnation, Inventory};
-use vfnet_model::network::PhysicalNetworks;
+use vfnet_model::network::{Network, PhysicalNetworks};
 use vfnet_model::vf::WantedSettings;
 use vfnet_model::{PciAddress, Vlan};
 
@@ -317,11 +317,33 @@ impl World {
         if let Request::GuestChangeNic(change) = &request {
             self.may_be_set(change);
         }
+        if let Request::NetworkEdit(edit) = &request
+            && let Some(Edited { after, .. }) = &edit.live
+        {
+            self.may_be_set_anew(after);
+        }
         self.waiting.insert(ticket);
         if self.tell(Input::Ask(ticket, request)).is_err() {
             self.restart();
         }
         ticket
+    }
+
+    /// From now on open VFs of a network may be as this document has it.
+    fn may_be_set_anew(&mut self, after: &Network) {
+        let runs = &self.daemon.engine.state().runs;
+        for (guest, process) in &mut self.processes {
+            for opened in &mut process.vfs {
+                let Owner::Nic { nic, .. } = opened.owner else { continue };
+                let need = runs.get(guest).and_then(|run| run.nic(nic));
+                if let Some(NicNeed { source, mac, vlan, .. }) = need
+                    && let NicSource::Network { name, portgroup } = source
+                    && *name == after.name
+                {
+                    opened.or.push(after.wanted(*mac, *vlan, portgroup.as_deref()));
+                }
+            }
+        }
     }
 
     /// From now on an open VF may have either tag.
