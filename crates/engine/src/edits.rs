@@ -54,6 +54,9 @@ impl Turn<'_> {
                 Some(definition(uuid, edited.after))
             }
         };
+        for definition in live.iter().map(|live| &live.definition).chain(&config) {
+            self.state.no_driver_lacks(definition)?;
+        }
         match (live, config) {
             (Some(live), Some(config)) => {
                 self.put(Entry::Edit(Box::new(UnfinishedEdit { live, config })));

@@ -45,6 +45,7 @@ impl Turn<'_> {
 
     pub(crate) fn network_define(&mut self, def: NetworkDefinition) -> Outcome {
         self.network_identity(&def)?;
+        self.state.no_driver_lacks(&def)?;
         let (uuid, name) = (def.uuid, def.network.name.clone());
         let warnings = self.state.missing_hardware(&def).into_iter().collect();
         let autostart = self.state.networks.get(&uuid).is_some_and(|entry| entry.autostart);
@@ -59,6 +60,7 @@ impl Turn<'_> {
             let message = format!("network is already active as '{}'", def.network.name);
             return Err(Refusal::invalid(message));
         }
+        self.state.no_driver_lacks(&def)?;
         self.begin_network(Some(ticket), def)
     }
 

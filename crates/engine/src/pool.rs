@@ -9,10 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use vfnet_model::PciAddress;
+use vfnet_model::drivers;
 use vfnet_model::inventory::Pf;
 use vfnet_model::network::{Forward, LentPf, Members, PfSelector, Pool, WhichPf};
 use vfnet_model::vf::VfIndex;
+use vfnet_model::{MacAddress, PciAddress};
 
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{LiveNetwork, NetworkDefinition, State};
@@ -291,5 +292,35 @@ impl State {
     /// cards are there, so that only a start is refused for it.
     pub fn missing_hardware(&self, def: &NetworkDefinition) -> Option<String> {
         resolve(self, def.clone()).err().map(|refusal| refusal.to_string())
+    }
+
+    /// Refuses wishes of a document that the drivers of all its pool's PFs lack for certain. Of
+    /// what cannot be looked up now, nothing is known.
+    pub(crate) fn no_driver_lacks(&self, def: &NetworkDefinition) -> Result<(), Refusal> {
+        let Ok((live, _)) = resolve(self, def.clone()) else { return Ok(()) };
+        let pfs = self.inventory.pfs.values().filter(|pf| self.lends_pf(&live, pf.address));
+        let pfs: Vec<_> = pfs.filter(|pf| pf.driver.is_some()).collect();
+        let document = &def.network;
+        let groups = document.portgroups.iter().map(|group| Some(group.name.as_str()));
+        for group in std::iter::once(None).chain(groups) {
+            // A MAC is its ports' wish.
+            let wanted = document.wanted(MacAddress::ZERO, None, group);
+            let lacks = |pf: &&Pf| drivers::row(pf.driver.as_ref()).lacks(&wanted);
+            let Some(pf) = pfs.first().filter(|_| pfs.iter().all(|pf| !lacks(pf).is_empty()))
+            else {
+                continue;
+            };
+            let driver = pf.driver.as_ref().map_or("none", |driver| driver.as_str());
+            let of_group = group.map_or_else(String::new, |name| format!(", portgroup '{name}'"));
+            let message = format!(
+                "network '{}'{of_group} wants what driver {driver} of PF {} does not set on VFs: {}",
+                document.name,
+                self.shown_pf(pf.address),
+                lacks(pf).join(", ")
+            );
+            return Err(Refusal::new(RefusalKind::Unsupported, message)
+                .hint("vfnet doctor says what each driver sets"));
+        }
+        Ok(())
     }
 }

@@ -40,7 +40,11 @@ fn vf_of(reply: Reply) -> PciAddress {
 
 /// A host whose network `hw` wishes this of its VFs.
 fn wishing(wishes: &str, vfs: u16, after: &str) -> World {
-    let mut world = World::new(igb(vfs), 1);
+    wishing_of(igb(vfs), wishes, after)
+}
+
+fn wishing_of(host: SimHost, wishes: &str, after: &str) -> World {
+    let mut world = World::new(host, 1);
     let pool = format!("<vfnet:pool><vfnet:vf {wishes}/></vfnet:pool>{after}");
     granted(world.ask(define_network(network_of("hw", "<pf dev='ens1f0'/>", &pool))));
     granted(world.ask(Request::NetworkStart(net("hw"))));
@@ -87,7 +91,9 @@ fn what_the_other_daemon_has_put_back_in_its_own_way_is_put_back_in_ours() {
 #[test]
 fn a_tag_that_the_other_daemon_would_overwrite_is_refused_and_takes_nothing() {
     for wish in ["qos='3'", "vlanProto='802.1ad'"] {
-        let mut world = wishing(wish, 2, "<vlan><tag id='42'/></vlan>");
+        // A card that may do either.
+        let ice = SimHost::builder().vfio_loaded().pf("ens1f0", PF, Driver::Ice).vfs(2).build();
+        let mut world = wishing_of(ice, wish, "<vlan><tag id='42'/></vlan>");
         let refused = refusal(world.ask(create_port(port("hw", 1, mac(1)))));
         assert_eq!(refused.kind, RefusalKind::Unsupported);
         assert!(refused.to_string().contains("would overwrite"), "{refused}");

@@ -7,9 +7,9 @@ use vfnet_model::network::{Command, Section, update};
 
 use crate::plugs::deaths;
 use crate::scene::{
-    PF, create, define_network, destroy, guest_with, mac, net, network_of, nic, vf,
+    PF, PF2, create, define_network, destroy, guest_with, mac, net, network_of, nic, vf,
 };
-use crate::world::{World, granted};
+use crate::world::{World, granted, refusal};
 
 fn group(vlan: u16) -> String {
     format!("<portgroup name='gold'><vlan><tag id='{vlan}'/></vlan></portgroup>")
@@ -130,4 +130,40 @@ fn a_daemon_killed_at_any_point_sets_it_or_leaves_it_and_goes_by_its_record() {
         assert!([20, 30].contains(&gold) && other == 0, "{death:?}: {gold}, {other}");
         assert_eq!(wanted, [gold], "{death:?}");
     }
+}
+
+#[test]
+fn what_no_driver_of_a_pool_can_do_is_refused_when_it_is_wished_for() {
+    let host = |second: Driver| {
+        let one = SimHost::builder().vfio_loaded().pf("ens1f0", PF, Driver::Igb).vfs(1).done();
+        one.pf("ens2f0", PF2, second).vfs(1).build()
+    };
+    let wishes = "<portgroup name='gold'><vfnet:vf linkState='enable'/></portgroup>\
+                  <vfnet:pool><vfnet:pf dev='ens2f0'/></vfnet:pool>";
+    let asks = || network_of("hw", "<pf dev='ens1f0'/>", wishes);
+    let mut world = World::new(host(Driver::Igb), 1);
+    for asked in [define_network(asks()), Request::NetworkCreate(Box::new(asks()))] {
+        let refused = refusal(world.ask(asked)).to_string();
+        let says = "network 'hw', portgroup 'gold' wants what driver igb of PF ens1f0 \
+                    (0000:01:00.0) does not set on VFs: link state";
+        assert!(refused.contains(says), "{refused}");
+    }
+    granted(world.ask(define_network(network_of("hw", "<pf dev='ens1f0'/>", ""))));
+    let before = world.state().networks[&net("hw")].definition.network.clone();
+    let group = "<portgroup name='gold' xmlns:vfnet='urn:vfnet:network:1'>\
+                 <vfnet:vf linkState='enable'/></portgroup>";
+    if let Ok(after) = update(&before, Command::AddLast, Section::Portgroup, -1, group) {
+        let config = Some(Edited { after, before });
+        let edit = NetworkEdit { network: net("hw"), live: None, config, metadata: None };
+        let refused = refusal(world.ask(Request::NetworkEdit(Box::new(edit)))).to_string();
+        assert!(refused.contains("does not set on VFs: link state"), "{refused}");
+    } else {
+        panic!("a sound update");
+    }
+
+    // One of the cards can do it, or nobody knows the card yet.
+    let mut world = World::new(host(Driver::Ixgbe), 1);
+    granted(world.ask(define_network(asks())));
+    let elsewhere = network_of("later", "<pf dev='ens9f0'/>", wishes);
+    granted(world.ask(define_network(elsewhere)));
 }
