@@ -75,18 +75,19 @@ impl Point {
     }
 }
 
-/// Waits until the daemon has died at a point, and has the next one live. False where this one
-/// lives on, whose clients have their answer: the point is one of chance.
+/// Waits until the daemon has died at a point. False where it lives on, whose clients have their
+/// answer: the point is one of chance.
 pub fn is_hit(point: &Point, daemon: &mut Daemon) -> Result<bool> {
     if point.is_by_chance() {
         wait_for("the daemon to die or to rest", LIMIT, || {
             daemon.has_ended() || under_way(&passed()).is_empty()
         })?;
-    } else {
-        daemon.ended().context("the point was not hit")?;
+        if live()? {
+            return Ok(false);
+        }
     }
-    live()?;
-    Ok(daemon.has_ended())
+    daemon.ended().context("the point was not hit")?;
+    Ok(true)
 }
 
 /// Forgets the points passed so far.
@@ -128,8 +129,8 @@ pub fn die_at(point: &Point) -> Result<()> {
     Ok(())
 }
 
-/// Has the daemon live.
-pub fn live() -> Result<()> {
+/// Has the daemon live. False where it is too late: it dies, or is dead already.
+pub fn live() -> Result<bool> {
     remove(DEATH)
 }
 
@@ -141,15 +142,17 @@ pub fn refuse(vf: u32) -> Result<()> {
 
 /// Has none refused any more.
 pub fn refuse_nothing() -> Result<()> {
-    remove(REFUSAL)
+    remove(REFUSAL)?;
+    Ok(())
 }
 
-fn remove(path: &str) -> Result<()> {
+/// Whether it was there to be removed.
+fn remove(path: &str) -> Result<bool> {
     match fs::remove_file(path) {
         Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
             Err(fault).with_context(|| format!("cannot remove {path}"))
         }
-        _ => Ok(()),
+        outcome => Ok(outcome.is_ok()),
     }
 }
 
@@ -175,7 +178,8 @@ impl Trail {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // A daemon that cannot note a point is found out by the point that is missing.
         let _noted = writeln!(file, "{name}");
-        if is_here(&name) {
+        // Of the daemon and its scenario, whoever removes the file decides.
+        if is_here(&name) && fs::remove_file(DEATH).is_ok() {
             let _killed = kill_process(getpid(), Signal::KILL);
         }
     }

@@ -157,11 +157,7 @@ fn points_of(bench: &mut Ours, course: Course) -> Result<Vec<Point>> {
         Course::Restart => bench.go_on_with(Daemon::start_watched()?),
     }
     // A daemon that has just begun to listen has nothing under way yet.
-    let ends: BTreeSet<_> = required(course).iter().map(|step| format!("after {step}")).collect();
-    let passed = wait_for("all points of the course to be passed", LIMIT, || {
-        let points: BTreeSet<_> = trail::passed().into_iter().map(|point| point.name).collect();
-        ends.is_subset(&points)
-    });
+    let passed = wait_for("all points of the course to be passed", LIMIT, || is_run(course));
     if let Err(error) = passed {
         // Which is not is said by whoever asked.
         println!("{course}: {error:#}");
@@ -170,6 +166,12 @@ fn points_of(bench: &mut Ours, course: Course) -> Result<Vec<Point>> {
     let points = trail::passed();
     recover(bench)?;
     Ok(points)
+}
+
+/// Whether a course has passed all that it must.
+fn is_run(course: Course) -> bool {
+    let points: BTreeSet<_> = trail::passed().into_iter().map(|point| point.name).collect();
+    required(course).iter().all(|step| points.contains(&format!("after {step}")))
 }
 
 fn make_ready(bench: &Ours, course: Course) -> Result<()> {
@@ -204,6 +206,11 @@ fn die_at(bench: &mut Ours, course: Course, point: &Point) -> Result<&'static st
         // It may be dead before it takes connections, or soon after.
         match Daemon::start_watched() {
             Ok(mut daemon) => {
+                if point.is_by_chance() {
+                    wait_for("the daemon to die or to have its guests back", LIMIT, || {
+                        daemon.has_ended() || is_run(course)
+                    })?;
+                }
                 if !trail::is_hit(point, &mut daemon)? {
                     bench.go_on_with(daemon);
                     recover(bench)?;
@@ -235,7 +242,6 @@ fn die_at(bench: &mut Ours, course: Course, point: &Point) -> Result<&'static st
     if !died_at(point) {
         bail!("it died elsewhere: {:?}", trail::passed().last());
     }
-    trail::live()?;
     recover(bench)
 }
 
