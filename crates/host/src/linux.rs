@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -44,6 +44,7 @@ pub struct LinuxHost {
     links: Box<dyn Links>,
     /// Read when the first document of a PCI device is asked for.
     pci_ids: OnceLock<PciIds>,
+    aliases: Mutex<alias::Aliases>,
 }
 
 impl std::fmt::Debug for LinuxHost {
@@ -55,7 +56,13 @@ impl std::fmt::Debug for LinuxHost {
 impl LinuxHost {
     /// A machine whose `/sys`, `/proc`, `/dev` and `/lib/modules` are below `root`.
     pub fn new(root: &Path, writer: Box<dyn Writer>, links: Box<dyn Links>) -> Self {
-        Self { root: root.to_owned(), writer, links, pci_ids: OnceLock::new() }
+        Self {
+            root: root.to_owned(),
+            writer,
+            links,
+            pci_ids: OnceLock::new(),
+            aliases: Mutex::default(),
+        }
     }
 
     /// This machine. `exe` and `prefix` as in [`KernelWriter::new`].
@@ -76,18 +83,16 @@ impl LinuxHost {
         self.dir("sys/bus/pci/drivers").dir(driver.as_str())
     }
 
-    /// `modules.alias` of the running kernel; empty when there is none.
-    fn aliases(&self) -> String {
-        self.module_file("modules.alias")
+    /// The VFIO drivers of the running kernel; none when it has no `modules.alias`.
+    fn aliases(&self) -> Arc<str> {
+        let Some(path) = self.module_file("modules.alias") else { return "".into() };
+        self.aliases.lock().unwrap_or_else(PoisonError::into_inner).of(&path)
     }
 
-    fn module_file(&self, name: &str) -> String {
-        let release = self.dir("proc/sys/kernel").read("osrelease").ok().flatten();
-        release
-            .map(|release| self.root.join("lib/modules").join(release).join(name))
-            .and_then(|path| fs::read(path).ok())
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+    /// Where a file of the running kernel's modules is.
+    fn module_file(&self, name: &str) -> Option<PathBuf> {
+        let release = self.dir("proc/sys/kernel").read("osrelease").ok().flatten()?;
+        Some(self.root.join("lib/modules").join(release).join(name))
     }
 
     /// The interface index of a device's netdev, if it has one here.

@@ -1,6 +1,41 @@
 //! Which VFIO driver fits a device: `modules.alias` of the running kernel.
 
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use vfnet_model::DriverName;
+
+/// What `modules.alias` says of VFIO drivers: a few lines of its megabyte, which is read again when
+/// the file is another.
+#[derive(Debug, Default)]
+pub(super) struct Aliases {
+    file: Option<(PathBuf, Identity)>,
+    lines: Arc<str>,
+}
+
+/// Inode, length, and when it was changed.
+type Identity = (u64, u64, i64, i64);
+
+impl Aliases {
+    /// The lines; none where the file is not to be read.
+    pub(super) fn of(&mut self, path: &Path) -> Arc<str> {
+        let file = fs::metadata(path).ok().map(|found| (path.to_owned(), identity(&found)));
+        if file.is_none() || file != self.file {
+            let bytes = fs::read(path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            let of_vfio = text.lines().filter(|line| vfio_alias(line).is_some());
+            self.lines = of_vfio.flat_map(|line| [line, "\n"]).collect::<String>().into();
+            self.file = file;
+        }
+        Arc::clone(&self.lines)
+    }
+}
+
+fn identity(file: &Metadata) -> Identity {
+    (file.ino(), file.len(), file.ctime(), file.ctime_nsec())
+}
 
 /// The most specific driver among the lines `alias vfio_pci:PATTERN MODULE` for a device with
 /// this `modalias` (`pci:v00008086d…`): the one with the fewest wildcards.
@@ -71,6 +106,20 @@ alias vfio_pci:
         assert_eq!(best("v000015B3d0000101E"), "mlx5_vfio_pci".parse().ok());
         assert_eq!(best("v00008086d000010CA"), "vfio-pci".parse().ok());
         assert_eq!(best_vfio_driver("", "pci:v0d0"), None);
+    }
+
+    #[test]
+    fn of_the_file_the_lines_of_vfio_are_kept_until_it_changes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("modules.alias");
+        let mut aliases = Aliases::default();
+        assert_eq!(&*aliases.of(&path), "");
+        fs::write(&path, ALIASES).expect("a file");
+        assert_eq!(aliases.of(&path).lines().count(), 2);
+        fs::write(&path, "alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n").expect("a file");
+        assert_eq!(aliases.of(&path).lines().count(), 1);
+        fs::remove_file(&path).expect("no file");
+        assert_eq!(&*aliases.of(&path), "");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use vfnet_model::guest::CpuSet;
@@ -57,7 +58,7 @@ pub(super) fn netdev(device: &Dir) -> Result<Option<Netdev>, HostError> {
 /// One look at the machine. What several VFs need is read once.
 pub(super) struct Reader<'a> {
     host: &'a LinuxHost,
-    aliases: OnceCell<String>,
+    aliases: OnceCell<Arc<str>>,
 }
 
 impl<'a> Reader<'a> {
@@ -150,9 +151,12 @@ impl<'a> Reader<'a> {
         } else if self
             .host
             .module_file("modules.dep")
-            .lines()
-            .filter_map(|line| line.split(':').next())
-            .any(|module| module.contains("/vfio-pci.ko"))
+            .and_then(|path| std::fs::read(path).ok())
+            .is_some_and(|bytes| {
+                let text = String::from_utf8_lossy(&bytes);
+                let mut modules = text.lines().filter_map(|line| line.split(':').next());
+                modules.any(|module| module.contains("/vfio-pci.ko"))
+            })
         {
             VfioSupport::Loadable
         } else {
@@ -414,7 +418,6 @@ fn id(dir: &Dir) -> Result<(u16, u16), HostError> {
     Ok((half("vendor")?, half("device")?))
 }
 
-/// -1 stands for none.
 /// What the kernel has counted: a line for each sort of error, and a last one with their number
 /// (kernel: `sysfs-bus-pci-devices-aer_stats`). `None` for what does not say that.
 fn uncorrected(device: &Dir) -> Option<u64> {
@@ -426,6 +429,7 @@ fn uncorrected(device: &Dir) -> Option<u64> {
     Some(fatal.saturating_add(total("aer_dev_nonfatal", "TOTAL_ERR_NONFATAL ")?))
 }
 
+/// -1 stands for none.
 fn numa_node(dir: &Dir) -> Result<Option<u16>, HostError> {
     let node: Option<i32> = dir.value("numa_node", "a node's number, or -1")?;
     Ok(node.and_then(|node| node.try_into().ok()))
