@@ -14,7 +14,7 @@ use crate::claim::{Claim, ClaimId, ClaimState, Executor, NetworkOf, Owner};
 use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Described, GuestEdit, NicChange, Repaired, Ticket};
 use crate::networks::port_settings;
-use crate::place::{Wish, mac_clash};
+use crate::place::{MacOwners, Wish};
 use crate::plugs::Device;
 use crate::rank::Wanted;
 use crate::record::Entry;
@@ -257,7 +257,7 @@ impl Turn<'_> {
         };
         let tag = |settings: &WantedSettings| settings.vlan.map_or(0, |vlan| vlan.id.get());
         let clash = self.state.inventory.vfs.get(&vf).filter(|_| tag(before) != tag(wanted));
-        match clash.and_then(|vf| mac_clash(self.state, vf, &wish)) {
+        match clash.and_then(|vf| MacOwners::of(self.state, &wish).clash(vf, &wish)) {
             Some(why) => Err(Refusal::invalid(format!("VF {vf} {why}"))),
             None => Ok(()),
         }

@@ -1,5 +1,7 @@
 //! Which VF, and why not the others.
 
+use std::collections::BTreeMap;
+
 use vfnet_model::inventory::{HostUse, Inventory, Vf, VfioSupport};
 use vfnet_model::{MacAddress, PciAddress, Vlan};
 
@@ -90,26 +92,66 @@ fn not_on_vfio(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
     })
 }
 
-/// A MAC has one owner per PF and VLAN; the kernel does not guard that (igb accepts the same
-/// MAC on two VFs).
-pub(crate) fn mac_clash(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
-    let mac = wish.mac?;
-    let tag = |vlan: Option<Vlan>| vlan.map_or(0, |vlan| vlan.id.get());
-    let other = state.claims.values().find(|claim| {
-        let wanted = claim.wanted.as_ref();
-        claim.pf == vf.pf
-            && wanted.is_some_and(|wanted| wanted.mac == mac && tag(wanted.vlan) == tag(wish.vlan))
-            && !(claim.owner.same_holder(wish.owner) && wish.teaming)
-    })?;
-    let port = match (&other.owner, &other.network) {
-        // Nothing else ends it when the daemon that made it has forgotten it.
-        (Owner::Port { .. }, Some(of)) => format!(" (port {})", of.port),
-        _ => String::new(),
-    };
-    Some(format!(
-        "cannot have MAC {mac}: {} has it on {}{port} of the same PF",
-        other.owner, other.vf
-    ))
+/// Who has a MAC already, by PF: it has one owner per PF and VLAN, which the kernel does not guard
+/// (igb accepts the same MAC on two VFs).
+#[derive(Debug, Default)]
+pub(crate) struct MacOwners(BTreeMap<PciAddress, Vec<MacOwner>>);
+
+#[derive(Debug)]
+struct MacOwner {
+    /// The VF that somebody else has set it on, who may as well be lent that one.
+    on: Option<PciAddress>,
+    who: String,
+}
+
+impl MacOwners {
+    /// All that stand against this wish: whoever was lent a VF for it, and what is in the PFs'
+    /// tables of VFs that were lent to nobody.
+    pub(crate) fn of(state: &State, wish: &Wish<'_>) -> Self {
+        let mut owners = Self::lent(state, wish);
+        let set = state.inventory.vfs.values().filter(|vf| {
+            let now = vf.attributes.as_ref();
+            now.is_some_and(|now| Some(now.mac) == wish.mac && now.vlan.id.get() == tag(wish.vlan))
+                && state.claim_on(vf.address).is_none()
+        });
+        for vf in set {
+            let used = vf.uses.first().map_or_else(String::new, |used| format!(" ({used})"));
+            let who = format!("it is set on {}{used}", vf.address);
+            owners.0.entry(vf.pf).or_default().push(MacOwner { on: Some(vf.address), who });
+        }
+        owners
+    }
+
+    /// Those alone who were lent a VF.
+    pub(crate) fn lent(state: &State, wish: &Wish<'_>) -> Self {
+        let mut owners: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let lent = state.claims.values().filter(|claim| {
+            let wanted = claim.wanted.as_ref();
+            wanted.is_some_and(|it| Some(it.mac) == wish.mac && tag(it.vlan) == tag(wish.vlan))
+                && !(claim.owner.same_holder(wish.owner) && wish.teaming)
+        });
+        for claim in lent {
+            let port = match (&claim.owner, &claim.network) {
+                // Nothing else ends it when the daemon that made it has forgotten it.
+                (Owner::Port { .. }, Some(of)) => format!(" (port {})", of.port),
+                _ => String::new(),
+            };
+            let who = format!("{} has it on {}{port}", claim.owner, claim.vf);
+            owners.entry(claim.pf).or_default().push(MacOwner { on: None, who });
+        }
+        Self(owners)
+    }
+
+    /// Why a VF cannot have it, if so.
+    pub(crate) fn clash(&self, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
+        let others = self.0.get(&vf.pf)?;
+        let other = others.iter().find(|other| other.on != Some(vf.address))?;
+        Some(format!("cannot have MAC {}: {} of the same PF", wish.mac?, other.who))
+    }
+}
+
+fn tag(vlan: Option<Vlan>) -> u16 {
+    vlan.map_or(0, |vlan| vlan.id.get())
 }
 
 impl State {
@@ -154,7 +196,7 @@ impl State {
             .map(because(Obstacle::Wish))
             .or_else(|| self.claim_on(address).map(taken))
             .or_else(|| host().map(because(Obstacle::Host)))
-            .or_else(|| mac_clash(self, vf, wish).map(because(Obstacle::Wish)))
+            .or_else(|| ranking.owners.clash(vf, wish).map(because(Obstacle::Wish)))
             .or_else(|| ranking.misplaced(vf).map(because(Obstacle::Wish)))
     }
 

@@ -29,7 +29,7 @@ use crate::claim::{Claim, ClaimId, ClaimState, Executor, Happening, NetworkOf, O
 use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Failure, Plugged, PortRequest, Request, Ticket};
 use crate::networks::port_settings;
-use crate::place::mac_clash;
+use crate::place::MacOwners;
 use crate::record::{Entry, Key, PortJob};
 use crate::refusal::{Because, Obstacle, Refusal, RefusalKind};
 use crate::state::{BridgePort, LiveNetwork, State};
@@ -419,7 +419,8 @@ fn another_holds(state: &State, vf: PciAddress, asked: &Asked) -> Option<String>
     if let Some(other) = beside.find(|other| !other.owner.same_holder(&asked.owner)) {
         return Some(format!("shares its IOMMU group with {}, {}", other.vf, other.why_taken()));
     }
-    mac_clash(state, state.inventory.vfs.get(&vf)?, &asked.wish())
+    // A guest's other VF of equal MAC may not have been told of yet.
+    MacOwners::lent(state, &asked.wish()).clash(state.inventory.vfs.get(&vf)?, &asked.wish())
 }
 
 /// Stock libvirt sets the tag itself, always without priority and as 802.1Q (libvirt:

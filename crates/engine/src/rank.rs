@@ -13,7 +13,7 @@ use vfnet_model::PciAddress;
 use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::network::{Filling, PfName, Pin, Placement, Weight};
 
-use crate::place::Wish;
+use crate::place::{MacOwners, Wish};
 use crate::state::{GuestDefinition, State};
 
 /// Where a VF is wanted from.
@@ -103,6 +103,8 @@ pub(crate) struct Ranking<'a> {
     legs: Vec<PciAddress>,
     /// VFs that are lent, by PF.
     lent: BTreeMap<PciAddress, i64>,
+    /// Who has the MAC that is wanted.
+    pub(crate) owners: MacOwners,
 }
 
 impl<'a> Ranking<'a> {
@@ -121,6 +123,7 @@ impl<'a> Ranking<'a> {
             wanted: wish.wanted,
             legs: own.map(|claim| claim.pf).collect(),
             lent,
+            owners: MacOwners::of(state, wish),
         }
     }
 

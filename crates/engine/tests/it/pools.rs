@@ -1,7 +1,11 @@
 //! Which VF a guest gets, and what it is told when it gets none.
 
+use std::time::Duration;
+
 use vfnet_engine::{NicNeed, NicSource, Owner, RefusalKind, Request};
+use vfnet_host::Host as _;
 use vfnet_host_sim::{Driver, OtherDevice, SimHost};
+use vfnet_model::vf::{VfIndex, VfSetting};
 use vfnet_model::{DriverName, PciAddress};
 
 use crate::scene::{
@@ -58,6 +62,30 @@ fn a_mac_is_one_guests_on_a_pf_and_vlan_and_a_clash_names_the_holder() {
     assert!(words.contains("guest first has it on 0000:01:10.0"), "{words}");
 
     granted(world.ask(create(guest_with("other-vlan", vec![nic("tagged", mac(1))]))));
+}
+
+#[test]
+fn a_mac_that_somebody_else_has_set_at_the_pf_is_not_given_to_a_second_vf() {
+    let host = igb(2);
+    host.set_vf(pci(PF), VfIndex(1), VfSetting::Mac(mac(1))).expect("the card takes it");
+    // Its driver has taken it.
+    host.unbind(vf(1), Duration::ZERO).expect("nobody has it");
+    host.probe(vf(1), Duration::ZERO).expect("its driver is there");
+    let mut world = with_network(host);
+    granted(world.ask(define_network(network("tagged", "ens1f0", 42))));
+    granted(world.ask(Request::NetworkStart(net("tagged"))));
+    // The one that has it already may be lent.
+    granted(one_nic(&mut world, "first", 1));
+    assert_eq!(vfs_of(&world, "first"), [vf(1)]);
+    granted(world.ask(Request::GuestDestroy(guest("first"))));
+
+    world.host.change_netdev(vf(1), |dev| dev.routes = vec!["198.51.100.0/24".into()]);
+    let second = create(guest_with("second", vec![nic("hw", mac(1))]));
+    let words = refused_untouched(&mut world, second);
+    assert!(words.contains("it is set on 0000:01:10.2 (host uses ens1f0v1: route"), "{words}");
+
+    granted(world.ask(create(guest_with("other-vlan", vec![nic("tagged", mac(1))]))));
+    assert_eq!(vfs_of(&world, "other-vlan"), [vf(0)]);
 }
 
 #[test]
