@@ -624,7 +624,7 @@ fn a_vf_that_is_lent_again_and_again_comes_back_to_its_first_state() {
 }
 
 #[test]
-fn an_admin_mac_that_the_vf_has_not_taken_yet_is_put_back_and_the_rest_is_told() {
+fn an_admin_mac_that_the_vf_has_not_taken_yet_is_put_back_and_taken_by_its_driver() {
     let host = machine((Driver::Igb, Before::Untouched));
     set(&host, VfSetting::Mac(mac("52:54:00:00:00:01")));
     let lending = lending(&host, wanted(Driver::Igb));
@@ -632,8 +632,9 @@ fn an_admin_mac_that_the_vf_has_not_taken_yet_is_put_back_and_the_rest_is_told()
 
     let given = give_back_on(&host, &lending);
 
-    assert!(matches!(given.outcome, Outcome::Quarantine(_)));
+    assert_eq!(given.outcome, Outcome::Clean);
     assert_eq!(facts(&host).admin_mac, mac("52:54:00:00:00:01"));
+    assert_eq!(facts(&host).netdev_mac, Some(mac("52:54:00:00:00:01")));
     assert_eq!(facts(&host).driver, Some(driver("igbvf")));
 }
 

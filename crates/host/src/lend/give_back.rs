@@ -246,7 +246,7 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
     let chosen = work.wanted().filter(|_| original.attributes.mac.is_zero());
     let Some(wanted) = chosen else {
         let admin = original.attributes.mac == mac;
-        return if netdev.mac == mac { Ok(()) } else { set_netdev(work, mac, admin) };
+        return if is_back(work, netdev.mac, mac) { Ok(()) } else { set_netdev(work, mac, admin) };
     };
     let shown = settings::shown_mac(work)?;
     if shown == wanted.mac && !settings::is_pinned(work, shown) {
@@ -266,6 +266,13 @@ fn restore_netdev(work: &Work<'_>, mac: MacAddress) -> Result<(), LendError> {
         return tell(work, &netdev, mac);
     }
     if netdev.mac == mac { Ok(()) } else { set_netdev(work, mac, admin) }
+}
+
+/// Whether the netdev has its MAC again, or the admin MAC: one that was set under the VF's driver is
+/// taken by it when it starts anew, as it has by now, and then no other may be set.
+fn is_back(work: &Work<'_>, found: MacAddress, mac: MacAddress) -> bool {
+    let admin = original(work).map(|original| original.attributes.mac);
+    found == mac || (!found.is_zero() && Some(found) == admin)
 }
 
 /// Has the VF's driver tell the PF its MAC, whatever it is now.
@@ -354,7 +361,7 @@ fn verify(work: &Work<'_>) -> Result<(), LendError> {
     if let Some(mac) = own_netdev_mac(work) {
         let netdev = vf.netdev.as_ref();
         let netdev = netdev.ok_or_else(|| work.failed(Step::Verify, Cause::NoNetdev))?;
-        if netdev.mac != mac {
+        if !is_back(work, netdev.mac, mac) {
             let (wanted, found) = (mac.to_string(), netdev.mac.to_string());
             return Err(work.failed(Step::Verify, Cause::NetdevMac { wanted, found }));
         }
