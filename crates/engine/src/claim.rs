@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vfnet_model::inventory::Incarnation;
 use vfnet_model::vf::{Original, VfIndex, WantedSettings};
-use vfnet_model::{DriverName, GuestName, NetdevName, NetworkName, PciAddress};
+use vfnet_model::{DriverName, GuestName, NetdevName, NetworkName, PciAddress, VlanId};
 
 /// Number of a claim; never used twice while its record lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -309,6 +309,12 @@ impl ClaimState {
 }
 
 impl Claim {
+    /// The tag that the PF puts on its holder's frames, if any.
+    pub fn tag(&self) -> Option<VlanId> {
+        let vlan = self.wanted.as_ref()?.vlan?;
+        Some(vlan.id).filter(|id| *id != VlanId::NONE)
+    }
+
     /// Whether this is a network's port as clients know it: what is on its way back to the host,
     /// or did not come back, is nobody's port any more.
     pub fn is_port(&self) -> bool {

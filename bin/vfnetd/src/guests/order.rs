@@ -14,7 +14,7 @@ use vfnet_model::guest::{
     Attachment, Guest, Hypervisor, Interface, InterfaceSource, LiveGuest, Nvram,
 };
 use vfnet_model::network::Forward;
-use vfnet_model::{NetdevName, NetworkName, VlanId, explain};
+use vfnet_model::{NetdevName, NetworkName, explain};
 use vfnet_qemu::command_line::{self, BeforeRun, Resolved};
 use vfnet_qemu::launch::{Credentials, LaunchSpec};
 use vfnet_qemu::{GuestError, RunDir, console, jail};
@@ -243,12 +243,11 @@ impl LaunchOrder {
         }
         let is_its = |claim: &&Claim| matches!(claim.owner, Owner::Nic { nic, .. } if nic == place);
         if let Some(claim) = self.claims.iter().find(is_its) {
-            let vlan = claim.wanted.as_ref().and_then(|wanted| wanted.vlan).map(|vlan| vlan.id);
             return Ok(Attachment::Vf {
                 address: claim.vf,
                 managed: claim.managed,
                 model: claim.driver.clone(),
-                vlan: vlan.filter(|id| *id != VlanId::NONE),
+                vlan: claim.tag(),
             });
         }
         let bridge = match &interface.source {

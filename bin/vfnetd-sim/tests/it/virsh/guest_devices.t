@@ -466,5 +466,11 @@ An interface is changed
   $ virsh domif-setlink web 52:54:00:00:00:0e down
   error: interface '52:54:00:00:00:0e' not found
   [1]
+  $ virsh net-update other add-last portgroup "<portgroup name='tagged' default='yes'><vlan><tag id='42'/></vlan></portgroup>" --live
+  Updated network other live state
+  $ for look in 1 2 3 4 5 6 7 8 9; do virsh dumpxml web --xpath "//interface/vlan" 2>/dev/null && break; sleep 0.2; done
+  <vlan>
+    <tag id="42"/>
+  </vlan>
   $ virsh destroy web
   Domain 'web' destroyed

@@ -20,7 +20,7 @@ use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
 use vfnet_rpc::flags as f;
 use vfnet_rpc::objects::Domain;
 
-use super::documents::{Documents, reread};
+use super::documents::{Documents, reread, running};
 use super::edits::{TRIES, chosen, definition};
 use super::{error, read, refused};
 use crate::guests::LiveDocument;
@@ -136,7 +136,7 @@ async fn detach_in_turn(
         let config = config.map(|before| without(before, named)).transpose()?;
         let request = match live {
             Some(_) => {
-                let LiveDocument { guest: running, .. } = live_document(daemon, guest)?;
+                let LiveDocument { guest: running, .. } = live_document(daemon, guest).await?;
                 let alias = found(&running, named)?.placement().alias.clone();
                 let alias = alias.ok_or_else(|| missing("the device has no alias"))?;
                 let from_start = daemon.guests.started_with(guest.uuid, &alias);
@@ -183,7 +183,7 @@ pub(super) async fn update(
         let Documents { live, config } = chosen(daemon, guest, flags).await?;
         let mut wanted = given.clone();
         let old = match &live {
-            Some(_) => Some(running_interface(daemon, guest, &mut wanted)?),
+            Some(_) => Some(running_interface(daemon, guest, &mut wanted).await?),
             None => None,
         };
         let kept = config.map(|before| {
@@ -232,12 +232,12 @@ pub(super) async fn update(
 
 /// The interface of a running guest that is to be changed. The guest's document shows what it
 /// became: whoever gives that back with a change means it, and not another VF or bridge.
-fn running_interface(
+async fn running_interface(
     daemon: &Daemon,
     guest: &Domain,
     wanted: &mut Interface,
 ) -> Result<Interface, WireError> {
-    let LiveDocument { guest: running, live } = live_document(daemon, guest)?;
+    let LiveDocument { guest: running, live } = live_document(daemon, guest).await?;
     let old = match found(&running, &Device::Interface(Box::new(wanted.clone())).into())? {
         Device::Interface(old) => *old,
         _ => return Err(missing("the interface")),
@@ -312,7 +312,7 @@ async fn replug(
 ) -> Result<(), WireError> {
     let alias = old.placement.alias.clone().ok_or_else(|| missing("the interface's alias"))?;
     detach_in_turn(daemon, guest, &Named::Alias(alias.clone()), f::AFFECT_LIVE).await?;
-    let running = live_document(daemon, guest)?.guest;
+    let running = live_document(daemon, guest).await?.guest;
     if found(&running, &Named::Alias(alias)).is_ok() {
         let message = "the guest was asked to let go of the interface, and has not yet; \
                        once it has, attach it with its other settings";
@@ -408,8 +408,8 @@ fn only_kept(guest: &Domain, config: Option<GuestEdit>) -> Request {
     Request::GuestRevise(Box::new(revision))
 }
 
-fn live_document(daemon: &Daemon, guest: &Domain) -> Result<LiveDocument, WireError> {
-    daemon.guests.live(guest.uuid).ok_or_else(|| {
+async fn live_document(daemon: &Daemon, guest: &Domain) -> Result<LiveDocument, WireError> {
+    running(daemon, guest.uuid).await.ok_or_else(|| {
         error(ErrorCode::OperationInvalid, "the guest's QEMU does not answer yet; try again")
     })
 }
@@ -423,7 +423,7 @@ async fn with(
 ) -> Result<Change, WireError> {
     let Documents { live, config } = chosen(daemon, guest, flags).await?;
     let running = match live {
-        Some(_) => Some(live_document(daemon, guest)?),
+        Some(_) => Some(live_document(daemon, guest).await?),
         None => None,
     };
     // What is made up for it is the same in both.

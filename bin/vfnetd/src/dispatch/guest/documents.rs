@@ -1,7 +1,10 @@
 //! Guests' documents.
 
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
 use vfnet_engine::State;
-use vfnet_model::guest::{Form, Guest, parse, print, print_with_secrets};
+use vfnet_model::guest::{Attachment, Form, Guest, parse, print, print_with_secrets};
 use vfnet_rpc::error::{ErrorDomain, WireError};
 use vfnet_rpc::flags as f;
 use vfnet_rpc::objects::Domain;
@@ -26,6 +29,24 @@ pub(super) async fn documents(daemon: &Daemon, guest: &Domain) -> Result<Documen
         config: state.guests.get(&uuid).map(|entry| entry.definition.xml.clone()),
     };
     read(daemon, uuid, both).await
+}
+
+/// What a running guest is by now: the tags of its VFs change with their networks.
+pub(super) async fn running(daemon: &Daemon, guest: Uuid) -> Option<LiveDocument> {
+    let mut document = daemon.guests.live(guest)?;
+    let claims = move |state: &State| -> BTreeMap<_, _> {
+        state.claims_of(guest).map(|claim| (claim.vf, claim.tag())).collect()
+    };
+    // A daemon that ends has no better answer than what was.
+    let tags = daemon.engine.read(claims).await.unwrap_or_default();
+    for became in &mut document.live.interfaces {
+        if let Attachment::Vf { address, vlan, .. } = became
+            && let Some(tag) = tags.get(address)
+        {
+            *vlan = *tag;
+        }
+    }
+    Some(document)
 }
 
 /// Reads a document that was read before.
@@ -58,7 +79,7 @@ pub(super) async fn document(
     } else if flags & f::DOMAIN_XML_MIGRATABLE != 0 {
         live.or(config)
     } else {
-        if let Some(LiveDocument { guest, live }) = daemon.guests.live(guest.uuid) {
+        if let Some(LiveDocument { guest, live }) = running(daemon, guest.uuid).await {
             return Ok(print(&guest, Form::Live(&live)));
         }
         config.or(live)
