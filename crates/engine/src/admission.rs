@@ -4,8 +4,8 @@
 //! their network keeps apart follow, next the one that has the fewest cards, then the fewest PFs,
 //! left to go to: a choice is made late by whoever has one.
 
-use vfnet_model::NetworkName;
 use vfnet_model::network::{Forward, Placement};
+use vfnet_model::{MacAddress, NetworkName};
 
 use crate::claim::{ClaimId, Executor, Owner};
 use crate::decision::{Turn, Urgency};
@@ -197,10 +197,11 @@ impl State {
     fn explain_to_anybody(&self, live: &LiveNetwork) -> Explained {
         let document = &live.definition.network;
         let placement = Placement { pin: None, ..document.placement(None) };
+        // Of no MAC in particular.
+        let settings = document.wanted(MacAddress::ZERO, None, None);
         let wish = crate::place::Wish {
             owner: &Owner::Administrator,
-            mac: None,
-            vlan: document.vlan_for(None, None),
+            settings: Some(&settings),
             teaming: false,
             managed: document.pool().is_none_or(|pool| pool.managed),
             wanted: crate::rank::Wanted {

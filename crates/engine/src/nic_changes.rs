@@ -249,8 +249,7 @@ impl Turn<'_> {
         }
         let wish = Wish {
             owner: &claim.owner,
-            mac: Some(wanted.mac),
-            vlan: wanted.vlan,
+            settings: Some(wanted),
             teaming,
             managed: claim.managed,
             wanted: Wanted::ANYWHERE,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use vfnet_model::drivers;
 use vfnet_model::inventory::{HostUse, Inventory, Vf, VfioSupport};
+use vfnet_model::vf::WantedSettings;
 use vfnet_model::{MacAddress, PciAddress, Vlan};
 
 use crate::claim::{Claim, ClaimState, Owner};
@@ -15,16 +17,24 @@ use crate::state::State;
 pub struct Wish<'a> {
     /// Who is to hold it.
     pub owner: &'a Owner,
-    /// The MAC it is to have; `None` for a plain `<hostdev>`.
-    pub mac: Option<MacAddress>,
-    /// The tag it is to have.
-    pub vlan: Option<Vlan>,
+    /// What is to be set on it; `None` for a plain `<hostdev>`. A zero MAC stands for any.
+    pub settings: Option<&'a WantedSettings>,
     /// Whether the owner's NICs of equal MAC are a `<teaming>` pair.
     pub teaming: bool,
     /// Whether vfnet binds the driver. If not, the VF must be on VFIO already.
     pub managed: bool,
     /// Where it is wanted from.
     pub wanted: Wanted<'a>,
+}
+
+impl Wish<'_> {
+    fn mac(&self) -> Option<MacAddress> {
+        self.settings.map(|settings| settings.mac).filter(|mac| !mac.is_zero())
+    }
+
+    fn tag(&self) -> u16 {
+        tag(self.settings.and_then(|settings| settings.vlan))
+    }
 }
 
 /// What keeps every VF of this host from being lent, if anything.
@@ -92,6 +102,14 @@ fn not_on_vfio(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
     })
 }
 
+/// What of the wish the PF's driver certainly does not set.
+fn lacked(state: &State, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
+    let row = drivers::row(state.inventory.pfs.get(&vf.pf)?.driver.as_ref());
+    let lacks = row.lacks(wish.settings?);
+    let (driver, lacks) = (row.driver, Some(lacks.join(", ")).filter(|it| !it.is_empty())?);
+    Some(format!("its PF's driver {driver} does not set {lacks} on VFs"))
+}
+
 /// Who has a MAC already, by PF: it has one owner per PF and VLAN, which the kernel does not guard
 /// (igb accepts the same MAC on two VFs).
 #[derive(Debug, Default)]
@@ -111,7 +129,7 @@ impl MacOwners {
         let mut owners = Self::lent(state, wish);
         let set = state.inventory.vfs.values().filter(|vf| {
             let now = vf.attributes.as_ref();
-            now.is_some_and(|now| Some(now.mac) == wish.mac && now.vlan.id.get() == tag(wish.vlan))
+            now.is_some_and(|now| Some(now.mac) == wish.mac() && now.vlan.id.get() == wish.tag())
                 && state.claim_on(vf.address).is_none()
         });
         for vf in set {
@@ -127,7 +145,7 @@ impl MacOwners {
         let mut owners: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let lent = state.claims.values().filter(|claim| {
             let wanted = claim.wanted.as_ref();
-            wanted.is_some_and(|it| Some(it.mac) == wish.mac && tag(it.vlan) == tag(wish.vlan))
+            wanted.is_some_and(|it| Some(it.mac) == wish.mac() && tag(it.vlan) == wish.tag())
                 && !(claim.owner.same_holder(wish.owner) && wish.teaming)
         });
         for claim in lent {
@@ -146,7 +164,7 @@ impl MacOwners {
     pub(crate) fn clash(&self, vf: &Vf, wish: &Wish<'_>) -> Option<String> {
         let others = self.0.get(&vf.pf)?;
         let other = others.iter().find(|other| other.on != Some(vf.address))?;
-        Some(format!("cannot have MAC {}: {} of the same PF", wish.mac?, other.who))
+        Some(format!("cannot have MAC {}: {} of the same PF", wish.mac()?, other.who))
     }
 }
 
@@ -196,6 +214,7 @@ impl State {
             .map(because(Obstacle::Wish))
             .or_else(|| self.claim_on(address).map(taken))
             .or_else(|| host().map(because(Obstacle::Host)))
+            .or_else(|| lacked(self, vf, wish).map(because(Obstacle::Wish)))
             .or_else(|| ranking.owners.clash(vf, wish).map(because(Obstacle::Wish)))
             .or_else(|| ranking.misplaced(vf).map(because(Obstacle::Wish)))
     }
@@ -204,8 +223,7 @@ impl State {
     pub fn why_not_lent(&self, address: PciAddress) -> Option<String> {
         let wish = Wish {
             owner: &Owner::Administrator,
-            mac: None,
-            vlan: None,
+            settings: None,
             teaming: false,
             managed: true,
             wanted: Wanted::ANYWHERE,

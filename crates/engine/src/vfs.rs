@@ -46,8 +46,7 @@ impl Asked {
     pub(crate) fn wish(&self) -> Wish<'_> {
         Wish {
             owner: &self.owner,
-            mac: self.wanted.as_ref().map(|wanted| wanted.mac),
-            vlan: self.wanted.as_ref().and_then(|wanted| wanted.vlan),
+            settings: self.wanted.as_ref(),
             teaming: self.teaming,
             managed: self.managed,
             wanted: Wanted {

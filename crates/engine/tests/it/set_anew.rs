@@ -7,7 +7,8 @@ use vfnet_model::network::{Command, Section, update};
 
 use crate::plugs::deaths;
 use crate::scene::{
-    PF, PF2, create, define_network, destroy, guest_with, mac, net, network_of, nic, vf,
+    PF, PF2, create, define_network, destroy, guest_with, mac, net, network_of, nic, pci, vf,
+    vfs_of,
 };
 use crate::world::{World, granted, refusal};
 
@@ -166,4 +167,17 @@ fn what_no_driver_of_a_pool_can_do_is_refused_when_it_is_wished_for() {
     granted(world.ask(define_network(asks())));
     let elsewhere = network_of("later", "<pf dev='ens9f0'/>", wishes);
     granted(world.ask(define_network(elsewhere)));
+    granted(world.ask(Request::NetworkStart(net("hw"))));
+    let gold = |last| {
+        let source = NicSource::Network {
+            name: "hw".parse().expect("a name"),
+            portgroup: Some("gold".to_owned()),
+        };
+        vfnet_engine::NicNeed { source, ..nic("hw", mac(last)) }
+    };
+    granted(world.ask(create(guest_with("web", vec![gold(1)]))));
+    assert_eq!(vfs_of(&world, "web"), [pci("0000:05:10.0")]);
+    let refused = refusal(world.ask(create(guest_with("second", vec![gold(2)])))).to_string();
+    assert!(refused.contains("driver igb does not set link state on VFs"), "{refused}");
+    granted(world.ask(create(guest_with("plain", vec![nic("hw", mac(3))]))));
 }
