@@ -5,19 +5,25 @@
 //! is larger than [`ROTATE_AT`], keeping [`KEPT`] old ones (`.1` is the newest). While a guest
 //! runs nobody can be told to reopen it; then a file larger than [`CUT_AT`] is copied to `.1`,
 //! up to twice that, and emptied (QEMU appends, so it goes on at the beginning); it is looked at
-//! every second. What is printed between copy and cut is lost: a guest that makes QEMU print
+//! a second after QEMU has printed something. What is printed between copy and cut is lost: a guest that makes QEMU print
 //! without end must not fill the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, inotify};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vfnet_model::time::utc;
 use vfnet_model::{GuestName, legible};
+
+use crate::readiness;
 
 /// Bytes above which a log is rotated when its guest starts.
 pub const ROTATE_AT: u64 = 1 << 20;
@@ -66,6 +72,53 @@ pub(crate) fn begin(path: &Path, started: &str) -> io::Result<File> {
     let line = format!("{HEADER}{} {}\n", utc(SystemTime::now()), on_one_line(started));
     file.write_all(line.as_bytes())?;
     Ok(file)
+}
+
+/// Tells that a log has grown, a while after it has; of a log that cannot be watched (the kernel
+/// has `fs.inotify.max_user_instances`), that it may have, each time that the while is over.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    changes: Option<AsyncFd<OwnedFd>>,
+    pause: Duration,
+    /// When the next look is due, where one is.
+    due: Option<Instant>,
+}
+
+impl Growth {
+    /// From now on; what was printed before is told of, too.
+    pub(crate) fn of(path: &Path, pause: Duration) -> Self {
+        let changes = watch(path).inspect_err(|error| {
+            tracing::debug!(path = %path.display(), %error, "a log is looked at every second");
+        });
+        Self { changes: changes.ok(), pause, due: Some(Instant::now() + pause) }
+    }
+
+    /// Waits until there may be more in the log. Nothing is lost when this is given up and called
+    /// again.
+    pub(crate) async fn heard(&mut self) {
+        let due = match (self.due, &self.changes) {
+            (Some(due), _) => due,
+            (None, None) => Instant::now() + self.pause,
+            (None, Some(changes)) => {
+                // A descriptor of inotify is not closed by anybody else.
+                if let Ok(mut ready) = changes.readable().await {
+                    let mut buffer = [0; 4096];
+                    while rustix::io::read(changes, &mut buffer).is_ok_and(|count| count > 0) {}
+                    ready.clear_ready();
+                }
+                Instant::now() + self.pause
+            }
+        };
+        self.due = Some(due);
+        sleep_until(due).await;
+        self.due = None;
+    }
+}
+
+fn watch(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
+    let changes = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
+    inotify::add_watch(&changes, path, inotify::WatchFlags::MODIFY)?;
+    readiness::watch(changes, Interest::READABLE)
 }
 
 /// Whether a log is to be [`cut`]. One that cannot be looked at is, so that this is said.
@@ -132,6 +185,29 @@ fn on_one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_log_is_looked_at_when_it_has_grown_and_left_alone_when_not() {
+        let (short, long) = (Duration::from_millis(10), Duration::from_millis(150));
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("web1.log");
+        let mut file = begin(&path, "qemu").unwrap();
+        let mut growth = Growth::of(&path, short);
+        growth.heard().await;
+        assert!(tokio::time::timeout(long, growth.heard()).await.is_err(), "nothing was printed");
+        for words in ["a", "b"] {
+            file.write_all(words.as_bytes()).unwrap();
+            // Given up before the while is over, it is told all the same.
+            let given_up = tokio::time::timeout(Duration::ZERO, growth.heard()).await;
+            assert!(given_up.is_err());
+            growth.heard().await;
+        }
+        assert!(tokio::time::timeout(long, growth.heard()).await.is_err(), "all was told");
+
+        let mut blind = Growth::of(&tmp.path().join("none"), short);
+        blind.heard().await;
+        blind.heard().await;
+    }
 
     #[test]
     fn only_the_words_since_the_last_start_are_told() {

@@ -28,7 +28,7 @@ use serde::Deserialize;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 use vfnet_host::process::{Purpose, command};
 
@@ -45,7 +45,7 @@ use crate::{log, readiness, scope, socket, vfio};
 
 /// Events that a reader may leave unread before the supervisor queues them itself.
 const EVENTS: usize = 4;
-/// How often the size of a running guest's log is looked at.
+/// How long after QEMU has printed something the size of its log is looked at.
 const LOG_CHECK: Duration = Duration::from_secs(1);
 /// Wait between two looks at what another process is about to make.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -523,8 +523,7 @@ impl Supervisor {
         let shared = Arc::clone(&self.shared);
         let uuid = self.spec.uuid;
         let mut attaching: Attaching<'_> = Box::pin(attach(&shared, uuid, RECONNECT));
-        let mut log_check = tokio::time::interval(LOG_CHECK);
-        log_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut log = log::Growth::of(&self.spec.log, LOG_CHECK);
         // When a lost monitor is told of, unless QEMU has ended until then.
         let mut lost: Option<Instant> = None;
         loop {
@@ -558,7 +557,7 @@ impl Supervisor {
                     attaching = Box::pin(attach(&shared, uuid, RECONNECT));
                 },
                 () = room(&self.events), if !self.queue.is_empty() => self.send_one(),
-                _ = log_check.tick() => self.keep_log_small().await,
+                () = log.heard() => self.keep_log_small().await,
             }
         }
     }
