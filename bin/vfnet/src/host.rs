@@ -2,7 +2,8 @@
 
 use vfnet_model::PciAddress;
 use vfnet_model::doctor::{Finding, State};
-use vfnet_model::report::{DaemonReport, InventoryReport, PfReport, PortReport, VfReport};
+use vfnet_model::pf::PfIdentity;
+use vfnet_model::report::{DaemonReport, InventoryReport, KnownPf, PfReport, PortReport, VfReport};
 use vfnet_rpc::vfnet::{
     DaemonInfo, Doctor, Inventory, PfDrain, PfDrainArgs, PfForgetVfs, PfKeepVfs, PfSetVfs,
     PfSetVfsArgs, PfUndrain, PortList, VfRestore,
@@ -41,15 +42,20 @@ pub(crate) fn pf(mut daemon: Connection, screen: &Screen, command: PfCommand) ->
     match command {
         PfCommand::Ls => {
             let report = inventory(&mut daemon)?;
-            screen.report(&report.pfs, |_| views::pfs(&report, screen.width))
+            let here = report.pfs.iter().cloned().map(|pf| KnownPf::Here(Box::new(pf)));
+            let absent = report.absent.iter().cloned().map(KnownPf::Absent);
+            let known: Vec<_> = here.chain(absent).collect();
+            screen.report(&known, |_| views::pfs(&report, screen.width))
         }
         PfCommand::Set { pf, vfs, once, .. } => set_vfs(daemon, screen, &pf, vfs, once),
         PfCommand::Forget { pf, .. } => {
-            let address = pf_address(&mut daemon, &pf)?;
-            let args = text("a PF's address", address.to_string())?;
+            let args = text("a PF", known_pf(&mut daemon, &pf)?)?;
             let doing = format!("forget how many VFs {pf} is to have");
-            let report: PfReport = daemon.report::<PfForgetVfs, _>(&args, &doing)?;
-            screen.report(&report, |it| number_of_vfs(&pf, it))
+            let report: KnownPf = daemon.report::<PfForgetVfs, _>(&args, &doing)?;
+            screen.report(&report, |it| match it {
+                KnownPf::Here(it) => number_of_vfs(&pf, it),
+                KnownPf::Absent(it) => views::on_record(it) + "\n",
+            })
         }
         PfCommand::Drain { pf, why, .. } => {
             let address = pf_address(&mut daemon, &pf)?;
@@ -63,9 +69,8 @@ pub(crate) fn pf(mut daemon: Connection, screen: &Screen, command: PfCommand) ->
             })
         }
         PfCommand::Undrain { pf, .. } => {
-            let address = pf_address(&mut daemon, &pf)?;
-            let args = text("a PF's address", address.to_string())?;
-            let report: PfReport =
+            let args = text("a PF", known_pf(&mut daemon, &pf)?)?;
+            let report: KnownPf =
                 daemon.report::<PfUndrain, _>(&args, &format!("lend VFs of {pf} again"))?;
             screen.report(&report, |_| format!("{pf}: not drained\n"))
         }
@@ -76,6 +81,14 @@ fn pf_address(daemon: &mut Connection, name: &str) -> Result<PciAddress, Fault> 
     match name.parse::<PciAddress>() {
         Ok(address) => Ok(address),
         Err(_) => pf_named(&inventory(daemon)?, name),
+    }
+}
+
+/// A PF that need not be here: by its address, its interface, or what `vfnet pf ls` calls it.
+fn known_pf(daemon: &mut Connection, name: &str) -> Result<String, Fault> {
+    match name.parse::<PfIdentity>() {
+        Ok(identity) => Ok(identity.to_string()),
+        Err(_) => pf_address(daemon, name).map(|address| address.to_string()),
     }
 }
 

@@ -353,7 +353,7 @@ Examples:
 Example:
   vfnet pf forget ens1f0")]
     Forget {
-        /// PCI address, or interface
+        /// PCI address, interface, or what vfnet pf ls calls a PF that is not here
         pf: String,
         #[command(flatten)]
         planning: Planning,
@@ -373,10 +373,11 @@ Example:
     },
     /// Lend a drained PF's VFs again
     #[command(after_help = "\
-Example:
-  vfnet pf undrain ens1f0")]
+Examples:
+  vfnet pf undrain ens1f0
+  vfnet pf undrain mac:00:1b:21:aa:bb:cc    its card is not in the host now; see vfnet pf ls")]
     Undrain {
-        /// PCI address, or interface
+        /// PCI address, interface, or what vfnet pf ls calls a PF that is not here
         pf: String,
         #[command(flatten)]
         planning: Planning,

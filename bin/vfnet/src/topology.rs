@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vfnet_model::report::{InventoryReport, PfReport, VfReport};
+use vfnet_model::report::{AbsentPf, InventoryReport, PfReport, VfReport};
 use vfnet_model::{PciAddress, legible};
 
 use crate::screen::Screen;
-use crate::views::{kept, link, vf_state};
+use crate::views::{self, kept, link, vf_state};
 
 /// The tree.
 #[derive(Debug, Serialize)]
 pub(crate) struct Topology {
     obstacle: Option<String>,
     nodes: Vec<Node>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    absent: Vec<AbsentPf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,13 +60,17 @@ impl Topology {
             numa_node,
             cards: cards.into_iter().map(card).collect(),
         };
-        Self { obstacle: report.obstacle, nodes: nodes.into_iter().map(node).collect() }
+        Self {
+            obstacle: report.obstacle,
+            nodes: nodes.into_iter().map(node).collect(),
+            absent: report.absent,
+        }
     }
 
     /// As a picture. VFs next to each other of which the same is to be said share a line, unless
     /// `all` are wanted.
     pub(crate) fn draw(&self, pen: Pen, all: bool) -> String {
-        if self.nodes.is_empty() {
+        if self.nodes.is_empty() && self.absent.is_empty() {
             return "No PFs: no card here can make VFs. `vfnet doctor` says more.\n".to_owned();
         }
         let mut text = String::new();
@@ -82,8 +88,19 @@ impl Topology {
         let [pfs, vfs] = [(ports().count(), "PF"), (made, "VF")].map(counted);
         Twig {
             words: vec![plain("host"), plain(format!("{pfs}, {vfs}, {lent} lent"))],
-            twigs: self.nodes.iter().map(|node| node.twig(all)).collect(),
+            twigs: self
+                .nodes
+                .iter()
+                .map(|node| node.twig(all))
+                .chain((!self.absent.is_empty()).then(|| self.absent_twig()))
+                .collect(),
         }
+    }
+
+    fn absent_twig(&self) -> Twig {
+        let twig = |pf| Twig { words: vec![plain(views::on_record(pf))], twigs: Vec::new() };
+        let words = vec![plain("not here".to_owned())];
+        Twig { words, twigs: self.absent.iter().map(twig).collect() }
     }
 }
 
@@ -121,6 +138,7 @@ impl Port {
             plain(format!("{} of {} VFs{}", pf.num_vfs, pf.total_vfs, kept(pf))),
         ];
         let networks: Vec<_> = pf.networks.iter().map(|name| name.as_str()).collect();
+        words.extend(pf.physical_networks.iter().map(|name| plain(format!("cabled to {name}"))));
         if !networks.is_empty() {
             words.push(plain(format!("networks {}", networks.join(", "))));
         }
@@ -281,6 +299,8 @@ mod tests {
             drained: None,
             errors: None,
             kept_vfs: None,
+            speed: None,
+            physical_networks: Vec::new(),
         }
     }
 
@@ -314,7 +334,7 @@ mod tests {
     }
 
     fn report(pfs: Vec<PfReport>, vfs: Vec<VfReport>) -> Topology {
-        Topology::of(InventoryReport { obstacle: None, pfs, vfs })
+        Topology::of(InventoryReport { obstacle: None, pfs, vfs, absent: Vec::new() })
     }
 
     fn two_cards() -> Topology {
@@ -340,6 +360,27 @@ mod tests {
         };
         vfs.push(vf(&pfs[1], 0));
         report(pfs, vfs)
+    }
+
+    #[test]
+    fn what_a_pf_is_cabled_to_and_pfs_that_are_not_here_are_drawn() {
+        let mut pf = pf("0000:01:00.0", "ens1f0", Some(0), 0);
+        pf.speed = Some(1000);
+        pf.physical_networks = vec!["provider".to_owned()];
+        let absent = vec![AbsentPf {
+            identity: "mac:02:11:22:33:44:01".parse().expect("an identity"),
+            drained: None,
+            kept_vfs: Some(8),
+        }];
+        let report = InventoryReport { obstacle: None, pfs: vec![pf], vfs: Vec::new(), absent };
+        assert_snapshot!(Topology::of(report).draw(PAPER, false), @r"
+        host  1 PF, 0 VFs, 0 lent
+        ├─ NUMA node 0
+        │  └─ card 0000:01:00
+        │     └─ ens1f0  0000:01:00.0  igb  up, 1 Gbit/s  0 of 256 VFs  cabled to provider  networks hw
+        └─ not here
+           └─ PF mac:02:11:22:33:44:01: 8 VFs kept
+        ");
     }
 
     #[test]

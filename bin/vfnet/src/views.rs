@@ -6,8 +6,8 @@ use serde::Serialize;
 use uuid::Uuid;
 use vfnet_model::doctor::{Check, Finding, State};
 use vfnet_model::report::{
-    DaemonReport, ExcludedVfs, ExplainReport, ExplainedInterface, GuestReport, InventoryReport,
-    PfReport, PlanReport, PortReport, VfReport,
+    AbsentPf, DaemonReport, ExcludedVfs, ExplainReport, ExplainedInterface, GuestReport,
+    InventoryReport, PfReport, PlanReport, PortReport, VfReport,
 };
 use vfnet_model::{Vlan, VlanId, VlanProtocol, legible};
 
@@ -153,7 +153,31 @@ pub(crate) fn pfs(report: &InventoryReport, width: Option<u16>) -> String {
     } else {
         sheet.render(width)
     };
-    with_obstacle(report, rows)
+    let absent: String =
+        report.absent.iter().map(|pf| format!("not here: {}\n", on_record(pf))).collect();
+    with_obstacle(report, rows + &absent)
+}
+
+/// Of Mbit/s.
+fn rate(speed: u32) -> String {
+    match (speed / 1000, speed % 1000) {
+        (0, _) => format!("{speed} Mbit/s"),
+        (whole, 0) => format!("{whole} Gbit/s"),
+        (whole, rest) => format!("{whole}.{} Gbit/s", format!("{rest:03}").trim_end_matches('0')),
+    }
+}
+
+/// What is on record of a PF that is not here.
+pub(crate) fn on_record(pf: &AbsentPf) -> String {
+    let drained = match pf.drained.as_deref() {
+        None => None,
+        Some("") => Some("drained".to_owned()),
+        Some(why) => Some(format!("drained: {}", legible(why))),
+    };
+    let kept = pf.kept_vfs.map(|count| format!("{count} VFs kept"));
+    let says: Vec<_> = [drained, kept].into_iter().flatten().collect();
+    let says = if says.is_empty() { "nothing on record".to_owned() } else { says.join(", ") };
+    format!("PF {}: {says}", pf.identity)
 }
 
 /// What is kept of a PF's VFs, after how many there are.
@@ -166,13 +190,14 @@ pub(crate) fn kept(pf: &PfReport) -> String {
 }
 
 pub(crate) fn link(pf: &PfReport) -> String {
-    let link = match (pf.up, pf.carrier) {
-        (true, true) => "up",
-        (true, false) => "no carrier",
-        (false, _) => "down",
+    let link = match (pf.up, pf.carrier, pf.speed) {
+        (true, true, Some(speed)) => format!("up, {}", rate(speed)),
+        (true, true, None) => "up".to_owned(),
+        (true, false, _) => "no carrier".to_owned(),
+        (false, ..) => "down".to_owned(),
     };
     let link = match pf.errors {
-        None => link.to_owned(),
+        None => link,
         Some(1) => format!("{link}, 1 PCIe error"),
         Some(errors) => format!("{link}, {errors} PCIe errors"),
     };
@@ -338,6 +363,8 @@ fn explained(report: &ExplainReport, it: &ExplainedInterface, width: Option<u16>
 
 pub(crate) fn findings(findings: &[Finding], screen: &Screen) -> String {
     let mut text = String::new();
+    let width = findings.iter().map(|finding| check(finding.check).len()).max().unwrap_or(0);
+    let indent = " ".repeat("warning".len() + 2 + width + 2);
     for finding in findings {
         let (word, colour) = match finding.state {
             State::Ok => ("ok", "32"),
@@ -346,14 +373,18 @@ pub(crate) fn findings(findings: &[Finding], screen: &Screen) -> String {
         };
         let padded = format!("{word:7}");
         let word = if screen.colour { format!("\x1b[{colour}m{padded}\x1b[0m") } else { padded };
-        text.push_str(&format!("{word}  {:5}  {}\n", check(finding.check), legible(&finding.says)));
+        text.push_str(&format!(
+            "{word}  {:width$}  {}\n",
+            check(finding.check),
+            legible(&finding.says)
+        ));
         if let Some(mend) = &finding.mend {
             for line in legible(mend).lines() {
-                text.push_str(&format!("{:16}{line}\n", ""));
+                text.push_str(&format!("{indent}{line}\n"));
             }
         }
         for detail in &finding.details {
-            text.push_str(&format!("{:16}{}\n", "", legible(detail)));
+            text.push_str(&format!("{indent}{}\n", legible(detail)));
         }
     }
     text

@@ -35,12 +35,10 @@ impl Turn<'_> {
         Ok(Some(Answer::Done))
     }
 
-    pub(crate) fn pf_undrain(&mut self, pf: PciAddress) -> Outcome {
-        let found = self.state.inventory.pfs.get(&pf).ok_or_else(|| no_pf(pf))?;
-        let identity = PfIdentity::of(found);
-        let shown = self.state.shown_pf(pf);
+    pub(crate) fn pf_undrain(&mut self, pf: PfIdentity) -> Outcome {
+        let (identity, shown) = self.state.known_pf(pf);
         if !self.state.drains.contains_key(&identity) {
-            return Err(Refusal::invalid(format!("PF {shown} is not drained")));
+            return Err(self.state.no_pf_or(pf, format!("PF {shown} is not drained")));
         }
         self.forget(Key::Drain(identity));
         self.announce(Announcement::PfUndrained(shown));

@@ -6,12 +6,13 @@
 //! A refusal names holders, not VFs: a guest with thirty VFs is one line, and of hundreds of
 //! guests the first few are named and the others counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use uuid::Uuid;
 use vfnet_model::PciAddress;
 use vfnet_model::pf::PfIdentity;
+use vfnet_model::report::AbsentPf;
 
 use crate::decision::{Announcement, Effect, Turn};
 use crate::input::{Answer, Ticket};
@@ -114,6 +115,41 @@ impl State {
     pub(crate) fn is_changing(&self, pf: PciAddress) -> Option<String> {
         let job = self.pf_jobs.get(&pf)?;
         Some(format!("the number of VFs of its PF {pf} is being changed to {}", job.count))
+    }
+
+    /// The PF that is meant: where it is named by its address, whichever is there.
+    pub(crate) fn known_pf(&self, pf: PfIdentity) -> (PfIdentity, String) {
+        let PfIdentity::Address(address) = pf else { return (pf, pf.to_string()) };
+        match self.inventory.pfs.get(&address) {
+            Some(found) => (PfIdentity::of(found), self.shown_pf(address)),
+            None => (pf, pf.to_string()),
+        }
+    }
+
+    /// The refusal of something that does not hold of a PF: for one that is named by an address
+    /// where none is, that.
+    pub(crate) fn no_pf_or(&self, pf: PfIdentity, otherwise: String) -> Refusal {
+        match pf {
+            PfIdentity::Address(address) if !self.inventory.pfs.contains_key(&address) => {
+                no_pf(address)
+            }
+            _ => Refusal::invalid(otherwise),
+        }
+    }
+
+    /// PFs that are not here now, of which something is on record: why it is drained, and how many
+    /// VFs are kept of it.
+    pub fn absent_pfs(&self) -> Vec<AbsentPf> {
+        let here: BTreeSet<_> = self.inventory.pfs.values().map(PfIdentity::of).collect();
+        let known: BTreeSet<_> = self.drains.keys().chain(self.kept_vfs.keys()).copied().collect();
+        known
+            .difference(&here)
+            .map(|pf| AbsentPf {
+                identity: *pf,
+                drained: self.drains.get(pf).map(|drain| drain.why.clone()),
+                kept_vfs: self.kept_vfs.get(pf).map(|kept| kept.count),
+            })
+            .collect()
     }
 
     /// A PF as people know it: `ens1f0 (0000:01:00.0)`.

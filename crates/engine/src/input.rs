@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 use vfnet_model::inventory::{Inventory, Vf};
 use vfnet_model::network::Network;
+use vfnet_model::pf::PfIdentity;
 use vfnet_model::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, VlanId};
 
 use crate::claim::{ClaimId, Lessee};
@@ -316,7 +317,7 @@ pub enum Request {
         why: String,
     },
     /// Lend them again.
-    PfUndrain(PciAddress),
+    PfUndrain(PfIdentity),
     /// Have a PF make so many VFs in the place of those there are, which must all be free.
     PfSetVfs {
         /// The PF.
@@ -327,7 +328,7 @@ pub enum Request {
         keep: bool,
     },
     /// Keep no number of VFs of a PF any more; those that there are stay.
-    PfForgetVfs(PciAddress),
+    PfForgetVfs(PfIdentity),
 }
 
 /// A change of a network's document, running, kept or both.

@@ -11,7 +11,6 @@ use vfnet_model::PciAddress;
 use vfnet_model::pf::PfIdentity;
 
 use crate::decision::{Announcement, Effect, Turn};
-use crate::guards::no_pf;
 use crate::input::Answer;
 use crate::record::{Entry, Key, PfJob};
 use crate::refusal::Refusal;
@@ -38,12 +37,10 @@ impl Turn<'_> {
         }
     }
 
-    pub(crate) fn pf_forget_vfs(&mut self, pf: PciAddress) -> Outcome {
-        let found = self.state.inventory.pfs.get(&pf).ok_or_else(|| no_pf(pf))?;
-        let identity = PfIdentity::of(found);
+    pub(crate) fn pf_forget_vfs(&mut self, pf: PfIdentity) -> Outcome {
+        let (identity, shown) = self.state.known_pf(pf);
         if !self.state.kept_vfs.contains_key(&identity) {
-            let message = format!("no VFs are kept of PF {}", self.state.shown_pf(pf));
-            return Err(Refusal::invalid(message));
+            return Err(self.state.no_pf_or(pf, format!("no VFs are kept of PF {shown}")));
         }
         self.keep_vfs(identity, 0);
         Ok(Some(Answer::Done))

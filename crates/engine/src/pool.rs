@@ -192,12 +192,17 @@ fn described(state: &State, pf: &Pf) -> String {
     let mut says = vec![format!("{vendor:04x}:{device:04x}")];
     says.push(pf.driver.as_ref().map_or("no driver".to_owned(), ToString::to_string));
     says.extend(pf.numa_node.map(|node| format!("NUMA node {node}")));
-    let of = state.physical_networks.iter().filter(|(_, pfs)| pfs.iter().any(|name| name.is(pf)));
-    says.extend(of.map(|(name, _)| format!("physical network {name}")));
+    says.extend(state.physical_networks_of(pf).map(|name| format!("physical network {name}")));
     format!("{} {}", state.shown_pf(pf.address), says.join(", "))
 }
 
 impl State {
+    /// The physical networks that a PF is cabled to, as the configuration has it.
+    pub fn physical_networks_of<'s>(&'s self, pf: &'s Pf) -> impl Iterator<Item = String> + 's {
+        let of = self.physical_networks.iter();
+        of.filter(|(_, pfs)| pfs.iter().any(|name| name.is(pf))).map(|(name, _)| name.to_string())
+    }
+
     /// The PFs of an active network's pool that it names or that it chooses now, with which of
     /// their VFs are in it; one that several elements mean more than once.
     pub fn lent_pfs(&self, live: &LiveNetwork) -> Vec<LentPf> {

@@ -408,6 +408,7 @@ impl Kernel {
             up: pf.up,
             carrier: pf.up && pf.carrier,
             mtu: 1500,
+            speed: (pf.up && pf.carrier).then_some(pf.personality().speed),
         });
         Pf {
             address,

@@ -83,6 +83,9 @@ pub struct PfNetdev {
     pub carrier: bool,
     /// MTU in bytes.
     pub mtu: u32,
+    /// Speed of its link in Mbit/s, while it has one and the driver says so.
+    #[serde(default)]
+    pub speed: Option<u32>,
 }
 
 /// Which of the devices that have had one PCI address this is: the kernfs inode number of its

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::pf::PfIdentity;
 use crate::vf::VfIndex;
 use crate::{DriverName, GuestName, MacAddress, NetdevName, NetworkName, PciAddress, Vlan};
 
@@ -31,6 +32,9 @@ pub struct InventoryReport {
     pub pfs: Vec<PfReport>,
     /// In the order of their PFs and numbers.
     pub vfs: Vec<VfReport>,
+    /// What is on record of PFs that are not here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<AbsentPf>,
 }
 
 /// A PF.
@@ -46,6 +50,12 @@ pub struct PfReport {
     pub up: bool,
     /// Whether it has carrier.
     pub carrier: bool,
+    /// Speed of its link in Mbit/s, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<u32>,
+    /// Physical networks that it is cabled to, as the configuration has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub physical_networks: Vec<String>,
     /// Its driver.
     pub driver: Option<DriverName>,
     /// VFs there are.
@@ -67,6 +77,30 @@ pub struct PfReport {
     /// VFs that are kept: made whenever its card comes, also after a reboot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_vfs: Option<u16>,
+}
+
+/// A PF that is not here now, of which something is on record: its card is out, or its driver does
+/// not run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AbsentPf {
+    /// What it is known by.
+    pub identity: PfIdentity,
+    /// Why it is drained, where it is: in words, empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<String>,
+    /// VFs that are kept: made when its card comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_vfs: Option<u16>,
+}
+
+/// A PF, here or not.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KnownPf {
+    /// It is here.
+    Here(Box<PfReport>),
+    /// It is not.
+    Absent(AbsentPf),
 }
 
 /// A VF that is lent to the process that has asked for it.

@@ -37,6 +37,8 @@ fn inventory() -> InventoryReport {
         drained: None,
         errors: None,
         kept_vfs: None,
+        speed: None,
+        physical_networks: Vec::new(),
         address: address("0000:01:00.0"),
         netdev: Some("ens1f0".parse().expect("name")),
         mac: Some("02:11:22:33:44:ff".parse().expect("MAC")),
@@ -85,6 +87,7 @@ fn inventory() -> InventoryReport {
         obstacle: None,
         pfs: vec![pf, down],
         vfs: vec![vf(0, "free"), held, unusable, quarantined],
+        absent: Vec::new(),
     }
 }
 
@@ -186,6 +189,7 @@ fn no_vfs_says_how_to_make_some_and_what_keeps_them_from_being_lent() {
         obstacle: Some("the IOMMU is off".to_owned()),
         pfs: Vec::new(),
         vfs: Vec::new(),
+        absent: Vec::new(),
     };
     assert_snapshot!(vfs(&report, WIDE), @r"
     No VFs. Make some with <vfnet:pf vfs='N'> in a network, or:
@@ -207,6 +211,26 @@ fn pfs_show_their_vfs_and_networks() {
     ens1f0  0000:01:00.0  02:11:22:33:44:ff  up    igb     0     4 of 7  1     hw, hw-gold
     -       0000:02:00.0  02:11:22:33:44:ff  down  -       -     0 of 7  0     -
     ");
+}
+
+#[test]
+fn pfs_that_are_not_here_are_told_behind_those_that_are() {
+    let mut report = inventory();
+    report.pfs[0].speed = Some(2500);
+    let pf = |identity: &str, drained: Option<&str>, kept_vfs| AbsentPf {
+        identity: identity.parse().expect("an identity"),
+        drained: drained.map(str::to_owned),
+        kept_vfs,
+    };
+    report.absent = vec![
+        pf("mac:02:11:22:33:44:01", Some("new cable"), Some(8)),
+        pf("pci:0000:07:00.0", Some(""), None),
+    ];
+    let text = pfs(&report, WIDE);
+    assert!(text.contains("  up, 2.5 Gbit/s  "), "{text}");
+    let end = "\nnot here: PF mac:02:11:22:33:44:01: drained: new cable, 8 VFs kept\n\
+               not here: PF pci:0000:07:00.0: drained\n";
+    assert!(text.ends_with(end), "{text}");
 }
 
 #[test]

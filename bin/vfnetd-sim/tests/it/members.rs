@@ -97,7 +97,7 @@ fn a_host_is_drawn_and_the_doctor_tells_what_its_drivers_can_do() {
     };
     let drawn = vfnet(&["topology"]).stdout;
     assert!(drawn.starts_with("host  2 PFs, 5 VFs, 0 lent\n├─ NUMA node 1\n"), "{drawn}");
-    assert!(drawn.contains("└─ ens1f0  0000:01:00.0  igb  up  3 of 7 VFs"), "{drawn}");
+    assert!(drawn.contains("└─ ens1f0  0000:01:00.0  igb  up, 1 Gbit/s  3 of 7 VFs"), "{drawn}");
     assert!(drawn.contains("      └─ VF"), "{drawn}");
     let tree = vfnet(&["topology", "--json"]).stdout;
     let tree: serde_json::Value = serde_json::from_str(&tree).expect("JSON");
@@ -162,7 +162,9 @@ fn a_drained_pf_is_shown_explained_told_and_drained_after_a_restart() {
     until("the guest is found", || daemon.state_of("web1").starts_with("running"));
     let why = "its PF ens1f0 (0000:01:00.0) is drained: new cable on Friday";
     assert!(daemon.refuses(&["start", "web2"]).contains(why));
-    assert!(vfnet(&daemon, &["pf", "ls"]).stdout.contains("up, drained: new cable on Friday"));
+    assert!(
+        vfnet(&daemon, &["pf", "ls"]).stdout.contains("up, 1 Gbit/s, drained: new cable on Friday")
+    );
     assert!(vfnet(&daemon, &["net", "explain", "hw"]).stdout.contains(why));
     assert!(daemon.state_of("web1").starts_with("running"));
 
@@ -175,4 +177,22 @@ fn a_drained_pf_is_shown_explained_told_and_drained_after_a_restart() {
     assert!(two_lines.stderr.contains("one line"), "{two_lines:?}");
     daemon.says(&["destroy", "web1"]);
     daemon.says(&["destroy", "web2"]);
+
+    // What is on record of a card that was taken out is shown, and can be taken back.
+    vfnet(&daemon, &["pf", "drain", "ens1f0", "--why", "sent in"]);
+    assert!(daemon.host().unplug_pf("0000:01:00.0".parse().expect("an address")));
+    let listed = vfnet(&daemon, &["pf", "ls"]).stdout;
+    let gone = listed.lines().find(|line| line.starts_with("not here: PF mac:")).expect("a line");
+    assert!(gone.ends_with(": drained: sent in"), "{gone}");
+    let drawn = vfnet(&daemon, &["topology"]).stdout;
+    assert!(drawn.contains(gone.trim_start_matches("not here: ")), "{drawn}");
+    let identity = gone.split(' ').nth(3).expect("what it is known by").trim_end_matches(':');
+    let listed = vfnet(&daemon, &["pf", "ls", "--json"]).stdout;
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed[0]["identity"], identity, "{listed}");
+    let again = vfnet(&daemon, &["pf", "undrain", identity]);
+    assert_eq!(again.stdout, format!("{identity}: not drained\n"), "{again:?}");
+    assert!(!vfnet(&daemon, &["pf", "ls"]).stdout.contains("not here"));
+    let twice = vfnet(&daemon, &["pf", "undrain", identity]);
+    assert!(twice.stderr.contains("is not drained"), "{twice:?}");
 }

@@ -7,9 +7,10 @@ use vfnet_engine::{
     Answer, Claim, Excluded, Explained, NicSource, Phase, Refusal, Request, State, excluded, place,
 };
 use vfnet_model::doctor::{self, Check, Finding};
+use vfnet_model::pf::PfIdentity;
 use vfnet_model::report::{
-    DaemonReport, ExcludedVfs, ExplainReport, ExplainedInterface, GuestReport, InventoryReport,
-    PfReport, PortReport, VfReport,
+    AbsentPf, DaemonReport, ExcludedVfs, ExplainReport, ExplainedInterface, GuestReport,
+    InventoryReport, KnownPf, PfReport, PortReport, VfReport,
 };
 use vfnet_model::{GuestName, NetworkName, PciAddress};
 use vfnet_rpc::error::{ErrorCode, ErrorDomain, WireError};
@@ -55,6 +56,7 @@ fn inventory_of(state: &State) -> InventoryReport {
         obstacle: place::host_obstacle(host).map(|refusal| refusal.to_string()),
         pfs: host.pfs.values().map(|pf| pf_report(state, pf)).collect(),
         vfs: vfs.collect(),
+        absent: state.absent_pfs(),
     }
 }
 
@@ -67,6 +69,8 @@ fn pf_report(state: &State, pf: &vfnet_model::inventory::Pf) -> PfReport {
         mac: pf.netdev.as_ref().map(|dev| dev.mac),
         up: pf.netdev.as_ref().is_some_and(|dev| dev.up),
         carrier: pf.netdev.as_ref().is_some_and(|dev| dev.carrier),
+        speed: pf.netdev.as_ref().and_then(|dev| dev.speed),
+        physical_networks: state.physical_networks_of(pf).collect(),
         driver: pf.driver.clone(),
         num_vfs: pf.num_vfs,
         total_vfs: pf.total_vfs,
@@ -202,9 +206,9 @@ pub(super) async fn pf_set_vfs(
     ask_about_pf(daemon, pf, Request::PfSetVfs { pf, count, keep }).await
 }
 
-pub(super) async fn pf_forget_vfs(daemon: &Daemon, pf: &str) -> Result<PfReport, WireError> {
-    let pf = pf_address(pf)?;
-    ask_about_pf(daemon, pf, Request::PfForgetVfs(pf)).await
+pub(super) async fn pf_forget_vfs(daemon: &Daemon, pf: &str) -> Result<KnownPf, WireError> {
+    let pf = pf_identity(pf)?;
+    ask_about_known_pf(daemon, pf, Request::PfForgetVfs(pf)).await
 }
 
 /// Words that are shown on a line of a table.
@@ -220,9 +224,39 @@ pub(super) async fn pf_drain(daemon: &Daemon, args: &PfDrainArgs) -> Result<PfRe
     ask_about_pf(daemon, pf, Request::PfDrain { pf, why }).await
 }
 
-pub(super) async fn pf_undrain(daemon: &Daemon, pf: &str) -> Result<PfReport, WireError> {
-    let pf = pf_address(pf)?;
-    ask_about_pf(daemon, pf, Request::PfUndrain(pf)).await
+pub(super) async fn pf_undrain(daemon: &Daemon, pf: &str) -> Result<KnownPf, WireError> {
+    let pf = pf_identity(pf)?;
+    ask_about_known_pf(daemon, pf, Request::PfUndrain(pf)).await
+}
+
+/// By an address, or by what an absent PF is listed as.
+fn pf_identity(text: &str) -> Result<PfIdentity, WireError> {
+    text.parse().or_else(|_| pf_address(text).map(PfIdentity::Address))
+}
+
+/// Has something done to what is known of a PF, which need not be here, and says what is known then.
+async fn ask_about_known_pf(
+    daemon: &Daemon,
+    pf: PfIdentity,
+    request: Request,
+) -> Result<KnownPf, WireError> {
+    let refused = |refusal: Refusal| wire_error::refusal(ErrorDomain::NodeDevice, &refusal);
+    daemon.observer.look().await;
+    daemon.engine.ask(request).await.map_err(refused)?;
+    let find = move |state: &State| {
+        let is_it = |found: &&vfnet_model::inventory::Pf| {
+            pf == PfIdentity::Address(found.address) || pf == PfIdentity::of(found)
+        };
+        match state.inventory.pfs.values().find(is_it) {
+            Some(found) => KnownPf::Here(Box::new(pf_report(state, found))),
+            None => {
+                let mut absent = state.absent_pfs().into_iter();
+                let nothing = AbsentPf { identity: pf, drained: None, kept_vfs: None };
+                KnownPf::Absent(absent.find(|absent| absent.identity == pf).unwrap_or(nothing))
+            }
+        }
+    };
+    daemon.engine.read(find).await.map_err(refused)
 }
 
 fn pf_address(text: &str) -> Result<PciAddress, WireError> {

@@ -2,6 +2,8 @@
 
 use vfnet_engine::{Announcement, Request};
 use vfnet_host_sim::{Driver, SimHost};
+use vfnet_model::pf::PfIdentity;
+use vfnet_model::report::AbsentPf;
 
 use crate::scene::{
     PF, PF2, create, destroy, device, guest_with, igb, mac, nic, pci, port, vf, vfs_of,
@@ -40,13 +42,13 @@ fn a_drained_pf_lends_nothing_anew_and_what_is_lent_stays_so() {
     let refused = refusal(world.ask(one_nic("first", 1))).to_string();
     assert!(refused.contains(says), "{refused}");
 
-    granted(world.ask(Request::PfUndrain(pci(PF))));
+    granted(world.ask(Request::PfUndrain(PfIdentity::Address(pci(PF)))));
     granted(world.ask(one_nic("second", 2)));
     let told = |what: &Announcement| {
         matches!(what, Announcement::PfDrained(..) | Announcement::PfUndrained(_))
     };
     assert_eq!(world.said.iter().filter(|what| told(what)).count(), 2);
-    let twice = refusal(world.ask(Request::PfUndrain(pci(PF)))).to_string();
+    let twice = refusal(world.ask(Request::PfUndrain(PfIdentity::Address(pci(PF))))).to_string();
     assert!(twice.contains("is not drained"), "{twice}");
 }
 
@@ -70,7 +72,7 @@ fn a_drain_outlives_the_daemon_the_boot_and_its_cards_place() {
     let drains: Vec<_> = world.state().drains.keys().copied().collect();
     let moved = World::new(card(PF2).build(), 1);
     let pf = &moved.state().inventory.pfs[&pci(PF2)];
-    assert_eq!(drains, [vfnet_model::pf::PfIdentity::of(pf)]);
+    assert_eq!(drains, [PfIdentity::of(pf)]);
 }
 
 #[test]
@@ -78,4 +80,25 @@ fn what_is_no_pf_is_not_drained() {
     let mut world = with_network(igb(1));
     let nowhere = Request::PfDrain { pf: vf(0), why: String::new() };
     assert!(refusal(world.ask(nowhere)).to_string().contains("is not an SR-IOV PF"));
+}
+
+#[test]
+fn what_is_on_record_of_a_pf_that_is_gone_is_listed_and_can_be_taken_back() {
+    let mut world = with_network(igb(2));
+    let identity = PfIdentity::of(&world.state().inventory.pfs[&pci(PF)]);
+    granted(world.ask(drain("bad cable")));
+    assert_eq!(world.state().absent_pfs(), []);
+    assert!(world.host.unplug_pf(pci(PF)));
+    world.look();
+    world.settle();
+    let drained = Some("bad cable".to_owned());
+    assert_eq!(world.state().absent_pfs(), [AbsentPf { identity, drained, kept_vfs: None }]);
+
+    // Where it was, nothing is.
+    let by_place = Request::PfUndrain(PfIdentity::Address(pci(PF)));
+    assert!(refusal(world.ask(by_place)).to_string().contains("is not an SR-IOV PF"));
+    let not_kept = refusal(world.ask(Request::PfForgetVfs(identity))).to_string();
+    assert!(not_kept.contains(&format!("no VFs are kept of PF {identity}")), "{not_kept}");
+    granted(world.ask(Request::PfUndrain(identity)));
+    assert_eq!(world.state().absent_pfs(), []);
 }

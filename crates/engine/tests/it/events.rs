@@ -17,6 +17,7 @@ use vfnet_engine::{
 use vfnet_host::Host;
 use vfnet_host_sim::{Driver, FaultKind, FaultPoint, OpKind, OwnMac, SimHost, ZeroMac};
 use vfnet_model::network::{Command, Network, Section, update};
+use vfnet_model::pf::PfIdentity;
 use vfnet_model::vf::{Original, VfSetting};
 use vfnet_model::{PciAddress, Vlan};
 
@@ -513,7 +514,7 @@ impl Scenery<'_> {
                 world.begin(if *on {
                     Request::PfDrain { pf, why: "a life goes on".into() }
                 } else {
-                    Request::PfUndrain(pf)
+                    Request::PfUndrain(PfIdentity::Address(pf))
                 });
             }
             Event::DetachVf(index) => {

@@ -2,6 +2,7 @@
 
 use vfnet_engine::{Announcement, Request};
 use vfnet_host_sim::{FaultKind, FaultPoint, OpKind};
+use vfnet_model::pf::PfIdentity;
 
 use crate::scene::{
     PF, create, define, guest, guest_with, igb, mac, net, nic, pci, vf, vfs_of, with_network,
@@ -48,9 +49,9 @@ fn kept_vfs_are_there_after_every_boot_until_they_are_not_kept_any_more() {
     // As many as there are: kept from now on, and nothing to be made.
     granted(world.ask(set(3, false)));
     granted(world.ask(set(3, true)));
-    granted(world.ask(Request::PfForgetVfs(pci(PF))));
+    granted(world.ask(Request::PfForgetVfs(PfIdentity::Address(pci(PF)))));
     assert_eq!((vfs(&world), kept(&world)), (3, None));
-    let twice = refusal(world.ask(Request::PfForgetVfs(pci(PF)))).to_string();
+    let twice = refusal(world.ask(Request::PfForgetVfs(PfIdentity::Address(pci(PF))))).to_string();
     assert!(twice.contains("no VFs are kept of PF ens1f0"), "{twice}");
     boot(&mut world);
     assert_eq!(vfs(&world), 0);

@@ -197,6 +197,7 @@ impl<'a> Reader<'a> {
                 up: flags(dir)? & UP != 0,
                 carrier: dir.read("carrier")?.as_deref() == Some("1"),
                 mtu: dir.value("mtu", "an MTU")?.ok_or_else(|| dir.missing("mtu"))?,
+                speed: speed(dir),
                 altnames: link.altnames,
                 permanent_mac: link.permanent_mac,
                 name: name.clone(),
@@ -427,6 +428,12 @@ fn uncorrected(device: &Dir) -> Option<u64> {
     };
     let fatal = total("aer_dev_fatal", "TOTAL_ERR_FATAL ")?;
     Some(fatal.saturating_add(total("aer_dev_nonfatal", "TOTAL_ERR_NONFATAL ")?))
+}
+
+/// -1 stands for one that is not known; without a link there is none (kernel: `speed_show`, EINVAL).
+fn speed(netdev: &Dir) -> Option<u32> {
+    let speed: i64 = netdev.value("speed", "Mbit/s").ok().flatten()?;
+    u32::try_from(speed).ok().filter(|speed| *speed != u32::MAX)
 }
 
 /// -1 stands for none.

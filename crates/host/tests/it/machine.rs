@@ -169,6 +169,7 @@ impl Host for Machine {
                 up: state.pf_up,
                 carrier: state.pf_up,
                 mtu: 1500,
+                speed: None,
             }),
             driver: Some(driver(state.pf_driver)),
             id: (0x8086, 0x10c9),
