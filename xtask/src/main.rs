@@ -1,8 +1,9 @@
-//! The project's own commands: demo, test, sim, fuzz, lab, install.
+//! The project's own commands: demo, test, bench, sim, fuzz, lab, install.
 
 #![expect(clippy::disallowed_methods, reason = "not part of the daemon: it drives cargo and QEMU")]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program for a terminal")]
 
+mod bench;
 mod cpio;
 mod cuts;
 mod deb;
@@ -55,6 +56,8 @@ enum Task {
         #[arg(long)]
         deep: bool,
     },
+    /// Measure vfnet beside bare system calls and stock libvirt, in an emulated host
+    Bench(bench::Options),
     /// Live whole lives of a simulated host, from seeds, and look at every promise at every step
     Sim(sim::Options),
     /// Send bytes nobody should send, by the million (needs a nightly toolchain and cargo-fuzz)
@@ -147,6 +150,7 @@ fn main() -> ExitCode {
             _ => Depth::Full,
         })
         .map(exit_code),
+        Some(Task::Bench(options)) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Some(Task::Sim(options)) => sim::sim(&options).map(exit_code),
         Some(Task::Fuzz(options)) => fuzz::fuzz(&options).map(exit_code),
         Some(Task::Lab(task)) => run_lab(task),

@@ -43,7 +43,12 @@ impl Daemon {
         Self::run("vfnetd-lab")
     }
 
-    fn run(program: &str) -> Result<Self> {
+    /// Starts the daemon and waits for nothing.
+    pub fn begin() -> Result<Self> {
+        Self::spawn("vfnetd")
+    }
+
+    fn spawn(program: &str) -> Result<Self> {
         let log = File::options().create(true).append(true).open(LOG)?;
         let child = Command::new(built(program)?)
             .args(["--state-dir", STATE_DIR, "--run-dir", RUN_DIR])
@@ -52,7 +57,11 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .context("cannot start vfnetd")?;
-        let mut daemon = Self { child };
+        Ok(Self { child })
+    }
+
+    fn run(program: &str) -> Result<Self> {
+        let mut daemon = Self::spawn(program)?;
         let started = std::time::Instant::now();
         while UnixStream::connect(SOCKET).is_err() {
             if let Some(status) = daemon.child.try_wait()? {

@@ -42,18 +42,25 @@ pub struct Guest<'a> {
     name: &'a str,
     interfaces: String,
     boots: Option<&'a str>,
+    memory_mib: u32,
 }
 
 impl<'a> Guest<'a> {
     /// A guest of 64 MiB that boots nothing: QEMU runs, and that is all.
     pub fn idle(name: &'a str) -> Self {
-        Self { name, interfaces: String::new(), boots: None }
+        Self { name, interfaces: String::new(), boots: None, memory_mib: 64 }
     }
 
     /// A guest that boots the lab's kernel, which reports its NICs; `words` are the lab's own
     /// words on the kernel's command line, such as `vflab.stay`.
     pub fn booting(name: &'a str, words: &'a str) -> Self {
-        Self { name, interfaces: String::new(), boots: Some(words) }
+        Self { name, interfaces: String::new(), boots: Some(words), memory_mib: guest::MEMORY_MIB }
+    }
+
+    /// Other memory, in MiB.
+    pub fn memory(mut self, mib: u32) -> Self {
+        self.memory_mib = mib;
+        self
     }
 
     /// A NIC on a network.
@@ -74,27 +81,27 @@ impl<'a> Guest<'a> {
 
     /// The document. The guest's serial console goes to `console`.
     pub fn xml(&self, console: &Path) -> Result<String> {
-        let (memory, boot) = match self.boots {
-            None => (64, String::new()),
+        let boot = match self.boots {
+            None => String::new(),
             Some(words) => {
                 let (kernel, initrd) = guest::images()?;
                 let (kernel, initrd) = (kernel.display(), initrd.display());
                 let arguments = guest::KERNEL_ARGUMENTS;
-                let boot = format!(
+                format!(
                     "    <kernel>{kernel}</kernel>\n    <initrd>{initrd}</initrd>\n    \
                      <cmdline>{arguments} {words}</cmdline>\n"
-                );
-                (guest::MEMORY_MIB, boot)
+                )
             }
         };
         Ok(format!(
-            "<domain type='qemu'>\n  <name>{}</name>\n  <memory unit='MiB'>{memory}</memory>\n  \
+            "<domain type='qemu'>\n  <name>{}</name>\n  <memory unit='MiB'>{}</memory>\n  \
              <vcpu>1</vcpu>\n  <os>\n    <type arch='x86_64' machine='{}'>hvm</type>\n{boot}  \
              </os>\n  <features>\n    <acpi/>\n  </features>\n  <cpu mode='maximum'/>\n  <on_poweroff>destroy</on_poweroff>\n  <devices>\n    \
              <emulator>/usr/bin/qemu-system-x86_64</emulator>\n{}    <serial type='file'>\n      \
              <source path='{}'/>\n    </serial>\n    <memballoon model='none'/>\n  \
              </devices>\n</domain>\n",
             self.name,
+            self.memory_mib,
             guest::MACHINE,
             self.interfaces,
             console.display()

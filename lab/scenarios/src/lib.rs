@@ -14,6 +14,7 @@ pub mod documents;
 pub mod guest;
 pub mod host;
 pub mod kills;
+pub mod measures;
 pub mod program;
 pub mod rounds;
 pub mod scenario;

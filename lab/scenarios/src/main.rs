@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use vfnet_lab_scenarios::host::Host;
-use vfnet_lab_scenarios::{cuts, demo, rounds, scenario, scenarios};
+use vfnet_lab_scenarios::{cuts, demo, measures, rounds, scenario, scenarios};
 
 /// What is tried in the emulated SR-IOV host.
 #[derive(Debug, Parser)]
@@ -59,6 +59,12 @@ enum Task {
         #[arg(long)]
         last: bool,
     },
+    /// Measure vfnet, stock libvirt and bare system calls in turn, in this host
+    Bench {
+        /// Once, and of all a little
+        #[arg(long)]
+        quick: bool,
+    },
     /// Do what `cargo xtask demo` tells, in this host
     Demo {
         /// Which power-on of the host this is, counted from 1
@@ -83,6 +89,11 @@ fn main() -> ExitCode {
         }
         Task::Cuts { boot, seed, journal, last } => {
             if let Err(error) = cuts::run(&Host::new(boot), &journal, seed, last) {
+                return failed(&error);
+            }
+        }
+        Task::Bench { quick } => {
+            if let Err(error) = measures::run(&Host::new(1), quick) {
                 return failed(&error);
             }
         }

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program;
 use crate::wait::wait_for;
@@ -46,7 +47,8 @@ impl Serves {
         }
     }
 
-    const fn uri(self) -> &'static str {
+    /// Where its clients find it.
+    pub const fn uri(self) -> &'static str {
         match self {
             Self::NodeDevices => "nodedev+unix:///system?socket=/run/libvirt/libvirt-sock",
             Self::Guests => "qemu+unix:///system?socket=/run/libvirt/libvirt-sock",
@@ -68,37 +70,10 @@ impl StockLibvirt {
     ///
     /// When it does not start.
     pub fn start(serves: Serves) -> Result<Option<Self>> {
-        let folder = folder()?;
-        let libraries = folder.join(LIBRARIES);
-        if !serves.drivers().iter().all(|driver| libraries.join(driver).exists()) {
+        if !prepare(serves)? {
             return Ok(None);
         }
-        let drivers = Path::new(DRIVERS);
-        if drivers.exists() {
-            fs::remove_dir_all(drivers)?;
-        }
-        fs::create_dir(drivers)?;
-        for driver in serves.drivers() {
-            let driver = libraries.join(driver);
-            symlink(&driver, drivers.join(driver.file_name().context("a driver has a name")?))?;
-        }
-        fs::write(CONFIGURATION, "auth_unix_rw=\"none\"\nauth_unix_ro=\"none\"\n")?;
-        if serves == Serves::Guests {
-            prepare_for_guests()?;
-        }
-        let log = File::options().create(true).append(true).open(LOG)?;
-        let path = std::env::var("PATH").unwrap_or_default();
-        let child = Command::new(folder.join("usr/sbin/libvirtd"))
-            .args(["--config", CONFIGURATION])
-            .env("LIBVIRT_DRIVER_DIR", drivers)
-            .env("LD_LIBRARY_PATH", libraries)
-            .env("PATH", format!("{path}:{}", folder.join("usr/sbin").display()))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start stock libvirtd")?;
-        let mut stock = Self { child, serves };
+        let mut stock = Self::begin(serves)?;
         let mut ended = None;
         wait_for("stock libvirtd to take connections", START_LIMIT, || {
             ended = stock.child.try_wait().ok().flatten();
@@ -115,6 +90,41 @@ impl StockLibvirt {
             }
             None => Ok(Some(stock)),
         }
+    }
+
+    /// Starts what has been prepared, and waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be run.
+    pub fn begin(serves: Serves) -> Result<Self> {
+        let folder = folder()?;
+        let log = File::options().create(true).append(true).open(LOG)?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let child = Command::new(folder.join("usr/sbin/libvirtd"))
+            .args(["--config", CONFIGURATION])
+            .env("LIBVIRT_DRIVER_DIR", DRIVERS)
+            .env("LD_LIBRARY_PATH", folder.join(LIBRARIES))
+            .env("PATH", format!("{path}:{}", folder.join("usr/sbin").display()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start stock libvirtd")?;
+        Ok(Self { child, serves })
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks the daemon to end, as systemd does, and waits until it has.
+    pub fn stop(mut self) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process without an id")?, Signal::TERM)?;
+        program::wait_for_the_end("stock libvirtd to end", &mut self.child)?;
+        Ok(())
     }
 
     /// Runs libvirt's command line against it.
@@ -146,6 +156,32 @@ impl Drop for StockLibvirt {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Lays out what it needs to start; false where it has not been unpacked.
+///
+/// # Errors
+///
+/// When a file cannot be written.
+pub fn prepare(serves: Serves) -> Result<bool> {
+    let libraries = folder()?.join(LIBRARIES);
+    if !serves.drivers().iter().all(|driver| libraries.join(driver).exists()) {
+        return Ok(false);
+    }
+    let drivers = Path::new(DRIVERS);
+    if drivers.exists() {
+        fs::remove_dir_all(drivers)?;
+    }
+    fs::create_dir(drivers)?;
+    for driver in serves.drivers() {
+        let driver = libraries.join(driver);
+        symlink(&driver, drivers.join(driver.file_name().context("a driver has a name")?))?;
+    }
+    fs::write(CONFIGURATION, "auth_unix_rw=\"none\"\nauth_unix_ro=\"none\"\n")?;
+    if serves == Serves::Guests {
+        prepare_for_guests()?;
+    }
+    Ok(true)
 }
 
 /// What Debian's scripts and other daemons do for it on a machine where it is installed: the user
