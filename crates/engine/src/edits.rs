@@ -167,7 +167,7 @@ fn edited_live(
     if let Some(claim) = in_use {
         let message = format!("a member of the pool of network '{}' is in use", before.name());
         let reason = format!("is {}", claim.why_taken());
-        let vfs = vec![Because { vf: claim.vf, obstacle: Obstacle::Taken, reason }];
+        let vfs = vec![Because::new(claim.vf, Obstacle::Taken, reason)];
         return Err(Refusal { vfs, ..Refusal::invalid(message) });
     }
     Ok(LiveNetwork { uuid, definition: definition(uuid, after), pfs: before.pfs.clone(), vfs })

@@ -79,7 +79,7 @@ impl Turn<'_> {
         let Some(claim) = self.state.claims.get(&id) else { return };
         let kind = if hook { RefusalKind::HookFailed } else { RefusalKind::OperationFailed };
         let message = format!("cannot prepare a VF for {}", claim.owner);
-        let vfs = vec![Because { vf: claim.vf, obstacle: Obstacle::Host, reason: why }];
+        let vfs = vec![Because::new(claim.vf, Obstacle::Host, why)];
         self.answer_lease(id, Err(Refusal { vfs, ..Refusal::new(kind, message) }));
     }
 

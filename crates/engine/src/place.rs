@@ -127,6 +127,9 @@ impl MacOwners {
     /// tables of VFs that were lent to nobody.
     pub(crate) fn of(state: &State, wish: &Wish<'_>) -> Self {
         let mut owners = Self::lent(state, wish);
+        if wish.mac().is_none() {
+            return owners;
+        }
         let set = state.inventory.vfs.values().filter(|vf| {
             let now = vf.attributes.as_ref();
             now.is_some_and(|now| Some(now.mac) == wish.mac() && now.vlan.id.get() == wish.tag())
@@ -192,7 +195,7 @@ impl State {
         wish: &Wish<'_>,
         ranking: &Ranking<'_>,
     ) -> Option<Because> {
-        let because = |obstacle| move |reason| Because { vf: address, obstacle, reason };
+        let because = |obstacle| move |reason: String| Because::new(address, obstacle, reason);
         let Some(vf) = self.inventory.vfs.get(&address) else {
             return Some(because(Obstacle::Host)("is not an SR-IOV VF of this host".to_owned()));
         };
@@ -266,7 +269,21 @@ impl State {
                 1 => format!("{what}: its VF cannot be lent"),
                 all => format!("{what}: none of its {all} VFs can be lent"),
             };
-            Refusal { vfs, ..Refusal::new(RefusalKind::Exhausted, message) }
+            Refusal { vfs: self.by_pf(vfs), ..Refusal::new(RefusalKind::Exhausted, message) }
         })
+    }
+
+    /// The same, with what would be said of a VF of any PF.
+    pub(crate) fn by_pf(&self, mut reasons: Vec<Because>) -> Vec<Because> {
+        for because in &mut reasons {
+            let Some(vf) = self.inventory.vfs.get(&because.vf) else { continue };
+            let netdev = self.inventory.pfs.get(&vf.pf).and_then(|pf| pf.netdev.as_ref());
+            let name = netdev.map_or_else(String::new, |dev| dev.name.to_string());
+            let names = [self.shown_pf(vf.pf), vf.pf.to_string(), name];
+            let named = names.iter().filter(|name| !name.is_empty());
+            let of_any = named.fold(because.reason.clone(), |said, name| said.replace(name, "…"));
+            because.of_any_pf = Some(of_any);
+        }
+        reasons
     }
 }

@@ -170,7 +170,7 @@ impl Turn<'_> {
         };
         if let Some(reason) = in_the_way {
             let message = format!("{} cannot take up port {}", asked.what, request.port);
-            let vfs = vec![Because { vf, obstacle: Obstacle::Taken, reason }];
+            let vfs = vec![Because::new(vf, Obstacle::Taken, reason)];
             return Err(Refusal { vfs, ..Refusal::new(RefusalKind::Exhausted, message) });
         }
         let id = self.claim_this(asked, vf, ClaimState::Lent)?;
@@ -204,7 +204,7 @@ impl Turn<'_> {
             }
             (Err(Failure { why, stuck, hook }), delete) => {
                 self.port_goes_back(id, stuck);
-                let tried = Because { vf, obstacle: Obstacle::Host, reason: why };
+                let tried = Because::new(vf, Obstacle::Host, why);
                 if delete.is_none() && !hook {
                     let mut request = request;
                     request.tried.push(tried);

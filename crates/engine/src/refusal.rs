@@ -1,7 +1,7 @@
 //! Why a request was refused: words for people, a kind for programs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use vfnet_model::PciAddress;
@@ -74,6 +74,15 @@ pub struct Because {
     pub obstacle: Obstacle,
     /// The reason, in words that go on after the VF's address.
     pub reason: String,
+    /// The reason without the names of the VF's PF, for those that hold of whole PFs.
+    pub of_any_pf: Option<String>,
+}
+
+impl Because {
+    /// A reason.
+    pub fn new(vf: PciAddress, obstacle: Obstacle, reason: impl Into<String>) -> Self {
+        Self { vf, obstacle, reason: reason.into(), of_any_pf: None }
+    }
 }
 
 /// As many reasons are told one by one; more are put together.
@@ -110,14 +119,17 @@ impl fmt::Display for Excluded {
 pub fn excluded(vfs: &[Because]) -> Vec<Excluded> {
     let one =
         |vf: &Because| Excluded { vf: vf.vf, count: 1, rest: false, reason: vf.reason.clone() };
+    let key = |vf: &Because| vf.of_any_pf.clone().unwrap_or_else(|| vf.reason.clone());
     if vfs.len() <= ONE_BY_ONE {
         return vfs.iter().map(one).collect();
     }
     let mut sorts: BTreeMap<Obstacle, Vec<Excluded>> = BTreeMap::new();
     let mut places = HashMap::new();
+    let mut reasons: HashMap<_, BTreeSet<&str>> = HashMap::new();
     for because in vfs {
         let alike = sorts.entry(because.obstacle).or_default();
-        let place = *places.entry((because.obstacle, &because.reason)).or_insert(alike.len());
+        let place = *places.entry((because.obstacle, key(because))).or_insert(alike.len());
+        reasons.entry((because.obstacle, place)).or_default().insert(&because.reason);
         match alike.get_mut(place) {
             Some(excluded) => excluded.count += 1,
             None => alike.push(one(because)),
@@ -125,6 +137,13 @@ pub fn excluded(vfs: &[Because]) -> Vec<Excluded> {
     }
     let mut all = Vec::new();
     for (obstacle, mut alike) in sorts {
+        for (place, excluded) in alike.iter_mut().enumerate() {
+            match reasons.get(&(obstacle, place)).map_or(1, BTreeSet::len) {
+                1 => {}
+                2 => excluded.reason.push_str(", and so of 1 other PF"),
+                pfs => excluded.reason.push_str(&format!(", and so of {} other PFs", pfs - 1)),
+            }
+        }
         // Stable: of equally common ones, the first stays first.
         alike.sort_by_key(|excluded| Reverse(excluded.count));
         let rest = alike.split_off(alike.len().min(OF_A_SORT));

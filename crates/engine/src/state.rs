@@ -74,6 +74,8 @@ pub struct State {
     pub(crate) last_look: Moment,
     pub(crate) last_claim: u64,
     pub(crate) last_id: i32,
+    /// The claims, by their VFs.
+    claims_by_vf: BTreeMap<PciAddress, BTreeSet<ClaimId>>,
 }
 
 /// A network's document.
@@ -330,6 +332,7 @@ impl State {
             }
             Entry::Claim(x) => {
                 self.last_claim = self.last_claim.max(x.id.0);
+                self.claims_by_vf.entry(x.vf).or_default().insert(x.id);
                 self.claims.insert(x.id, x).map(Entry::Claim)
             }
             Entry::BridgePort(x) => self.bridge_ports.insert(x.port, x).map(Entry::BridgePort),
@@ -365,7 +368,13 @@ impl State {
             Key::KeptVfs(pf) => self.kept_vfs.remove(&pf).map(Entry::KeptVfs),
             Key::LiveNetwork(uuid) => self.live_networks.remove(&uuid).map(Entry::LiveNetwork),
             Key::Run(uuid) => self.runs.remove(&uuid).map(Entry::Run),
-            Key::Claim(id) => self.claims.remove(&id).map(Entry::Claim),
+            Key::Claim(id) => {
+                let claim = self.claims.remove(&id)?;
+                if let Some(ids) = self.claims_by_vf.get_mut(&claim.vf) {
+                    ids.remove(&id);
+                }
+                Some(Entry::Claim(claim))
+            }
             Key::BridgePort(port) => self.bridge_ports.remove(&port).map(Entry::BridgePort),
             Key::Edit(uuid) => self.edits.remove(&uuid).map(|x| Entry::Edit(Box::new(x))),
             Key::Pending(uuid) => self.pending.remove(&uuid).map(|x| Entry::Pending(uuid, x)),
@@ -388,10 +397,10 @@ impl State {
         // The claim on a device that is gone does not stand in the way of the one that took its
         // address.
         let there = self.inventory.vfs.get(&vf).map(|vf| vf.incarnation);
-        self.claims.values().find(|claim| {
-            claim.vf == vf
-                && !(matches!(claim.state, ClaimState::Vanished | ClaimState::Releasing)
-                    && there != Some(claim.incarnation))
+        let mut claims = self.claims_by_vf.get(&vf)?.iter().filter_map(|id| self.claims.get(id));
+        claims.find(|claim| {
+            !(matches!(claim.state, ClaimState::Vanished | ClaimState::Releasing)
+                && there != Some(claim.incarnation))
         })
     }
 

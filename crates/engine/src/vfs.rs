@@ -133,7 +133,7 @@ impl Turn<'_> {
                     if hook { RefusalKind::HookFailed } else { RefusalKind::OperationFailed },
                     format!("cannot prepare a VF for {}", claim.owner),
                 );
-                refusal.vfs.push(Because { vf: claim.vf, obstacle: Obstacle::Host, reason: why });
+                refusal.vfs.push(Because::new(claim.vf, Obstacle::Host, why));
                 match stuck {
                     Some(step) => self.stuck(id, step),
                     None => {
@@ -172,12 +172,12 @@ impl Turn<'_> {
             GivenBack::Unclean(reason) | GivenBack::StillOpen { why: reason, .. } => {
                 self.happen(id, Happening::Unclean(reason.clone()));
                 self.announce(Announcement::VfQuarantined(vf, reason.clone()));
-                Err(Because { vf, obstacle: Obstacle::Broken, reason })
+                Err(Because::new(vf, Obstacle::Broken, reason))
             }
             GivenBack::Stuck(step) => {
                 self.stuck(id, step.clone());
                 let reason = format!("the kernel has not finished {step}");
-                Err(Because { vf, obstacle: Obstacle::Broken, reason })
+                Err(Because::new(vf, Obstacle::Broken, reason))
             }
         };
         if let Some(ticket) = self.state.vf_jobs.get(&id).copied() {
@@ -379,7 +379,7 @@ impl Turn<'_> {
             let mut refusal =
                 Refusal::new(RefusalKind::OperationFailed, format!("cannot start {}", claim.owner));
             let reason = "is not there any more".to_owned();
-            refusal.vfs.push(Because { vf: claim.vf, obstacle: Obstacle::Host, reason });
+            refusal.vfs.push(Because::new(claim.vf, Obstacle::Host, reason));
             self.start_failed(guest, refusal);
         }
     }

@@ -222,7 +222,7 @@ fn many_exclusions_are_counted_and_those_that_say_most_come_first() {
             65 => (Obstacle::Broken, "quarantined (did not come back)".to_owned()),
             _ => (Obstacle::Taken, format!("held by guest g{}", number / 2)),
         };
-        Because { vf: vf(number), obstacle, reason }
+        Because::new(vf(number), obstacle, reason)
     };
     let refusal = Refusal {
         vfs: (0..4096).map(because).collect(),
@@ -305,10 +305,9 @@ fn a_pool_of_four_thousand_vfs_refuses_in_a_few_lines() {
         [
             "network 'hw': none of its 4096 VFs can be lent: 2048 VFs, 0020:01:10.0 the first: is \
              at NUMA node 1, and the guest at 0, which the network requires",
-            "64 VFs, 0000:01:10.0 the first: its PF ens0 (0000:01:00.0) is drained: new firmware",
-            "64 VFs, 0001:01:10.0 the first: its PF ens1 (0001:01:00.0) is drained: new firmware",
-            "64 VFs, 0002:01:10.0 the first: its PF ens2 (0002:01:00.0) is drained: new firmware",
-            "321 more cannot be lent for such reasons as well",
+            "512 VFs, 0000:01:10.0 the first: its PF ens0 (0000:01:00.0) is drained: new firmware, \
+             and so of 7 other PFs",
+            "0010:01:10.6 host uses ens16v3: it has the address 192.0.2.7/24",
             "64 VFs, 0008:01:10.0 the first: being prepared for guest web8",
             "64 VFs, 0009:01:10.0 the first: being prepared for guest web9",
             "64 VFs, 000a:01:10.0 the first: being prepared for guest web10",
