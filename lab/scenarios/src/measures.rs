@@ -27,6 +27,7 @@ const NETWORK: &str = "hw";
 const VFS: u8 = 7;
 /// Memory is pinned for a VF, which takes its time: the same for all.
 const MEMORY_MIB: u32 = 256;
+const SETTLING: Duration = Duration::from_secs(15);
 const LIMIT: Duration = Duration::from_secs(300);
 /// Where stock libvirt keeps what outlives a power cut: on the disk that vfnet's is on.
 const STOCK_STATE: [(&str, &str); 2] =
@@ -45,8 +46,8 @@ struct Extent {
 }
 
 const WHOLE: Extent = Extent {
-    turns: 3,
-    starts: 7,
+    turns: 2,
+    starts: 9,
     calls: 1000,
     pairs: 200,
     lists: 10,
@@ -291,6 +292,8 @@ impl Bench {
     }
 
     fn idle(&self, span: Duration) -> Result<()> {
+        // What the guests' firmware still does to their cards is over by then.
+        std::thread::sleep(SETTLING);
         let (before, begun) = (Account::of(self.process.pid())?, Instant::now());
         std::thread::sleep(span);
         let (after, minutes) =
