@@ -89,7 +89,9 @@ fn vfs_that_a_network_makes_have_no_driver_before_and_after_a_guest() {
 
 #[test]
 fn a_host_is_drawn_and_the_doctor_tells_what_its_drivers_can_do() {
-    let daemon = Daemon::over(&["--make=ens1f0=igb:3", "--make=ens2f0=ice:2,numa=1"]);
+    let mut daemon = Daemon::stopped(&["--make=ens1f0=igb:3", "--make=ens2f0=ice:2,numa=1"]);
+    daemon.file("vfnetd.toml", "[physical_networks]\nblue = ['ens2f0']\n");
+    daemon.go_on();
     let vfnet = |args: &[&str]| -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vfnet-cli"));
         command.arg("--socket").arg(daemon.socket()).args(args);
@@ -98,10 +100,15 @@ fn a_host_is_drawn_and_the_doctor_tells_what_its_drivers_can_do() {
     let drawn = vfnet(&["topology"]).stdout;
     assert!(drawn.starts_with("host  2 PFs, 5 VFs, 0 lent\n├─ NUMA node 1\n"), "{drawn}");
     assert!(drawn.contains("└─ ens1f0  0000:01:00.0  igb  up, 1 Gbit/s  3 of 7 VFs"), "{drawn}");
+    assert!(drawn.contains("ice  up, 100 Gbit/s  2 of 64 VFs  cabled to blue\n"), "{drawn}");
     assert!(drawn.contains("      └─ VF"), "{drawn}");
     let tree = vfnet(&["topology", "--json"]).stdout;
     let tree: serde_json::Value = serde_json::from_str(&tree).expect("JSON");
-    assert_eq!(tree["nodes"][0]["cards"][0]["pfs"][0]["vfs"].as_array().map(Vec::len), Some(2));
+    let pf = |node: usize| &tree["nodes"][node]["cards"][0]["pfs"][0];
+    assert_eq!(pf(0)["vfs"].as_array().map(Vec::len), Some(2));
+    assert_eq!((&pf(0)["speed"], &pf(1)["speed"]), (&100_000.into(), &1000.into()), "{tree}");
+    assert_eq!(pf(0)["physical_networks"][0], "blue", "{tree}");
+    assert_eq!(pf(1).get("physical_networks"), None, "{tree}");
 
     let findings = vfnet(&["doctor"]).stdout;
     for told in [

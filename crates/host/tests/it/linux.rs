@@ -63,6 +63,33 @@ fn a_pfs_uncorrected_errors_are_added_up_and_what_makes_no_sense_is_none() {
 }
 
 #[test]
+fn a_links_speed_is_read_where_the_driver_knows_it() {
+    let tree = Tree::with_vfs(1);
+    let speed = || {
+        let pf = tree.host().inventory().unwrap().pfs[&pf()].clone();
+        pf.netdev.expect("its interface").speed
+    };
+    assert_eq!(speed(), None, "the driver has none");
+    let file = device(PF, "net/ens1/speed");
+    // -1 is SPEED_UNKNOWN, which is 4294967295 where it is printed without its sign.
+    for (text, known) in [
+        ("25000\n", Some(25_000)),
+        ("-1\n", None),
+        ("4294967295\n", None),
+        ("4294968296\n", None),
+        ("fast\n", None),
+        ("", None),
+    ] {
+        tree.file(&file, text);
+        assert_eq!(speed(), known, "{text:?}");
+    }
+    // Without a link, reading it is an error.
+    fs::remove_file(tree.path(&file)).unwrap();
+    fs::create_dir(tree.path(&file)).unwrap();
+    assert_eq!(speed(), None, "no link");
+}
+
+#[test]
 fn one_vf_reads_as_it_does_among_all() {
     let tree = Tree::with_vfs(3);
     tree.bind(&vf(1).to_string(), "igbvf");
