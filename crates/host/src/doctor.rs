@@ -14,6 +14,9 @@ use crate::process::{Purpose, command};
 
 /// The oldest QEMU whose options are used.
 const QEMU_MIN: u32 = 7;
+/// What to do about a driver that nobody has described.
+const UNKNOWN_MEND: &str = "tell of it in an issue of the project: the driver's name, ethtool -i of \
+                            its interface, and vfnet vf ls before, while and after a guest has a VF";
 
 /// Looks at everything that must be right before a guest gets a VF. `root` is where `/sys`,
 /// `/proc` and `/dev` are, `emulator` the QEMU that guests are started with.
@@ -33,12 +36,14 @@ fn finding(check: Check, state: State, says: impl Into<String>, mend: Option<Str
 
 fn driver(name: &DriverName) -> Finding {
     let row = drivers::row(Some(name));
-    let described = row.tested != Tested::Not;
-    let state = if described { State::Ok } else { State::Warning };
     let mut details = row.quirks();
     details.push(row.provenance());
-    let says = format!("{name} {}", row.abilities());
-    Finding { details, ..finding(Check::Drivers, state, says, None) }
+    let (state, known, mend) = match row.tested {
+        Tested::Not => (State::Warning, "is unknown to vfnet, and ", Some(UNKNOWN_MEND.to_owned())),
+        _ => (State::Ok, "", None),
+    };
+    let says = format!("{name} {known}{}", row.abilities());
+    Finding { details, ..finding(Check::Drivers, state, says, mend) }
 }
 
 fn iommu(root: &Path, inventory: &Inventory) -> Finding {
@@ -97,8 +102,16 @@ fn vfs(pf: &Pf, inventory: &Inventory) -> Finding {
     );
     let warn = |says: String, mend: String| finding(Check::Vfs, State::Warning, says, Some(mend));
     let Some(driver) = &pf.driver else {
-        let mend = format!("load its driver: modprobe, then see dmesg | grep {}", pf.address);
-        return warn(format!("{name} has no driver"), mend);
+        let (address, made) = (pf.address, pf.num_vfs);
+        let says = match made {
+            0 => format!("{name} has no driver, and so no VFs, {} at most", pf.total_vfs),
+            _ => format!("{name} has no driver, so nothing can be set on the {made} VFs it has"),
+        };
+        let mend = format!(
+            "modprobe the driver that lspci -k -s {address} names; if it does not take the card, \
+             dmesg | grep {address} says why"
+        );
+        return warn(says, mend);
     };
     if pf.num_vfs == 0 {
         let row = drivers::row(Some(driver));
@@ -213,6 +226,55 @@ mod tests {
             let mend = iommu(root.path(), &Inventory::default()).mend.unwrap();
             assert!(mend.contains(says), "{mend}");
         }
+    }
+
+    fn pf(driver: Option<&str>, num_vfs: u16) -> Pf {
+        Pf {
+            address: "0000:01:00.0".parse().unwrap(),
+            netdev: None,
+            driver: driver.map(|name| name.parse().unwrap()),
+            id: (0x8086, 0x10c9),
+            total_vfs: 64,
+            num_vfs,
+            autoprobe: true,
+            numa_node: None,
+            errors: None,
+        }
+    }
+
+    fn told(pf: Pf, check: Check) -> Finding {
+        let pfs = [(pf.address, pf)].into();
+        let inventory = Inventory { pfs, ..Inventory::default() };
+        let root = tempfile::tempdir().unwrap();
+        find(&examine(root.path(), &inventory, Path::new("/no/such/emulator")), check).clone()
+    }
+
+    #[test]
+    fn of_a_driver_that_nobody_described_is_said_what_is_assumed_and_where_to_tell() {
+        let unknown = told(pf(Some("newnic"), 0), Check::Drivers);
+        assert_eq!(unknown.state, State::Warning);
+        assert!(unknown.says.starts_with("newnic is unknown to vfnet, and may set"), "{unknown:?}");
+        assert!(unknown.mend.unwrap().contains("issue of the project"));
+        for assumed in [
+            "a VF is reset for another MAC, VLAN tag, trust, so not under a guest",
+            "nobody has described it: everything is tried, and read back",
+        ] {
+            assert!(unknown.details.iter().any(|it| it == assumed), "{assumed}");
+        }
+        let known = told(pf(Some("igb"), 0), Check::Drivers);
+        assert_eq!((known.state, known.mend), (State::Ok, None));
+        assert!(known.says.starts_with("igb sets MAC"), "{}", known.says);
+    }
+
+    #[test]
+    fn a_pf_without_a_driver_has_a_line_of_its_own_and_of_its_vfs() {
+        let bare = told(pf(None, 0), Check::Vfs);
+        assert_eq!(bare.state, State::Warning);
+        assert_eq!(bare.says, "0000:01:00.0 has no driver, and so no VFs, 64 at most");
+        assert!(bare.mend.unwrap().contains("lspci -k -s 0000:01:00.0"));
+        let left = told(pf(None, 3), Check::Vfs);
+        let says = "0000:01:00.0 has no driver, so nothing can be set on the 3 VFs it has";
+        assert_eq!((left.state, left.says.as_str()), (State::Warning, says));
     }
 
     #[test]

@@ -395,13 +395,22 @@ fn findings_say_what_to_do_and_colour_is_for_terminals() {
             mend: Some("echo 7 > /sys/class/net/ens1f0/device/sriov_numvfs".to_owned()),
             details: vec!["makes 7 VFs at most".to_owned()],
         },
+        Finding {
+            check: Check::Drivers,
+            state: State::Ok,
+            says: "igb sets MAC".to_owned(),
+            mend: None,
+            details: vec!["its VFs work only while the PF is up".to_owned()],
+        },
     ];
     let mut screen = Screen { json: false, width: None, colour: false };
     assert_snapshot!(findings(&report, &screen), @r"
-    ok       IOMMU  the IOMMU is on
-    problem  VFs    ens1f0 has no VFs
-                    echo 7 > /sys/class/net/ens1f0/device/sriov_numvfs
-                    makes 7 VFs at most
+    ok       IOMMU   the IOMMU is on
+    problem  VFs     ens1f0 has no VFs
+                     echo 7 > /sys/class/net/ens1f0/device/sriov_numvfs
+                     makes 7 VFs at most
+    ok       driver  igb sets MAC
+                     its VFs work only while the PF is up
     ");
     screen.colour = true;
     assert!(findings(&report, &screen).contains("\x1b[31mproblem\x1b[0m  VFs"));
