@@ -132,6 +132,7 @@ impl State {
         match pf {
             PfIdentity::Address(address) if !self.inventory.pfs.contains_key(&address) => {
                 no_pf(address)
+                    .hint("vfnet pf ls lists PFs, and by what those that are not here are known")
             }
             _ => Refusal::invalid(otherwise),
         }

@@ -96,7 +96,9 @@ fn what_is_on_record_of_a_pf_that_is_gone_is_listed_and_can_be_taken_back() {
 
     // Where it was, nothing is.
     let by_place = Request::PfUndrain(PfIdentity::Address(pci(PF)));
-    assert!(refusal(world.ask(by_place)).to_string().contains("is not an SR-IOV PF"));
+    let by_place = refusal(world.ask(by_place)).to_string();
+    assert!(by_place.contains("is not an SR-IOV PF"), "{by_place}");
+    assert!(by_place.contains("by what those that are not here are known"), "{by_place}");
     let not_kept = refusal(world.ask(Request::PfForgetVfs(identity))).to_string();
     assert!(not_kept.contains(&format!("no VFs are kept of PF {identity}")), "{not_kept}");
     granted(world.ask(Request::PfUndrain(identity)));
