@@ -187,7 +187,7 @@ impl State {
             };
             if of_network {
                 let (usable, others) = turn.state.ranked(&asked.candidates, &asked.wish());
-                let others = turn.state.by_pf(others);
+                let others = turn.state.alike(others);
                 explained.push(Explained { nic: def.nics.get(place).cloned(), usable, others });
             }
             drop(turn.claim(asked));
@@ -212,7 +212,7 @@ impl State {
             },
         };
         let (usable, others) = self.ranked(&self.pool(live), &wish);
-        Explained { nic: None, usable, others: self.by_pf(others) }
+        Explained { nic: None, usable, others: self.alike(others) }
     }
 }
 

@@ -53,7 +53,7 @@ pub use keep::KeptVfs;
 pub use plugs::{Device, Plug, PlugState};
 pub use record::{Entry, Home, Key, Pending, Record};
 pub use recover::Remembered;
-pub use refusal::{Because, Excluded, Obstacle, Refusal, RefusalKind, excluded};
+pub use refusal::{Alike, Because, Excluded, Obstacle, Refusal, RefusalKind, excluded};
 pub use state::{
     BridgePort, Cause, GuestDefinition, GuestEntry, GuestRun, HostdevNeed, LiveNetwork,
     NetworkDefinition, NetworkEntry, NicNeed, NicSource, Phase, State, UnfinishedEdit,

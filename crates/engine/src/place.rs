@@ -9,7 +9,7 @@ use vfnet_model::{MacAddress, PciAddress, Vlan};
 
 use crate::claim::{Claim, ClaimState, Owner};
 use crate::rank::{Rank, Ranking, Wanted, not_the_one};
-use crate::refusal::{Because, Obstacle, Refusal, RefusalKind};
+use crate::refusal::{Alike, Because, Obstacle, Refusal, RefusalKind};
 use crate::state::State;
 
 /// What a VF is wanted for.
@@ -205,10 +205,9 @@ impl State {
             }
             _ => because(Obstacle::Taken)(claim.why_taken()),
         };
+        let used = || vf.uses.first().map(ToString::to_string);
         let host = || {
-            self.is_changing(vf.pf)
-                .or_else(|| vf.uses.first().map(ToString::to_string))
-                .or_else(|| self.is_drained(vf.pf))
+            self.is_drained(vf.pf)
                 .or_else(|| pf_is_down(self, vf))
                 .or_else(|| group_is_shared(self, vf, wish.owner))
                 .or_else(|| not_on_vfio(self, vf, wish))
@@ -216,6 +215,8 @@ impl State {
         not_the_one(&self.inventory, vf, wish.wanted.placement)
             .map(because(Obstacle::Wish))
             .or_else(|| self.claim_on(address).map(taken))
+            .or_else(|| self.is_changing(vf.pf).map(because(Obstacle::Host)))
+            .or_else(|| used().map(because(Obstacle::Used)))
             .or_else(|| host().map(because(Obstacle::Host)))
             .or_else(|| lacked(self, vf, wish).map(because(Obstacle::Wish)))
             .or_else(|| ranking.owners.clash(vf, wish).map(because(Obstacle::Wish)))
@@ -269,21 +270,31 @@ impl State {
                 1 => format!("{what}: its VF cannot be lent"),
                 all => format!("{what}: none of its {all} VFs can be lent"),
             };
-            Refusal { vfs: self.by_pf(vfs), ..Refusal::new(RefusalKind::Exhausted, message) }
+            Refusal { vfs: self.alike(vfs), ..Refusal::new(RefusalKind::Exhausted, message) }
         })
     }
 
-    /// The same, with what would be said of a VF of any PF.
-    pub(crate) fn by_pf(&self, mut reasons: Vec<Because>) -> Vec<Because> {
+    /// The same, with what is told once of reasons that differ in a PF's name, or in what the host
+    /// uses VFs for.
+    pub(crate) fn alike(&self, mut reasons: Vec<Because>) -> Vec<Because> {
         for because in &mut reasons {
             let Some(vf) = self.inventory.vfs.get(&because.vf) else { continue };
-            let netdev = self.inventory.pfs.get(&vf.pf).and_then(|pf| pf.netdev.as_ref());
-            let name = netdev.map_or_else(String::new, |dev| dev.name.to_string());
-            let names = [self.shown_pf(vf.pf), vf.pf.to_string(), name];
-            let named = names.iter().filter(|name| !name.is_empty());
-            let of_any = named.fold(because.reason.clone(), |said, name| said.replace(name, "…"));
-            because.of_any_pf = Some(of_any);
+            let used = vf.uses.first().filter(|_| because.obstacle == Obstacle::Used);
+            because.alike = Some(match used.map(HostUse::sort) {
+                Some((kind, name)) => Alike { kind: kind.to_owned(), name },
+                None => self.of_any_pf(vf.pf, &because.reason),
+            });
         }
         reasons
+    }
+
+    /// A reason as it would be told of a VF of any PF, and the PF's name if it says that.
+    fn of_any_pf(&self, pf: PciAddress, reason: &str) -> Alike {
+        let netdev = self.inventory.pfs.get(&pf).and_then(|pf| pf.netdev.as_ref());
+        let name = netdev.map_or_else(|| pf.to_string(), |dev| dev.name.to_string());
+        let names = [self.shown_pf(pf), pf.to_string(), name.clone()];
+        let kind = names.iter().fold(reason.to_owned(), |said, name| said.replace(name, "…"));
+        let name = if kind == reason { String::new() } else { name };
+        Alike { kind, name }
     }
 }

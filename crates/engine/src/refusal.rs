@@ -1,7 +1,7 @@
 //! Why a request was refused: words for people, a kind for programs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use vfnet_model::PciAddress;
@@ -49,17 +49,29 @@ pub enum Obstacle {
     Broken,
     /// The host, its PF or its group are not such that it can be lent.
     Host,
+    /// The host itself uses it.
+    Used,
     /// Somebody has it.
     Taken,
 }
 
 impl Obstacle {
+    /// As many different reasons of this sort are told.
+    const fn told(self) -> usize {
+        match self {
+            // One for each sort of use: nobody else says by what.
+            Self::Used => 9,
+            _ => 3,
+        }
+    }
+
     /// Of VFs that are only counted.
     const fn words(self) -> &'static str {
         match self {
             Self::Wish => "do not fit either",
             Self::Broken => "are set aside as well",
             Self::Host => "cannot be lent for such reasons as well",
+            Self::Used => "are used by the host as well",
             Self::Taken => "are taken as well",
         }
     }
@@ -74,21 +86,30 @@ pub struct Because {
     pub obstacle: Obstacle,
     /// The reason, in words that go on after the VF's address.
     pub reason: String,
-    /// The reason without the names of the VF's PF, for those that hold of whole PFs.
-    pub of_any_pf: Option<String>,
+    /// What it has in common with the reasons of other VFs, where it differs from them in names.
+    pub alike: Option<Alike>,
+}
+
+/// A reason that is told once, and of the others the names alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alike {
+    /// What reasons that are told together have in common; for no one's eyes.
+    pub kind: String,
+    /// What differs: the PF, or by what the host uses the VF; empty for nothing.
+    pub name: String,
 }
 
 impl Because {
     /// A reason.
     pub fn new(vf: PciAddress, obstacle: Obstacle, reason: impl Into<String>) -> Self {
-        Self { vf, obstacle, reason: reason.into(), of_any_pf: None }
+        Self { vf, obstacle, reason: reason.into(), alike: None }
     }
 }
 
 /// As many reasons are told one by one; more are put together.
 const ONE_BY_ONE: usize = 8;
-/// Of each sort then, as many different ones are told.
-const OF_A_SORT: usize = 3;
+/// Of reasons that differ in a name, as many other names are told.
+const NAMED: usize = 3;
 
 /// VFs that were not taken for one reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,34 +140,34 @@ impl fmt::Display for Excluded {
 pub fn excluded(vfs: &[Because]) -> Vec<Excluded> {
     let one =
         |vf: &Because| Excluded { vf: vf.vf, count: 1, rest: false, reason: vf.reason.clone() };
-    let key = |vf: &Because| vf.of_any_pf.clone().unwrap_or_else(|| vf.reason.clone());
     if vfs.len() <= ONE_BY_ONE {
         return vfs.iter().map(one).collect();
     }
-    let mut sorts: BTreeMap<Obstacle, Vec<Excluded>> = BTreeMap::new();
-    let mut places = HashMap::new();
-    let mut reasons: HashMap<_, BTreeSet<&str>> = HashMap::new();
+    let mut sorts: BTreeMap<Obstacle, Vec<(Excluded, Vec<&str>)>> = BTreeMap::new();
+    let (mut places, mut named) = (HashMap::new(), HashSet::new());
     for because in vfs {
         let alike = sorts.entry(because.obstacle).or_default();
-        let place = *places.entry((because.obstacle, key(because))).or_insert(alike.len());
-        reasons.entry((because.obstacle, place)).or_default().insert(&because.reason);
+        let (kind, name) = match &because.alike {
+            Some(Alike { kind, name }) => (kind, name.as_str()),
+            None => (&because.reason, ""),
+        };
+        let place = *places.entry((because.obstacle, kind)).or_insert(alike.len());
         match alike.get_mut(place) {
-            Some(excluded) => excluded.count += 1,
-            None => alike.push(one(because)),
+            Some((excluded, _)) => excluded.count += 1,
+            None => alike.push((one(because), Vec::new())),
+        }
+        if named.insert((because.obstacle, kind, name))
+            && let Some((_, names)) = alike.get_mut(place)
+        {
+            names.push(name);
         }
     }
     let mut all = Vec::new();
-    for (obstacle, mut alike) in sorts {
-        for (place, excluded) in alike.iter_mut().enumerate() {
-            match reasons.get(&(obstacle, place)).map_or(1, BTreeSet::len) {
-                1 => {}
-                2 => excluded.reason.push_str(", and so of 1 other PF"),
-                pfs => excluded.reason.push_str(&format!(", and so of {} other PFs", pfs - 1)),
-            }
-        }
+    for (obstacle, alike) in sorts {
+        let mut alike: Vec<Excluded> = alike.into_iter().map(with_names).collect();
         // Stable: of equally common ones, the first stays first.
         alike.sort_by_key(|excluded| Reverse(excluded.count));
-        let rest = alike.split_off(alike.len().min(OF_A_SORT));
+        let rest = alike.split_off(alike.len().min(obstacle.told()));
         all.extend(alike);
         all.extend(rest.first().map(|first| Excluded {
             vf: first.vf,
@@ -156,6 +177,18 @@ pub fn excluded(vfs: &[Because]) -> Vec<Excluded> {
         }));
     }
     all
+}
+
+/// A reason with the names in which the others that it stands for differ from it.
+fn with_names((mut excluded, names): (Excluded, Vec<&str>)) -> Excluded {
+    let others = names.get(1..).unwrap_or_default();
+    let told = others.get(..NAMED).unwrap_or(others).join(", ");
+    excluded.reason += &match others.len() {
+        0 => String::new(),
+        all if all > NAMED => format!(" (likewise {told} and {} more)", all - NAMED),
+        _ => format!(" (likewise {told})"),
+    };
+    excluded
 }
 
 /// A request that was not granted, and changed nothing.

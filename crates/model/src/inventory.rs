@@ -160,6 +160,23 @@ pub enum HostUse {
     Changing,
 }
 
+impl HostUse {
+    /// What sort of use it is, and by what; nothing where that is not known.
+    pub fn sort(&self) -> (&'static str, String) {
+        match self {
+            Self::Address(_, address) => ("address", address.clone()),
+            Self::Route(_, route) => ("route", route.clone()),
+            Self::Master(_, master) => ("master", master.to_string()),
+            Self::Upper(_, upper) => ("upper", upper.to_string()),
+            Self::NoNetdev(driver) => ("no-netdev", driver.to_string()),
+            Self::Locked => ("locked", String::new()),
+            Self::VfioOpen(who) => ("vfio-open", who.clone()),
+            Self::Rdma(who) => ("rdma", who.clone()),
+            Self::Changing => ("changing", String::new()),
+        }
+    }
+}
+
 impl fmt::Display for HostUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

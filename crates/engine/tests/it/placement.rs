@@ -10,9 +10,8 @@ use vfnet_engine::{
 };
 use vfnet_host::Host as _;
 use vfnet_host_sim::{Driver, SimHost};
-use vfnet_model::inventory::{HostUse, Vf};
-use vfnet_model::vf::VfIndex;
-use vfnet_model::{MacAddress, PciAddress};
+use vfnet_model::inventory::HostUse;
+use vfnet_model::{MacAddress, NetdevName, PciAddress};
 
 use crate::scene::{
     create, define_network, device, guest, guest_with, mac, net, network_of, nic, pci,
@@ -261,8 +260,8 @@ fn frames_that_a_pf_does_not_have_are_not_promised() {
     ask(&mut engine, asks("usual", usual)).expect("lent");
 }
 
-/// 64 PFs of 64 VFs: half of them at the wrong node, a quarter of the rest drained, one VF the
-/// host's, all others lent.
+/// 64 PFs of 64 VFs: half of them at the wrong node, a quarter of the rest drained, some VFs of one
+/// PF the host's, for more reasons than are told of other sorts, all others lent.
 #[test]
 fn a_pool_of_four_thousand_vfs_refuses_in_a_few_lines() {
     let mut host = SimHost::builder().vfio_loaded().node(0, 0..=3).node(1, 4..=7);
@@ -272,10 +271,22 @@ fn a_pool_of_four_thousand_vfs_refuses_in_a_few_lines() {
     }
     let host = host.build();
     let mut inventory = host.inventory().expect("a look at the host");
-    let of_one = |vf: &&mut Vf| vf.pf == pci("0010:01:00.0") && vf.index == VfIndex(3);
-    let vf = inventory.vfs.values_mut().find(of_one).expect("it is there");
-    let used = vf.address;
-    vf.uses.push(HostUse::Address("ens16v3".parse().expect("a name"), "192.0.2.7/24".to_owned()));
+    let mut used = BTreeSet::new();
+    for vf in inventory.vfs.values_mut().filter(|vf| vf.pf == pci("0010:01:00.0")) {
+        let index = vf.index.0;
+        let dev: NetdevName = format!("ens16v{index}").parse().expect("a name");
+        let bridge = |name: &str| name.parse().expect("a name");
+        vf.uses.push(match index {
+            0..6 => HostUse::Address(dev, format!("192.0.2.{index}/24")),
+            6..9 => HostUse::Master(dev, bridge("br0")),
+            9 => HostUse::Master(dev, bridge("br1")),
+            10 => HostUse::VfioOpen("dpdk-testpmd (4711)".to_owned()),
+            11 => HostUse::NoNetdev("iavf".parse().expect("a driver")),
+            12 => HostUse::Route(dev, "198.51.100.0/24".to_owned()),
+            _ => continue,
+        });
+        used.insert(vf.address);
+    }
     let mut engine = Engine::default();
     let of_pf: BTreeMap<PciAddress, Vec<PciAddress>> =
         inventory.vfs.values().fold(BTreeMap::new(), |mut of_pf, vf| {
@@ -292,7 +303,8 @@ fn a_pool_of_four_thousand_vfs_refuses_in_a_few_lines() {
             ask(&mut engine, Request::PfDrain { pf: *pf, why }).expect("drained");
         } else {
             let mut holder = guest_with(&format!("web{card}"), Vec::new());
-            holder.hostdevs = vfs.iter().filter(|vf| **vf != used).map(|vf| device(*vf)).collect();
+            holder.hostdevs =
+                vfs.iter().filter(|vf| !used.contains(vf)).map(|vf| device(*vf)).collect();
             ask(&mut engine, create(holder)).expect("started");
         }
     }
@@ -305,13 +317,18 @@ fn a_pool_of_four_thousand_vfs_refuses_in_a_few_lines() {
         [
             "network 'hw': none of its 4096 VFs can be lent: 2048 VFs, 0020:01:10.0 the first: is \
              at NUMA node 1, and the guest at 0, which the network requires",
-            "512 VFs, 0000:01:10.0 the first: its PF ens0 (0000:01:00.0) is drained: new firmware, \
-             and so of 7 other PFs",
-            "0010:01:10.6 host uses ens16v3: it has the address 192.0.2.7/24",
+            "512 VFs, 0000:01:10.0 the first: its PF ens0 (0000:01:00.0) is drained: new firmware \
+             (likewise ens1, ens2, ens3 and 4 more)",
+            "6 VFs, 0010:01:10.0 the first: host uses ens16v0: it has the address 192.0.2.0/24 \
+             (likewise 192.0.2.1/24, 192.0.2.2/24, 192.0.2.3/24 and 2 more)",
+            "4 VFs, 0010:01:11.4 the first: host uses ens16v6: it belongs to br0 (likewise br1)",
+            "0010:01:12.4 open through VFIO by dpdk-testpmd (4711)",
+            "0010:01:12.6 bound to iavf, but its netdev is not here (another network namespace?)",
+            "0010:01:13.0 host uses ens16v12: route 198.51.100.0/24",
             "64 VFs, 0008:01:10.0 the first: being prepared for guest web8",
             "64 VFs, 0009:01:10.0 the first: being prepared for guest web9",
             "64 VFs, 000a:01:10.0 the first: being prepared for guest web10",
-            "1343 more are taken as well",
+            "1331 more are taken as well",
         ]
     );
 }
