@@ -24,10 +24,10 @@ const LIMIT: Duration = Duration::from_secs(5400);
 pub(crate) struct Options {
     /// One turn, a few rounds: minutes. The report goes to target/bench
     #[arg(long)]
-    pub(crate) quick: bool,
+    quick: bool,
     /// Folder of the report [default: docs/benchmarks, with --quick target/bench]
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) out: Option<PathBuf>,
+    out: Option<PathBuf>,
 }
 
 /// Values by side and by what was measured, in the order in which they came.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::workspace;
-use crate::{bench, cuts, fuzz, hosts, images, layers, packages, rounds, sim, stock_libvirt};
+use crate::{cuts, fuzz, hosts, images, layers, packages, rounds, sim, stock_libvirt};
 
 /// How much of it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,13 +97,6 @@ fn emulated_hosts(groups: Vec<hosts::Group>, depth: Depth) -> Vec<Stage> {
                 ensure!(rounds::run(&options)?, "vfnet has left something behind");
                 Ok(())
             });
-        }),
-    ));
-    stages.push((
-        "emulated host: beside stock libvirt".to_owned(),
-        // Whatever it measures fails nothing: that it measures is what is tried.
-        Box::new(|run, name| {
-            run.check(name, || bench::run(&bench::Options { quick: true, out: None }));
         }),
     ));
     stages

@@ -92,11 +92,29 @@ pub fn run(host: &Host, quick: bool) -> Result<()> {
         for &side in sides {
             println!("turn {turn} of {}: {}", extent.turns, side.name());
             host.clear()?;
+            if side == Side::Stock {
+                forget_what_stock_has()?;
+            }
             let pf = cards(host)?;
             Bench::start(side, "cold")?.measure(&pf, extent)?;
         }
     }
     host.clear()
+}
+
+/// As after its installation: what it was told in an earlier turn is on the disk.
+fn forget_what_stock_has() -> Result<()> {
+    for (_, kept) in STOCK_STATE {
+        for entry in Path::new(kept).read_dir()? {
+            let path = entry?.path();
+            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        }
+    }
+    if Path::new("/run/libvirt").exists() {
+        fs::remove_dir_all("/run/libvirt")?;
+    }
+    stock::prepare(Serves::Guests)?;
+    Ok(())
 }
 
 /// A PF with all its VFs.
